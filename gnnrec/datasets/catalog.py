@@ -1,0 +1,36 @@
+"""What is known about items (or users): one row each, text columns, checked paths of pictures and sounds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Rows stand in index order: row i belongs to internal index i."""
+
+    table: pl.DataFrame  # [I] all columns as read, the id column included
+    text_columns: tuple[str, ...] = ()
+    media: Mapping[str, tuple[Path | None, ...]] | None = None  # "image", "audio": absolute path of each row, or None
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def text(self) -> tuple[str | None, ...]:
+        """One text per row: the text columns joined by '. ', empty ones left out; None where all are empty. [I]"""
+        if not self.text_columns:
+            return (None,) * len(self)
+        columns = [self.table[name].cast(pl.String).fill_null("").str.strip_chars() for name in self.text_columns]
+        return tuple(". ".join(part for part in row if part) or None for row in zip(*columns))
+
+    def titles(self) -> tuple[str | None, ...]:
+        """The first text column, by which people know the row; None where it is empty. [I]"""
+        if not self.text_columns:
+            return (None,) * len(self)
+        return tuple((value or "").strip() or None for value in self.table[self.text_columns[0]].cast(pl.String))
+
+    def modalities(self) -> tuple[str, ...]:
+        """The kinds of content there is a column for: text, image, audio."""
+        return (("text",) if self.text_columns else ()) + tuple(self.media or ())

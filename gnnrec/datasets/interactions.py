@@ -1,0 +1,56 @@
+"""The interaction log with internal indexes: who (user), what (item), when, how much.
+
+Letters: E interactions, U users, I items.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+
+@dataclass(frozen=True, slots=True)
+class Interactions:
+    """E rows in order of time where there are timestamps (ties keep the order of the file), else of the file."""
+
+    user: NDArray[np.int32]  # [E] index in 0..num_users
+    item: NDArray[np.int32]  # [E] index in 0..num_items
+    num_users: int
+    num_items: int
+    timestamp: NDArray[np.int64] | None = None  # [E] unix seconds, never decreasing
+    rating: NDArray[np.float32] | None = None  # [E] as in the log; None for implicit feedback
+
+    def __post_init__(self) -> None:
+        for name in ("item", "timestamp", "rating"):
+            column = getattr(self, name)
+            if column is not None and len(column) != len(self.user):
+                raise ValueError(f"interactions: {name} has {len(column)} rows, user has {len(self.user)}")
+        for name, size in (("user", self.num_users), ("item", self.num_items)):
+            column = getattr(self, name)
+            if len(column) and not 0 <= column.min() <= column.max() < size:
+                raise ValueError(f"interactions: {name} index outside 0..{size - 1}")
+        if self.timestamp is not None and np.any(np.diff(self.timestamp) < 0):
+            raise ValueError("interactions: timestamps have to be in order")
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def rows(self, select: NDArray[np.bool_] | NDArray[np.int64]) -> "Interactions":
+        """The selected rows (a mask or ascending positions) over the same users and items."""
+        return Interactions(
+            user=self.user[select],
+            item=self.item[select],
+            num_users=self.num_users,
+            num_items=self.num_items,
+            timestamp=None if self.timestamp is None else self.timestamp[select],
+            rating=None if self.rating is None else self.rating[select],
+        )
+
+    def matrix(self) -> csr_array:
+        """Users by items, 1 where there is at least one interaction. [U, I] float32"""
+        ones = np.ones(len(self), dtype=np.float32)
+        matrix = csr_array((ones, (self.user, self.item)), shape=(self.num_users, self.num_items))
+        matrix.sum_duplicates()
+        matrix.data[:] = 1.0
+        return matrix

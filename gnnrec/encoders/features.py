@@ -1,0 +1,32 @@
+"""Features: what an encoder made of the content of items or users. Letters: n rows, d dimensions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """Rows where `mask` is False hold zeros and are no data: the content was missing or could not be read."""
+
+    values: NDArray[np.float32]  # [n, d]
+    mask: NDArray[np.bool_]  # [n]
+    encoder: str  # what made them, as recorded in a run: name or path, and revision
+    rejected: tuple[tuple[str, str], ...] = field(default=())  # (file, reason) of content that could not be read
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.mask.shape != self.values.shape[:1]:
+            raise ValueError(f"features: values {self.values.shape} and mask {self.mask.shape} do not fit")
+
+
+class Encoder(Protocol):
+    """Turns a batch of one modality's content into rows of floats; frozen, in evaluation mode."""
+
+    name: str
+    dim: int
+
+    def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
+        """Text: strings. Image: PIL pictures, RGB. Audio: mono float32 arrays at `sampling_rate`. -> [n, d]"""
