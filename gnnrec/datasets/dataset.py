@@ -13,21 +13,35 @@ from numpy.typing import NDArray
 
 from gnnrec.datasets.catalog import Catalog
 from gnnrec.datasets.interactions import Interactions
+from gnnrec.errors import UserError
 
 SPLIT_NAMES = ("train", "val", "test")
 
-REJECTED_SCHEMA = {"file": pl.String, "line": pl.Int64, "reason": pl.String, "value": pl.String}
+REJECTED_SCHEMA = pl.Schema({"file": pl.String, "line": pl.Int64, "reason": pl.String, "value": pl.String})
+
+
+SPLIT_METHODS = ("auto", "published", "leave_last", "user_time", "global_time", "random")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitConfig:
-    """How a log is cut where it has no split column of its own."""
+    """How a log is cut into train, val and test."""
 
-    method: str = "leave_last"  # leave_last | user_time | global_time | random
+    method: str = "auto"  # one of SPLIT_METHODS; auto: the published column, else leave_last, without timestamps random
     val_share: float = 0.1  # of each user's (user_time, random) or of all (global_time) interactions
     test_share: float = 0.1
-    seed: int = 0  # random only
+    seed: int = 0  # random, and where the published split has no val
     min_core: int = 0  # k of the k-core filter; 0 leaves the log as it is
+
+    def __post_init__(self) -> None:
+        if self.method not in SPLIT_METHODS:
+            raise UserError(f"split: method {self.method!r}; allowed: {', '.join(SPLIT_METHODS)}")
+        if not (0 <= self.val_share < 1 and 0 <= self.test_share < 1 and self.val_share + self.test_share < 1):
+            raise UserError(
+                f"split: val_share {self.val_share} and test_share {self.test_share}; allowed: from 0, together below 1"
+            )
+        if self.min_core < 0 or self.seed < 0:
+            raise UserError(f"split: min_core {self.min_core} and seed {self.seed} may not be negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +56,10 @@ class Dataset:
     items: Catalog | None = None
     users: Catalog | None = None
     friends: NDArray[np.int32] | None = None  # [2, F] user indexes, each pair once
-    item_features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)  # modality -> [I, d], NaN row = missing
+    # Modality -> [I, d] or [U, d]; a row of NaN says that the content is missing.
+    item_features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     user_features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    below_min_rating: int = 0  # good rows of the log that min_rating left out
     rejected: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REJECTED_SCHEMA))
     licence: str = ""
 
@@ -56,3 +72,13 @@ class Dataset:
         for name, catalog, ids in (("items", self.items, self.item_ids), ("users", self.users, self.user_ids)):
             if catalog is not None and len(catalog) != len(ids):
                 raise ValueError(f"dataset {self.name}: [{name}] has {len(catalog)} rows for {len(ids)} ids")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Dataset":
+        """Read a folder with a dataset.toml, or with RecBole, MMRec, MovieLens or Hugging Face files as they are.
+
+        Bad rows are set aside in `rejected`. Raises UserError where the data as a whole cannot be used.
+        """
+        from gnnrec.datasets.sources import load  # the readers build on this module
+
+        return load(Path(path))

@@ -1,0 +1,84 @@
+"""RawDataset -> Dataset: the one path on which every source is checked and indexed."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from gnnrec.datasets.clean import ID, clean_catalog, clean_log
+from gnnrec.datasets.content import attach
+from gnnrec.datasets.dataset import REJECTED_SCHEMA, Dataset, SplitConfig
+from gnnrec.datasets.index import index_friends, index_log, permuted
+from gnnrec.datasets.interactions import Interactions
+from gnnrec.datasets.raw import LINE, RawDataset
+from gnnrec.errors import UserError
+
+
+def assemble(raw: RawDataset) -> Dataset:
+    """Check, permute and index. Raises UserError where nothing usable is left."""
+    log, rejected, below_min_rating = clean_log(raw.log)
+    check_not_empty(log, rejected, below_min_rating, raw)
+    items = users = None
+    item_ids, user_ids = log["item"].unique(), log["user"].unique()
+    if raw.items is not None:
+        items, more = clean_catalog(raw.items, "items")
+        rejected += more
+        item_ids = items[ID]
+    if raw.users is not None:
+        users, more = clean_catalog(raw.users, "users")
+        rejected += more
+        user_ids = pl.concat([users[ID], user_ids]).unique()
+    item_order, user_order = permuted(item_ids), permuted(user_ids)
+    log, more = index_log(log, raw.log.table.file, user_order, item_order)
+    rejected += more
+    check_not_empty(log, rejected, below_min_rating, raw)
+    friends, more = index_friends(raw.friends, user_order)
+    rejected += more
+    item_catalog, item_features, more = attach(raw.items, items, item_order, raw.root, raw.item_features, "items")
+    rejected += more
+    user_catalog, user_features, more = attach(raw.users, users, user_order, raw.root, raw.user_features, "users")
+    rejected += more
+    interactions, published = order_in_time(log, len(user_order), len(item_order))
+    split = raw.split or SplitConfig()
+    return Dataset(
+        name=raw.name,
+        root=raw.root,
+        user_ids=tuple(user_order),
+        item_ids=tuple(item_order),
+        interactions=interactions,
+        published_split=published,
+        split=split if published is None else replace(split, method="published"),
+        items=item_catalog,
+        users=user_catalog,
+        friends=friends,
+        item_features=item_features,
+        user_features=user_features,
+        below_min_rating=below_min_rating,
+        rejected=pl.concat([part.cast(REJECTED_SCHEMA) for part in rejected]),
+        licence=raw.licence,
+    )
+
+
+def check_not_empty(log: pl.DataFrame, rejected: Sequence[pl.DataFrame], below: int, raw: RawDataset) -> None:
+    if len(log):
+        return
+    reasons = pl.concat([part.cast(REJECTED_SCHEMA) for part in rejected])
+    file = raw.log.table.file
+    if not len(reasons):
+        raise UserError(f"{file}: all {below} rows are below [interactions] min_rating {raw.log.min_rating}")
+    reason, count = reasons["reason"].value_counts(sort=True).row(0)
+    first = reasons.filter(pl.col("reason") == reason).row(0, named=True)
+    raise UserError(
+        f"{file}: no usable row is left; most often: {reason} ({count} rows, first in {first['file']}, "
+        f"line {first['line']}: {first['value']!r})"
+    )
+
+
+def order_in_time(log: pl.DataFrame, num_users: int, num_items: int) -> tuple[Interactions, NDArray[np.int8] | None]:
+    if "timestamp" in log.columns:
+        log = log.sort("timestamp", maintain_order=True)
+    columns = {name: log[name].to_numpy() for name in log.columns if name != LINE}
+    published = columns.pop("split", None)
+    return Interactions(num_users=num_users, num_items=num_items, **columns), published

@@ -1,0 +1,99 @@
+"""What belongs to items (or users): their catalogue, their media, their ready-made features, in index order.
+
+Letters: I rows of the catalogue, d dimensions of a feature.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from gnnrec.datasets.catalog import Catalog
+from gnnrec.datasets.clean import ID
+from gnnrec.datasets.dataset import REJECTED_SCHEMA
+from gnnrec.datasets.raw import LINE, ROW, RawCatalog, RawTable
+from gnnrec.datasets.sources.paths import inside
+from gnnrec.errors import UserError
+
+
+def attach(
+    raw: RawCatalog | None,
+    frame: pl.DataFrame | None,
+    order: Sequence[str],
+    root: Path,
+    features: Mapping[str, Path],
+    where: str,
+) -> tuple[Catalog | None, dict[str, NDArray[np.float32]], list[pl.DataFrame]]:
+    """The catalogue and the ready-made features in index order; ids without a row have nulls and NaN."""
+    if raw is None or frame is None:
+        if features:
+            raise UserError(f"[features]: {min(features)}: needs [{where}]: row r of it belongs to row r of that file")
+        return None, {}, []
+    rows = pl.DataFrame({ID: order}).join(frame, on=ID, how="left", maintain_order="left")
+    rejected = []
+    media = {}
+    for modality, column in raw.media.items():
+        media[modality], more = check_media(rows, column, root, raw.table.file)
+        rejected.append(more)
+    loaded = {}
+    for modality, path in features.items():
+        loaded[modality], more = load_features(path, rows[ROW], raw.table)
+        rejected.append(more)
+    table = rows.with_columns(pl.col(ID).alias(raw.id)).drop(ID, ROW, LINE)
+    return Catalog(table=table, text_columns=raw.text, media=media or None), loaded, rejected
+
+
+def check_media(rows: pl.DataFrame, column: str, root: Path, file: str) -> tuple[tuple[Path | None, ...], pl.DataFrame]:
+    """The absolute path of each row, None where the field is empty or wrong; the wrong ones. [I]
+
+    An item whose picture is missing stays an item: only the path is set aside.
+    """
+    root = root.resolve()
+    paths: list[Path | None] = []
+    wrong = []
+    for name, line in rows.select(pl.col(column).cast(pl.String).str.strip_chars(), LINE).iter_rows():
+        problem = None if not name else judge_media(root, name)
+        if problem:
+            wrong.append((file, line, problem, name))
+        paths.append(root / name if name and not problem else None)
+    return tuple(paths), pl.DataFrame(wrong, schema=REJECTED_SCHEMA, orient="row").sort("line")
+
+
+def judge_media(root: Path, name: str) -> str | None:
+    """What is wrong with a path, or None. The content is the encoders' business."""
+    if "\0" in name or not inside(root, name):
+        return "path leaves the folder of the dataset"
+    if os.path.isdir(root / name):  # noqa: PTH112  # os.path answers False where pathlib raises: names too long, loops
+        return "path is a folder"
+    return None if os.path.isfile(root / name) else "no such file"  # noqa: PTH113
+
+
+def load_features(path: Path, position: pl.Series, table: RawTable) -> tuple[NDArray[np.float32], pl.DataFrame]:
+    """Row r of the file belongs to row r of the catalogue's file (the header not counted). [I, d]
+
+    A row of zeros or NaN says that the content is missing and becomes a row of NaN. A row in which only some numbers
+    are not finite is broken: it becomes a row of NaN too, and is listed.
+    """
+    file = path.name
+    try:
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"{file}: not a readable .npy file ({str(error).splitlines()[0]})") from error
+    if not isinstance(stored, np.ndarray) or stored.ndim != 2 or stored.dtype.kind not in "fiu":
+        raise UserError(f"{file}: a matrix of numbers, rows by dimensions, is needed")
+    if len(stored) != table.num_records:
+        raise UserError(f"{file}: {len(stored)} rows, but {table.file} has {table.num_records}; row r belongs to row r")
+    present = position.is_not_null().to_numpy()
+    rows = position.drop_nulls().to_numpy()
+    values = np.full((len(position), stored.shape[1]), np.nan, dtype=np.float32)
+    values[present] = stored[rows]
+    finite = np.isfinite(values)
+    empty = (np.isnan(values) | (values == 0)).all(axis=1)
+    broken = ~finite.all(axis=1) & ~empty
+    values[empty | broken] = np.nan
+    lines = sorted(int(row) + 1 for row in position.filter(pl.Series(broken)))
+    listed = [(file, line, "features are not finite (line: row of the file from 1)", None) for line in lines]
+    return values, pl.DataFrame(listed, schema=REJECTED_SCHEMA, orient="row")

@@ -1,0 +1,74 @@
+"""Parquet files and Hugging Face `datasets` folders saved on disk (Arrow streams), read without running any code."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+
+from gnnrec.datasets.raw import LINE, ROW, RawTable
+from gnnrec.errors import UserError
+
+SPLIT = "split"  # the column that tells the parts of a Hugging Face DatasetDict apart
+
+
+def numbered(frame: pl.DataFrame, file: str) -> RawTable:
+    """A table whose place names are row numbers from 1."""
+    row = pl.int_range(pl.len(), dtype=pl.UInt32)
+    return RawTable(file=file, frame=frame.with_columns(row.alias(ROW), (row + 1).alias(LINE)), num_records=len(frame))
+
+
+def read_parquet(path: Path, file: str) -> RawTable:
+    if path.is_dir():
+        raise UserError(f"{file}: is a folder; a file is needed here")
+    try:
+        return numbered(pl.read_parquet(path), file)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"{file}: not a whole Parquet file ({one_line(error)})") from error
+
+
+def is_arrow_folder(path: Path) -> bool:
+    return (path / "dataset_dict.json").is_file() or ((path / "state.json").is_file() and any(path.glob("*.arrow")))
+
+
+def read_arrow_folder(path: Path, file: str) -> RawTable:
+    """A `Dataset` or `DatasetDict` as `save_to_disk` writes it; of a dict, a column `split` names the part."""
+    if not (path / "dataset_dict.json").is_file():
+        return numbered(read_arrow_parts(path, file), file)
+    names = read_json(path / "dataset_dict.json", file).get("splits", [])
+    if not names:
+        raise UserError(f"{file}/dataset_dict.json: names no splits")
+    parts = [read_arrow_parts(path / name, f"{file}/{name}") for name in names]
+    columns = [part.with_columns(pl.lit(name).alias(SPLIT)) for name, part in zip(names, parts)]
+    return numbered(pl.concat(columns, how="vertical_relaxed"), file)
+
+
+def read_arrow_parts(folder: Path, file: str) -> pl.DataFrame:
+    import pyarrow as pa
+
+    names = [str(entry["filename"]) for entry in read_json(folder / "state.json", file).get("_data_files", [])]
+    tables = []
+    for name in names:
+        if Path(name).name != name:
+            raise UserError(f"{file}/state.json: the data file {name!r} leaves the folder")
+        try:
+            with pa.memory_map(str(folder / name)) as source:
+                tables.append(pl.DataFrame(pa.ipc.open_stream(source).read_all()))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(f"{file}/{name}: not a whole Arrow file ({one_line(error)})") from error
+    if not tables:
+        raise UserError(f"{file}/state.json: names no data files")
+    return pl.concat(tables)
+
+
+def read_json(path: Path, file: str) -> dict:  # type: ignore[type-arg]
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}/{path.name}: cannot be read as JSON ({one_line(error)})") from error
+    if not isinstance(document, dict):
+        raise UserError(f"{file}/{path.name}: a JSON object is needed")
+    return document
+
+
+def one_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200]

@@ -1,0 +1,176 @@
+"""CSV and its relatives as strings. Polars reads what is rectangular and unquoted; the csv module reads the rest.
+
+Polars is fast but fills short rows, cuts long ones and gives no line numbers. So its result is taken only where the
+number of lines and separators proves that nothing was mended; else each record is read, and judged, one by one.
+"""
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from gnnrec.datasets.dataset import REJECTED_SCHEMA
+from gnnrec.datasets.raw import LINE, ROW, RawTable
+from gnnrec.errors import UserError
+
+CHUNK = 100_000  # records that the careful way holds as Python lists at a time
+
+
+def read_delimited(
+    path: Path,
+    file: str,
+    *,
+    separator: str = ",",
+    header: Sequence[str] | None = None,
+    quoted: bool = True,
+    encoding: str = "utf-8",
+) -> RawTable:
+    """Read a text table, gzipped or not, with every value as a string and empty fields as null.
+
+    `header` names the columns of a file that has no first line with names. Rows with another number of fields than
+    the header and rows that are not UTF-8 are set aside in `rejected`.
+
+    Raises UserError where the file is empty, is a folder, is no or a broken gzip, or is UTF-16.
+    """
+    content = decode(read_bytes(path, file), file, encoding)
+    if len(separator) > 1:  # "::" of MovieLens; the unit separator is in no text
+        content, separator = content.replace(separator.encode(), b"\x1f"), "\x1f"
+    if not content.strip():
+        raise UserError(f"{file}: the file is empty")
+    first = 1
+    if header is None:
+        first = 2
+        header = read_header(content, separator, quoted, file)
+    return read_fast(content, file, separator, header, first, quoted) or read_carefully(
+        content, file, separator, header, first, quoted
+    )
+
+
+def read_bytes(path: Path, file: str) -> bytes:
+    """The whole file, unzipped where it is a gzip by its first bytes."""
+    if path.is_dir():
+        raise UserError(f"{file}: is a folder; a file is needed here")
+    try:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            return gzip.decompress(content)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{file}: broken gzip ({error}); download or pack it again") from error
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror})") from error
+    if path.suffix == ".gz" and content:
+        raise UserError(f"{file}: not a gzip file in spite of its name (starts with {content[:4]!r})")
+    return content
+
+
+def decode(content: bytes, file: str, encoding: str) -> bytes:
+    """UTF-8 bytes without a byte order mark."""
+    if encoding != "utf-8":
+        return content.decode(encoding).encode()
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:4096]:
+        raise UserError(f"{file}: this is UTF-16 or no text at all; save it as UTF-8")
+    return content.removeprefix(b"\xef\xbb\xbf")
+
+
+def read_header(content: bytes, separator: str, quoted: bool, file: str) -> list[str]:
+    header = [name.strip() for name in next(records(content[:1_000_000], separator, quoted))]
+    if not is_utf8(header):
+        raise UserError(f"{file}, line 1: not UTF-8; save the file as UTF-8")
+    twice = {name for name in header if header.count(name) > 1}
+    if twice:
+        raise UserError(f"{file}, line 1: the column {min(twice)!r} is there twice")
+    return header
+
+
+def records(content: bytes, separator: str, quoted: bool) -> Any:
+    """A csv.reader in which a byte that is not UTF-8 is a lone surrogate."""
+    text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", errors="surrogateescape", newline="")
+    return csv.reader(text, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+
+
+def is_utf8(fields: Sequence[str]) -> bool:
+    text = "".join(fields)
+    return text.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in text)
+
+
+def read_fast(
+    content: bytes, file: str, separator: str, header: Sequence[str], first: int, quoted: bool
+) -> RawTable | None:
+    """The table by Polars, or None where it is not sure that each line is one record with all its fields."""
+    if len(header) == 1 or (quoted and b'"' in content):
+        return None
+    num_lines = content.count(b"\n") + (not content.endswith(b"\n"))
+    if content.count(separator.encode()) != num_lines * (len(header) - 1):
+        return None
+    try:
+        frame = pl.read_csv(
+            content,
+            has_header=False,
+            skip_rows=first - 1,
+            new_columns=list(header),
+            separator=separator,
+            quote_char=None,
+            infer_schema=False,
+            raise_if_empty=False,
+        )
+    except pl.exceptions.PolarsError:  # a row that is too long, or not UTF-8
+        return None
+    if len(frame) != num_lines - (first - 1) or (len(frame) and frame.columns != list(header)):
+        return None
+    if not len(frame):
+        frame = pl.DataFrame(schema=dict.fromkeys(header, pl.String))
+    row = pl.int_range(pl.len(), dtype=pl.UInt32)
+    frame = frame.with_columns(row.alias(ROW), (row + first).alias(LINE))
+    return RawTable(file=file, frame=frame, num_records=len(frame))
+
+
+def read_carefully(
+    content: bytes, file: str, separator: str, header: Sequence[str], first: int, quoted: bool
+) -> RawTable:
+    """The table record by record: exact line numbers, bad records set aside."""
+    schema = dict.fromkeys(header, pl.String) | {ROW: pl.UInt32, LINE: pl.UInt32}
+    frames, rejected = [], []
+    rows: list[tuple[Any, ...]] = []
+    reader = records(content, separator, quoted)
+    for _ in range(first - 1):
+        next(reader)
+    num_records, line = 0, reader.line_num + 1
+    try:
+        for fields in reader:
+            if fields:  # a blank line is no record
+                problem = judge(fields, len(header), reader.line_num - line)
+                if problem is None:
+                    rows.append((*(value or None for value in fields), num_records, line))
+                else:
+                    rejected.append((file, line, problem, readable(separator.join(fields))))
+                num_records += 1
+            if len(rows) == CHUNK:
+                frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
+                rows = []
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(f"{file}, line {line}: {error}; is a quote opened here and never closed?") from error
+    frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
+    return RawTable(
+        file=file,
+        frame=pl.concat(frames),
+        num_records=num_records,
+        rejected=pl.DataFrame(rejected, schema=REJECTED_SCHEMA, orient="row"),
+    )
+
+
+def judge(fields: list[str], num_columns: int, more_lines: int) -> str | None:
+    """What is wrong with a record, or None."""
+    if len(fields) != num_columns:
+        spread = f" over {more_lines + 1} lines (a quote that is not closed?)" if more_lines else ""
+        return f"{len(fields)} fields{spread} where the header has {num_columns}"
+    return None if is_utf8(fields) else "not UTF-8"
+
+
+def readable(text: str) -> str:
+    return text[:200].encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,0 +1,176 @@
+"""Cutting a log into train, val and test. Letters: E rows, U users."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from gnnrec.datasets.dataset import SPLIT_NAMES, Dataset, SplitConfig
+from gnnrec.datasets.interactions import Interactions
+from gnnrec.errors import UserError
+
+TRAIN, VAL, TEST = range(len(SPLIT_NAMES))
+MIN_HISTORY = 3  # users with fewer rows are all train: one row each for train, val and test
+
+Part = NDArray[np.int8]  # [E] position in SPLIT_NAMES, -1 for a row in none of them
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Three logs over the same users and items, each in the order of the whole log."""
+
+    train: Interactions
+    val: Interactions
+    test: Interactions
+
+
+def split(dataset: Dataset, config: SplitConfig | None = None) -> Split:
+    """Cut the log as `config` says, by default as the dataset does.
+
+    published    the column of the log; where it has no val, val_share of each user's train rows is drawn for it
+    leave_last   of each user the last row in time is test, the one before it val; ties keep the order of the file
+    user_time    of each user the last test_share of rows is test, val_share before it val, at least one row each
+    global_time  the last test_share of all rows is test, val_share before it val; one moment is never divided
+    random       as user_time, in an order drawn with `seed`, which does not depend on the order of the rows
+    auto         published where there is the column, else leave_last, without timestamps random
+
+    Users with fewer than three rows are all train, except by published and global_time. With min_core k, rows of
+    users and items with fewer than k rows are left out first, again and again until none is left; the ids stay.
+
+    Raises UserError where the method needs what the log has not, and where nothing is left to train on.
+    """
+    config = config or dataset.split
+    log, published = dataset.interactions, dataset.published_split
+    core = np.flatnonzero(k_core(log, config.min_core))
+    log, published = log.rows(core), None if published is None else published[core]
+    method = config.method
+    if method == "auto":
+        method = "published" if published is not None else "random" if log.timestamp is None else "leave_last"
+    if method == "published":
+        part = by_column(log, published, config)
+    elif method != "random" and log.timestamp is None:
+        raise UserError(f"split: method {method!r} needs timestamps and {dataset.name} has none; allowed: random")
+    else:
+        part = METHODS[method](log, config)
+    if not (part == TRAIN).any():
+        raise UserError(f"split: method {method!r} leaves no row of {dataset.name} to train on")
+    train, val, test = (log.rows(part == number) for number in range(len(SPLIT_NAMES)))
+    return Split(train, val, test)
+
+
+def k_core(log: Interactions, k: int) -> NDArray[np.bool_]:
+    """The rows whose user and item both have at least k rows among the rows kept. [E]"""
+    keep = np.ones(len(log), dtype=bool)
+    while True:
+        users = np.bincount(log.user[keep], minlength=log.num_users)
+        items = np.bincount(log.item[keep], minlength=log.num_items)
+        still = keep & (users[log.user] >= k) & (items[log.item] >= k)
+        if still.sum() == keep.sum():
+            return keep
+        keep = still
+
+
+def by_column(log: Interactions, published: Part | None, config: SplitConfig) -> Part:
+    if published is None:
+        raise UserError("split: method 'published' needs a column: [interactions] split in dataset.toml")
+    part = published.copy()
+    if not (part == VAL).any():
+        train = np.flatnonzero(part == TRAIN)
+        drawn = random(log.rows(train), replace(config, test_share=0.0))
+        part[train[drawn == VAL]] = VAL
+    return part
+
+
+def leave_last(log: Interactions, config: SplitConfig) -> Part:
+    size = sizes(log)
+    one = (size >= MIN_HISTORY).astype(np.int64)
+    return cut_users(log, np.arange(len(log)), one, one)
+
+
+def user_time(log: Interactions, config: SplitConfig) -> Part:
+    return cut_users(log, np.arange(len(log)), *shares(log, config))
+
+
+def random(log: Interactions, config: SplitConfig) -> Part:
+    # Lots are dealt in the order of (user, item, time), so that the order of the rows has no say.
+    keys = (log.item, log.user) if log.timestamp is None else (log.timestamp, log.item, log.user)
+    lot = np.empty(len(log))
+    lot[np.lexsort(keys)] = np.random.default_rng(config.seed).random(len(log))
+    return cut_users(log, lot, *shares(log, config))
+
+
+def global_time(log: Interactions, config: SplitConfig) -> Part:
+    assert log.timestamp is not None
+    part = np.full(len(log), TRAIN, dtype=np.int8)
+    for number, share in ((VAL, config.val_share + config.test_share), (TEST, config.test_share)):
+        cut = len(log) - round(len(log) * share)
+        if cut < len(log):
+            part[np.searchsorted(log.timestamp, log.timestamp[cut], side="left") :] = number
+    return part
+
+
+METHODS: dict[str, Callable[[Interactions, SplitConfig], Part]] = {
+    "leave_last": leave_last,
+    "user_time": user_time,
+    "global_time": global_time,
+    "random": random,
+}
+
+
+def sizes(log: Interactions) -> NDArray[np.int64]:
+    """Rows of each user. [U]"""
+    return np.bincount(log.user, minlength=log.num_users)
+
+
+def shares(log: Interactions, config: SplitConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many rows of each user are val and test: the share, rounded, at least one, and one row is left for train."""
+    size = sizes(log)
+    num_test = np.maximum(np.rint(size * config.test_share).astype(np.int64), config.test_share > 0)
+    num_val = np.maximum(np.rint(size * config.val_share).astype(np.int64), config.val_share > 0)
+    num_test = np.minimum(num_test, size - 1 - (config.val_share > 0))
+    num_val = np.minimum(num_val, size - 1 - num_test)
+    enough = size >= MIN_HISTORY
+    return np.where(enough, num_val, 0), np.where(enough, num_test, 0)
+
+
+def cut_users(
+    log: Interactions, order: NDArray[np.generic], num_val: NDArray[np.int64], num_test: NDArray[np.int64]
+) -> Part:
+    """Of each user the last `num_test` rows by `order` are test, the `num_val` before them val."""
+    rows = np.lexsort((order, log.user))  # user by user, each in order
+    user = log.user[rows]
+    end = np.cumsum(sizes(log))
+    left = end[user] - np.arange(len(log))  # 1 for the last row of a user, 2 for the one before
+    part = np.full(len(log), TRAIN, dtype=np.int8)
+    part[rows[left <= num_test[user] + num_val[user]]] = VAL
+    part[rows[left <= num_test[user]]] = TEST
+    return part
+
+
+def split_report(dataset: Dataset) -> pl.DataFrame:
+    """What each method that the log allows would give, one row a method.
+
+    Columns: method, train, val, test (rows), test_users, test_users_without_train (share of them),
+    cold_test_items (items in test that train does not have).
+    """
+    rows = []
+    for method in ("published", *METHODS):
+        missing = dataset.published_split if method == "published" else dataset.interactions.timestamp
+        if missing is None and method != "random":
+            continue
+        cut = split(dataset, replace(dataset.split, method=method))
+        users = np.unique(cut.test.user)
+        rows.append(
+            {
+                "method": method,
+                "train": len(cut.train),
+                "val": len(cut.val),
+                "test": len(cut.test),
+                "test_users": len(users),
+                "test_users_without_train": 1 - np.isin(users, cut.train.user).mean() if len(users) else 0.0,
+                "cold_test_items": len(np.setdiff1d(cut.test.item, cut.train.item)),
+            }
+        )
+    return pl.DataFrame(rows)
