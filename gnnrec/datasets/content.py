@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from gnnrec.datasets.catalog import Catalog
 from gnnrec.datasets.clean import ID
 from gnnrec.datasets.dataset import REJECTED_SCHEMA
+from gnnrec.datasets.paths import inside
 from gnnrec.datasets.raw import LINE, ROW, RawCatalog, RawTable
-from gnnrec.datasets.sources.paths import inside
 from gnnrec.errors import UserError
 
 

@@ -131,13 +131,12 @@ def read_section(cls: type[Section], table: Any, where: str, without: tuple[str,
     values: dict[str, Any] = {}
     for key, value in table.items():
         allowed, text = TYPES[kinds[key]]
-        if not isinstance(value, allowed) or isinstance(value, bool):
+        parts: list[Any] = value if isinstance(value, list) else [value]
+        if not isinstance(value, allowed) or not all(isinstance(part, allowed) for part in parts):
             raise UserError(f"{FILE}: [{where}] {key}: {value!r} is not {text}")
-        if kinds[key] == tuple[str, ...]:
-            value = (value,) if isinstance(value, str) else tuple(value)
-            if not all(isinstance(entry, str) for entry in value):
-                raise UserError(f"{FILE}: [{where}] {key}: {list(value)!r} is not {text}")
-        values[key] = value
+        if any(isinstance(part, (bool, list)) for part in parts):  # True is an int to Python
+            raise UserError(f"{FILE}: [{where}] {key}: {value!r} is not {text}")
+        values[key] = tuple(parts) if list in allowed else value
     return cls(**values)
 
 

@@ -6,11 +6,15 @@ from pathlib import Path
 from gnnrec.datasets.assemble import assemble
 from gnnrec.datasets.dataset import Dataset
 from gnnrec.datasets.raw import RawDataset
-from gnnrec.datasets.sources import folder
+from gnnrec.datasets.sources import folder, huggingface, mmrec, movielens, recbole
 from gnnrec.errors import UserError
 
 SOURCES: dict[str, tuple[Callable[[Path], bool], Callable[[Path], RawDataset]]] = {  # the first that is found is taken
     "a folder with dataset.toml": (folder.found, folder.read),
+    "RecBole atomic files (.inter, header name:type)": (recbole.found, recbole.read),
+    "an MMRec folder (.inter with x_label)": (mmrec.found, mmrec.read),
+    "a MovieLens folder (ratings.csv, ratings.dat or u.data)": (movielens.found, movielens.read),
+    "a Hugging Face dataset saved on disk": (huggingface.found, huggingface.read),
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -60,7 +61,7 @@ def read_arrow_parts(folder: Path, file: str) -> pl.DataFrame:
     return pl.concat(tables)
 
 
-def read_json(path: Path, file: str) -> dict:  # type: ignore[type-arg]
+def read_json(path: Path, file: str) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -68,6 +68,14 @@ def read_bytes(path: Path, file: str) -> bytes:
     return content
 
 
+def first_line(path: Path) -> str:
+    """To tell kinds of files apart; empty where there is none."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return file.readline(10_000).decode("utf-8", "replace").removeprefix("\ufeff").strip()
+
+
 def decode(content: bytes, file: str, encoding: str) -> bytes:
     """UTF-8 bytes without a byte order mark."""
     if encoding != "utf-8":

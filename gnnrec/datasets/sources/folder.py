@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from gnnrec.datasets.description import FILE, CatalogSection, LogSection, read_description
+from gnnrec.datasets.paths import file_inside
 from gnnrec.datasets.raw import RawCatalog, RawDataset, RawLog, RawTable
-from gnnrec.datasets.sources.paths import file_inside
 from gnnrec.datasets.sources.sql import read_query
 from gnnrec.datasets.sources.tables import read_table
 

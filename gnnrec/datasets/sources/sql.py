@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
+from gnnrec.datasets.paths import file_inside
 from gnnrec.datasets.raw import RawTable
 from gnnrec.datasets.sources.columnar import numbered, one_line
-from gnnrec.datasets.sources.paths import file_inside
 from gnnrec.errors import UserError, missing_extra
 
 CHUNK = 50_000  # rows fetched at a time

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from gnnrec.datasets.paths import file_inside
 from gnnrec.datasets.raw import RawTable
 from gnnrec.datasets.sources.columnar import is_arrow_folder, read_arrow_folder, read_parquet
 from gnnrec.datasets.sources.delimited import read_delimited
-from gnnrec.datasets.sources.paths import file_inside
 from gnnrec.errors import UserError
 
 FORMATS: dict[str, Callable[[Path, str], RawTable]] = {
