@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,3 +30,8 @@ class Encoder(Protocol):
 
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
         """Text: strings. Image: PIL pictures, RGB. Audio: mono float32 arrays at `sampling_rate`. -> [n, d]"""
+
+
+@runtime_checkable
+class AudioEncoder(Encoder, Protocol):
+    sampling_rate: int  # of the sound it takes, in samples a second

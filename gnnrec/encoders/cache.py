@@ -1,0 +1,76 @@
+"""Features on disk by content: what was encoded once is never encoded again. One SQLite file for each encoder.
+
+Letters: d dimensions.
+"""
+
+import hashlib
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnnrec.errors import UserError
+
+Row = NDArray[np.float32] | str  # [d], or the reason for which the content cannot be used
+QUERY_SIZE = 500  # keys in one query; SQLite allows 999 in its oldest builds
+
+
+class FeatureCache:
+    """`encoder` is its name with the revision and whatever else decides the numbers. Use as a context manager."""
+
+    def __init__(self, folder: Path, encoder: str, dim: int) -> None:
+        short = re.sub(r"[^\w.-]+", "_", encoder)[-80:]
+        digest = hashlib.sha256(encoder.encode()).hexdigest()[:8]  # names that differ only in what was replaced
+        self.path = folder / f"{short}-{digest}.sqlite"
+        self.dim = dim
+        with self._errors():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self.path, timeout=60)
+            self._connection.execute("PRAGMA journal_mode=WAL")  # readers and one writer at the same time
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS features (content TEXT PRIMARY KEY, value BLOB, reason TEXT) WITHOUT ROWID"
+            )
+
+    def __enter__(self) -> "FeatureCache":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def fetch(self, contents: Iterable[str]) -> dict[str, Row]:
+        """What is known of these content hashes."""
+        keys, known = list(contents), dict[str, Row]()
+        with self._errors():
+            for start in range(0, len(keys), QUERY_SIZE):
+                part = keys[start : start + QUERY_SIZE]
+                marks = ",".join("?" * len(part))
+                query = f"SELECT content, value, reason FROM features WHERE content IN ({marks})"
+                for content, value, reason in self._connection.execute(query, part):
+                    if reason is not None:
+                        known[content] = reason
+                    elif len(value) == 4 * self.dim:
+                        known[content] = np.frombuffer(value, dtype="<f4")
+        return known
+
+    def store(self, rows: Mapping[str, Row]) -> None:
+        """All rows or none, whatever happens meanwhile."""
+        values = [
+            (content, None, row) if isinstance(row, str) else (content, row.astype("<f4").tobytes(), None)
+            for content, row in rows.items()
+        ]
+        with self._errors(), self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", values)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise UserError(
+                f"{self.path}: the cache of features cannot be used ({error}); it may be deleted"
+            ) from error

@@ -1,0 +1,229 @@
+"""Content of a whole catalogue, or of one query -> Features, through the cache, in batches.
+
+Letters: I rows of the catalogue, d dimensions.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gnnrec.datasets.catalog import Catalog
+from gnnrec.datasets.dataset import Dataset
+from gnnrec.encoders.cache import FeatureCache, Row
+from gnnrec.encoders.catalogue import open_encoder
+from gnnrec.encoders.features import AudioEncoder, Encoder, Features
+from gnnrec.encoders.media import Unreadable, read_audio, read_image
+from gnnrec.encoders.pretrained import cache_root
+from gnnrec.errors import UserError
+from gnnrec.files import sha256_of_file
+from gnnrec.progress import progress
+
+MODALITIES = ("text", "image", "audio")
+READERS = 2  # threads that decode the next batch while this one is encoded
+BATCHES_AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodersConfig:
+    """Encoders by name (`gnnrec models`), folder or hub id; "none" leaves a modality out."""
+
+    text: str = "use"
+    image: str = "efficientnet_lite0"
+    audio: str = "musicnn"
+    batch_size: int = 32
+    audio_seconds: float = 30.0  # of each sound that are listened to
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UserError(f"encoders.batch_size is {self.batch_size}: at least 1 is allowed")
+        if not 0.1 <= self.audio_seconds <= 3600:
+            raise UserError(f"encoders.audio_seconds is {self.audio_seconds}: 0.1 to 3600 are allowed")
+
+    def encoder_of(self, modality: str) -> str | None:
+        name = {"text": self.text, "image": self.image, "audio": self.audio}[modality]
+        return None if name == "none" else name
+
+
+def encode_dataset(
+    dataset: Dataset,
+    config: EncodersConfig,
+    *,
+    cache_dir: Path | None = None,
+    device: torch.device | str | None = None,
+) -> tuple[dict[str, Features], dict[str, Features]]:
+    """Features of items and of users by modality. Features made elsewhere stand before an encoder's.
+
+    Raises UserError as `encode_catalog`.
+    """
+    items = encode_catalog(dataset.items, config, cache_dir=cache_dir, device=device, given=dataset.item_features)
+    users = encode_catalog(dataset.users, config, cache_dir=cache_dir, device=device, given=dataset.user_features)
+    return items, users
+
+
+def encode_catalog(
+    catalog: Catalog | None,
+    config: EncodersConfig,
+    *,
+    cache_dir: Path | None = None,
+    device: torch.device | str | None = None,
+    given: Mapping[str, NDArray[np.float32]] | None = None,
+) -> dict[str, Features]:
+    """Features of the text, image and audio columns; a modality of which no row has any content is left out.
+
+    given: features made elsewhere, modality -> [I, d] with NaN where a row is missing; no encoder runs for these.
+    cache_dir: the folder of cached features, by default `features` in the cache of the user.
+    device: by default CUDA where there is any.
+    Raises UserError for a model that is not here and for a cache that cannot be written.
+    """
+    features = {modality: from_array(values) for modality, values in (given or {}).items()}
+    for modality in catalog.modalities() if catalog else ():
+        name = config.encoder_of(modality)
+        if modality in features or name is None:
+            continue
+        assert catalog is not None
+        contents = catalog.text() if modality == "text" else (catalog.media or {})[modality]
+        if any(content is not None for content in contents):
+            encoder = open_encoder(modality, name, device or default_device())
+            features[modality] = encode_contents(contents, modality, encoder, config, cache_dir)
+    return features
+
+
+def encode_query(
+    config: EncodersConfig,
+    *,
+    text: str | None = None,
+    image: Path | None = None,
+    audio: Path | None = None,
+    device: torch.device | str | None = None,
+    opened: MutableMapping[str, Encoder] | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """Features of one ad-hoc query of any of the three, modality -> [1, d]; nothing is cached.
+
+    opened: encoders by modality that a server keeps between queries; filled here.
+    Raises UserError for content that cannot be read and for a modality without encoder.
+    """
+    opened = {} if opened is None else opened
+    query: dict[str, NDArray[np.float32]] = {}
+    for modality, content in (("text", text or None), ("image", image), ("audio", audio)):
+        if content is None:
+            continue
+        name = config.encoder_of(modality)
+        if name is None:
+            raise UserError(f"the query has {modality}, but encoders.{modality} is 'none'")
+        if modality not in opened:
+            opened[modality] = open_encoder(modality, name, device or default_device())
+        try:
+            read = _reader(modality, opened[modality], config)(content)
+        except (Unreadable, OSError) as error:
+            raise UserError(f"{content}: {error}") from error
+        query[modality] = opened[modality].encode([read])
+    return query
+
+
+def from_array(values: NDArray[np.float32]) -> Features:
+    """Features made elsewhere: a row with NaN or infinity is missing. [I, d]"""
+    mask = np.isfinite(values).all(axis=1)
+    return Features(values=np.where(mask[:, None], values, 0).astype(np.float32), mask=mask, encoder="given")
+
+
+def default_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def encode_contents(
+    contents: Sequence[Any],
+    modality: str,
+    encoder: Encoder,
+    config: EncodersConfig,
+    cache_dir: Path | None = None,
+) -> Features:
+    """One row for each text or path in `contents` (None: missing). The same content is encoded once."""
+    name = f"{encoder.name}:{config.audio_seconds:g}s" if modality == "audio" else encoder.name
+    with FeatureCache(cache_dir or cache_root() / "features", name, encoder.dim) as cache:
+        keys = [None if content is None else _content_hash(content) for content in contents]  # [I]
+        rows: dict[str, Row] = cache.fetch({key for key in keys if key is not None and not key.startswith("!")})
+        missing = {key: content for key, content in zip(keys, contents) if key is not None and key not in rows}
+        rows |= {key: key[1:] for key in missing if key.startswith("!")}
+        todo = [(key, content) for key, content in missing.items() if not key.startswith("!")]
+        if modality == "text":
+            todo.sort(key=lambda pair: len(pair[1]))  # texts of like length in a batch: little padding
+        with progress(total=len(todo), text=f"{modality} by {encoder.name}", unit="row") as bar:
+            for batch in _read_ahead(todo, _reader(modality, encoder, config), config.batch_size):
+                fresh = _encode_batch(batch, encoder)
+                cache.store(fresh)
+                rows |= fresh
+                bar.update(len(batch))
+    return _assemble(contents, keys, rows, encoder.dim, name)
+
+
+def _content_hash(content: str | Path) -> str:
+    """sha256 of the text or of the bytes of the file; for a file that cannot be opened, "!" and the reason."""
+    if isinstance(content, str):
+        return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()
+    try:
+        return sha256_of_file(content)
+    except OSError as error:
+        return f"!{error.strerror or error}"
+
+
+def _reader(modality: str, encoder: Encoder, config: EncodersConfig) -> Callable[[Any], Any]:
+    """Content as it stands in a catalogue -> content as the encoder takes it."""
+    if modality == "image":
+        return read_image
+    if modality == "audio":
+        assert isinstance(encoder, AudioEncoder)
+        rate = encoder.sampling_rate
+        return lambda path: read_audio(path, rate, config.audio_seconds)
+    return lambda text: text.encode(errors="replace").decode()  # lone surrogates are no text
+
+
+def _read_ahead(
+    todo: Sequence[tuple[str, Any]], read: Callable[[Any], Any], size: int
+) -> Iterator[list[tuple[str, Any]]]:
+    """Batches of (key, what was read, or Unreadable), decoded in threads while the one before is encoded."""
+
+    def attempt(pair: tuple[str, Any]) -> tuple[str, Any]:
+        try:
+            return pair[0], read(pair[1])
+        except Unreadable as error:
+            return pair[0], error
+
+    batches = [todo[start : start + size] for start in range(0, len(todo), size)]
+    with ThreadPoolExecutor(READERS) as pool:
+        waiting = [[pool.submit(attempt, pair) for pair in batch] for batch in batches[:BATCHES_AHEAD]]
+        for number in range(len(batches)):
+            done = [future.result() for future in waiting.pop(0)]
+            if number + BATCHES_AHEAD < len(batches):
+                waiting.append([pool.submit(attempt, pair) for pair in batches[number + BATCHES_AHEAD]])
+            yield done
+
+
+def _encode_batch(batch: Sequence[tuple[str, Any]], encoder: Encoder) -> dict[str, Row]:
+    rows: dict[str, Row] = {key: str(content) for key, content in batch if isinstance(content, Unreadable)}
+    good = [(key, content) for key, content in batch if not isinstance(content, Unreadable)]
+    if good:
+        values = encoder.encode([content for _, content in good])  # [n, d]
+        for (key, _), value in zip(good, values, strict=True):
+            rows[key] = value if np.isfinite(value).all() else "the encoder gave no finite numbers"
+    return rows
+
+
+def _assemble(
+    contents: Sequence[Any], keys: Sequence[str | None], rows: Mapping[str, Row], dim: int, name: str
+) -> Features:
+    values, mask = np.zeros((len(contents), dim), dtype=np.float32), np.zeros(len(contents), dtype=np.bool_)
+    rejected: list[tuple[str, str]] = []
+    for index, (content, key) in enumerate(zip(contents, keys)):
+        row = None if key is None else rows[key]
+        if isinstance(row, str):
+            rejected.append((str(content), row))
+        elif row is not None:
+            values[index], mask[index] = row, True
+    return Features(values=values, mask=mask, encoder=name, rejected=tuple(rejected))

@@ -1,0 +1,122 @@
+"""Pictures and sounds on disk -> what the encoders take. What cannot be read gives a reason, never an exception."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnnrec.errors import missing_extra
+
+MAX_PIXELS = 50_000_000
+PICTURE_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000", "PPM", "ICO", "TGA")
+JPEG_SIDE = 640  # a larger JPEG may be decoded at a fraction of its size, which is many times quicker
+MAX_RATE, MAX_CHANNELS = 768_000, 64
+SHORTEST = 0.1  # seconds of sound
+QUIETEST = 1e-4  # highest sample of a sound that is not silence, -80 dB
+BLOCK = 1 << 16  # samples read at a time
+
+
+class Unreadable(Exception):
+    """Content that cannot be used; the message is the reason."""
+
+
+def read_image(path: Path) -> Any:
+    """A picture as PIL image, RGB, upright, on white where it is transparent, the first frame where it moves.
+
+    Raises Unreadable, whatever the file holds.
+    """
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise missing_extra("image", "pillow") from error
+    try:
+        with Image.open(path, formats=PICTURE_FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise Unreadable(f"{width} x {height} pixels, at most {MAX_PIXELS // 1_000_000} million are read")
+            image.draft(None, (JPEG_SIDE, JPEG_SIDE))
+            image.load()
+            return _rgb(ImageOps.exif_transpose(image))
+    except Unreadable:
+        raise
+    except Exception as error:  # decoders raise anything on broken bytes
+        raise Unreadable(f"not a readable picture: {_first_line(error, path)}") from error
+
+
+def _rgb(image: Any) -> Any:
+    from PIL import Image
+
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):  # 16 bits: Pillow would cut them off at 255
+        values = np.nan_to_num(np.asarray(image, dtype=np.float32))
+        top = 65_535.0 if values.max(initial=0) > 255 else 255.0 if values.max(initial=0) > 1 else 1.0
+        if image.mode.startswith("I;16"):
+            top = 65_535.0
+        return Image.fromarray((values / top * 255).round().clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def read_audio(path: Path, sampling_rate: int, seconds: float) -> NDArray[np.float32]:
+    """The first `seconds` of a sound, mono, resampled to `sampling_rate`; what a broken file still holds.
+
+    Raises Unreadable, whatever the file holds.
+    """
+    try:
+        import soundfile
+        import soxr
+    except ImportError as error:
+        raise missing_extra("audio", "soundfile and librosa") from error
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate = file.samplerate
+            if not 1_000 <= rate <= MAX_RATE or file.channels > MAX_CHANNELS:
+                raise Unreadable(f"{rate} samples a second and {file.channels} channels are not plausible")
+            sound = _mono(file, int(seconds * rate))
+        _check(sound, rate)
+        peak = np.abs(sound).max()
+        if peak > 1:  # floating-point files may exceed the range that encoders expect
+            sound = sound / peak
+        return np.ascontiguousarray(soxr.resample(sound, rate, sampling_rate), dtype=np.float32)
+    except Unreadable:
+        raise
+    except Exception as error:  # decoders raise anything on broken bytes
+        raise Unreadable(f"not a readable sound: {_first_line(error, path)}") from error
+
+
+def _mono(file: Any, count: int) -> NDArray[np.float32]:
+    """At most `count` samples. Read in blocks: a header that claims gigabytes must not decide how much memory is taken."""
+    import soundfile
+
+    blocks: list[NDArray[np.float32]] = []
+    while count > 0:
+        try:
+            block = file.read(min(count, BLOCK), dtype="float32", always_2d=True)  # [samples, channels]
+        except soundfile.LibsndfileError:
+            if not blocks:
+                raise
+            break  # the end is damaged: what came before it counts
+        if len(block) == 0:
+            break
+        blocks.append(block.mean(axis=1))
+        count -= len(block)
+    return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
+
+
+def _check(sound: NDArray[np.float32], rate: int) -> None:
+    if len(sound) < SHORTEST * rate:
+        raise Unreadable(f"{len(sound) / rate:.2f} s of sound, at least {SHORTEST} s are needed")
+    if not np.isfinite(sound).all():
+        raise Unreadable(f"{np.count_nonzero(~np.isfinite(sound))} samples are not finite numbers")
+    if np.abs(sound).max() < QUIETEST:
+        raise Unreadable("nothing but silence")
+
+
+def _first_line(error: Exception, path: Path) -> str:
+    """The library's reason without the path, since the same content at another place has the same reason."""
+    lines = str(error).strip().splitlines()
+    reason = lines[0] if lines else type(error).__name__
+    return reason.replace(repr(str(path)), "the file").replace(str(path), "the file").replace(repr(path), "the file")
