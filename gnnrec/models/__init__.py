@@ -1,0 +1,43 @@
+"""The models by name. A new one is one file and one line here."""
+
+from typing import Any
+
+from gnnrec.models.base import (
+    ClosedFormModel,
+    EmbeddingModel,
+    Embeddings,
+    Model,
+    has_embeddings,
+    model_scorer,
+)
+from gnnrec.models.ease import EASE, EASEConfig
+from gnnrec.models.graph_filter import GraphFilter, GraphFilterConfig
+from gnnrec.models.ials import IALS, IALSConfig
+from gnnrec.models.item_knn import ItemKNN, ItemKNNConfig
+from gnnrec.models.lightgcn import LightGCN, LightGCNConfig
+from gnnrec.models.mf import MF, MFConfig
+from gnnrec.models.modality_gnn import ModalityGNN, ModalityGNNConfig
+from gnnrec.models.popularity import Popularity, PopularityConfig
+from gnnrec.models.vbpr import VBPR, VBPRConfig
+
+MODELS: dict[str, tuple[Any, Any]] = {
+    "popularity": (Popularity, PopularityConfig),
+    "item_knn": (ItemKNN, ItemKNNConfig),
+    "ease": (EASE, EASEConfig),
+    "ials": (IALS, IALSConfig),
+    "graph_filter": (GraphFilter, GraphFilterConfig),
+    "mf": (MF, MFConfig),
+    "lightgcn": (LightGCN, LightGCNConfig),
+    "vbpr": (VBPR, VBPRConfig),
+    "modality_gnn": (ModalityGNN, ModalityGNNConfig),
+}
+
+__all__ = [
+    "MODELS",
+    "ClosedFormModel",
+    "EmbeddingModel",
+    "Embeddings",
+    "Model",
+    "has_embeddings",
+    "model_scorer",
+]

@@ -1,0 +1,239 @@
+"""The heterogeneous graph: users, items and one node per item and modality, as torch_geometric's HeteroData.
+
+Only training interactions become edges. Node types: user, item, and each modality by its name (text, image, audio, …;
+user content: user_text, …). Edge types, each pointing the way its messages flow:
+
+    (user, interacts, item)   (item, rev_interacts, user)    `time` [E] where the log has timestamps
+    (item, has_text, text)    (text, rev_has_text, item)     one edge per item that has the modality
+    (text, similar, text)                                    the k nearest by cosine -> the node that listens
+    (user, has_user_text, user_text) and back, (user, friend, user)
+
+Letters: U users, I items, E interactions, n nodes of a modality, d feature dimensions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from gnnrec.datasets.interactions import Interactions
+from gnnrec.encoders.features import Features
+from gnnrec.errors import UserError
+from gnnrec.propagate import SparseOperator, normalize_edges
+
+INTERACTS = ("user", "interacts", "item")
+REV_INTERACTS = ("item", "rev_interacts", "user")
+FRIEND = ("user", "friend", "user")
+NEIGHBOR_BLOCK = 2048  # rows of the similarity matrix held at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphConfig:
+    neighbors: int = 10  # k of the nearest-neighbour edges in each modality; 0 for none
+    mutual: bool = False  # keep an edge only where both ends chose each other
+    min_similarity: float = 0.0  # cosine of standardized features; weaker edges are left out
+    missing: str = "propagate"  # propagate: fill from co-consumed items; mask: leave the node out
+    friends: bool = True  # use user-user edges where the data has them
+
+    def __post_init__(self) -> None:
+        if self.missing not in ("propagate", "mask"):
+            raise UserError(f"graph.missing: found {self.missing!r}; allowed: propagate, mask")
+        if self.neighbors < 0:
+            raise UserError(f"graph.neighbors: found {self.neighbors}; allowed: 0 or more")
+
+
+def build_graph(
+    train: Interactions,
+    item_features: Mapping[str, Features],
+    user_features: Mapping[str, Features] | None = None,
+    friends: NDArray[np.int32] | None = None,
+    config: GraphConfig | None = None,
+) -> HeteroData:
+    """The graph of the training interactions and of everybody's content."""
+    config = config or GraphConfig()
+    graph = HeteroData()
+    graph["user"].num_nodes, graph["item"].num_nodes = train.num_users, train.num_items
+    add_interactions(graph, train)
+    for modality, features in item_features.items():
+        _add_modality(graph, "item", modality, features, config)
+    for modality, features in (user_features or {}).items():
+        _add_modality(graph, "user", f"user_{modality}", features, config)
+    if friends is not None and friends.size and config.friends:
+        pairs = torch.from_numpy(np.ascontiguousarray(friends)).long()
+        graph[FRIEND].edge_index = torch.cat([pairs, pairs.flip(0)], dim=1)
+    return graph
+
+
+def add_interactions(graph: HeteroData, log: Interactions) -> None:
+    """Set the interaction edges of `graph`, both ways, in the order of the log."""
+    edge_index = torch.from_numpy(np.stack([log.user, log.item])).long()
+    for edge_type, index in ((INTERACTS, edge_index), (REV_INTERACTS, edge_index.flip(0))):
+        graph[edge_type].edge_index = index
+        if log.timestamp is not None:
+            graph[edge_type].time = torch.from_numpy(log.timestamp.copy())
+
+
+def with_interactions(graph: HeteroData, log: Interactions) -> HeteroData:
+    """The same nodes and content with other interactions: what a model sees once a user's history has grown."""
+    grown = HeteroData()
+    for node_type in graph.node_types:
+        grown[node_type].update(graph[node_type].to_dict())
+    for edge_type in graph.edge_types:
+        if edge_type not in (INTERACTS, REV_INTERACTS):
+            grown[edge_type].update(graph[edge_type].to_dict())
+    add_interactions(grown, log)
+    return grown
+
+
+def item_modalities(graph: HeteroData) -> tuple[str, ...]:
+    """Names of the item modalities in the graph, in the order they were added."""
+    return tuple(target for source, _, target in graph.edge_types if source == "item" and target != "user")
+
+
+def user_modalities(graph: HeteroData) -> tuple[str, ...]:
+    """Node types of the users' content."""
+    return tuple(target for source, _, target in graph.edge_types if source == "user" and target.startswith("user_"))
+
+
+def owners(graph: HeteroData, modality: str) -> Tensor:
+    """Index of the item (or user) that each node of a modality belongs to. [n]"""
+    owner = "user" if modality.startswith("user_") else "item"
+    return graph[owner, f"has_{modality}", modality].edge_index[0]
+
+
+def operator(graph: HeteroData, edge_type: tuple[str, str, str], normalize: str) -> SparseOperator:
+    """Â of one edge type, [targets, sources], made once per graph and kept beside the edges it was made from.
+
+    `normalize`: symmetric | mean | none. Repeated (user, item) pairs count once.
+    """
+    store, key = graph[edge_type], f"operator_{normalize}"
+    if key not in store:
+        source, target = store.edge_index
+        shape = (graph[edge_type[2]].num_nodes, graph[edge_type[0]].num_nodes)
+        weight = store.edge_weight if "edge_weight" in store else torch.ones(len(source), device=source.device)
+        if edge_type in (INTERACTS, REV_INTERACTS):
+            pairs = torch.unique(source * shape[0] + target)
+            source, target = pairs // shape[0], pairs % shape[0]
+            weight = weight.new_ones(len(pairs))
+        weight = normalize_edges(source, target, weight, shape, normalize)
+        store[key] = SparseOperator.from_edges(source, target, weight, shape)
+    made: SparseOperator = store[key]
+    return made
+
+
+def num_interactions(graph: HeteroData, node_type: str) -> Tensor:
+    """How many interactions each user or item has in the graph. [U] or [I]"""
+    position = 0 if node_type == "user" else 1
+    edges: Tensor = graph[INTERACTS].edge_index[position]
+    return torch.bincount(edges, minlength=graph[node_type].num_nodes)
+
+
+def _add_modality(graph: HeteroData, owner: str, modality: str, features: Features, config: GraphConfig) -> None:
+    values, known = torch.from_numpy(features.values), torch.from_numpy(features.mask)
+    if not known.any():
+        return
+    # Standardized per dimension: encoders leave a large common mean, which would make everything similar to all.
+    mean, scale = values[known].mean(0), values[known].std(0, correction=0) + 1e-6
+    values = torch.where(known[:, None], (values - mean) / scale, torch.zeros(()))
+    present = known
+    if owner == "item" and config.missing == "propagate" and not known.all():
+        values, present = propagate_features(values, known, graph)
+    index = present.nonzero().squeeze(1)
+    nodes = graph[modality]
+    nodes.x, nodes.num_nodes, nodes.imputed = values[index], len(index), ~known[index]
+    nodes.mean, nodes.scale = mean, scale
+    edge_index = torch.stack([index, torch.arange(len(index))])
+    graph[owner, f"has_{modality}", modality].edge_index = edge_index
+    graph[modality, f"rev_has_{modality}", owner].edge_index = edge_index.flip(0)
+    if config.neighbors:
+        # Imputed nodes listen to real ones; no one listens to them, since they hold nothing of their own.
+        sources = (~nodes.imputed).nonzero().squeeze(1)
+        edges, similarity = nearest_edges(nodes.x, sources, config)
+        graph[modality, "similar", modality].edge_index = edges
+        graph[modality, "similar", modality].edge_weight = similarity
+
+
+def propagate_features(values: Tensor, known: Tensor, graph: HeteroData, steps: int = 20) -> tuple[Tensor, Tensor]:
+    """Fill missing rows from co-consumed items: x <- item-user-item mean of x, known rows reset after each step.
+
+    Feature propagation (Rossi et al. 2022) as studied for recommenders by Malitesta et al. 2024 (arXiv 2408.11767).
+    Returns the filled values [I, d] and which rows hold something [I]: rows no known item reaches stay missing.
+    """
+    to_user, to_item = operator(graph, REV_INTERACTS, "mean"), operator(graph, INTERACTS, "mean")
+    reach = known.float()[:, None]
+    filled = values.clone()
+    for _ in range(steps):
+        # Dividing by the reach keeps a half-known neighbourhood from shrinking towards zero.
+        weight = to_item @ (to_user @ reach)
+        mixed = (to_item @ (to_user @ (filled * reach))) / weight.clamp(min=1e-12)
+        filled = torch.where(known[:, None], values, mixed)
+        reach = torch.where(known[:, None], torch.ones(()), (weight > 0).float())
+    return filled, reach.squeeze(1) > 0
+
+
+def nearest_edges(x: Tensor, sources: Tensor, config: GraphConfig, queries: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Edges neighbour -> node, [2, n * k] at most, with their cosine similarity.
+
+    `sources` are the rows of x that may be neighbours; `queries` (default: all rows) are the rows that choose.
+    """
+    unit = torch.nn.functional.normalize(x, dim=1)
+    queries = torch.arange(len(x)) if queries is None else queries
+    k = min(config.neighbors, len(sources) - 1 if len(queries) == len(x) else len(sources))
+    if k <= 0:
+        return torch.empty(2, 0, dtype=torch.long), torch.empty(0)
+    blocks = []
+    for block in queries.split(NEIGHBOR_BLOCK):
+        similarity = unit[block] @ unit[sources].T
+        similarity[block[:, None] == sources[None, :]] = -torch.inf
+        best = similarity.topk(k, dim=1)
+        blocks.append((sources[best.indices].flatten(), block.repeat_interleave(k), best.values.flatten()))
+    source, target, weight = (torch.cat(part) for part in zip(*blocks))
+    keep = weight > max(config.min_similarity, 0.0)
+    if config.mutual:
+        keep &= torch.isin(source * len(x) + target, target * len(x) + source)
+    return torch.stack([source[keep], target[keep]]), weight[keep]
+
+
+def add_items(graph: HeteroData, features: Mapping[str, NDArray[np.float32]], config: GraphConfig) -> HeteroData:
+    """The graph with n new items at the end, known by content only: modality -> [n, d], raw as encoded.
+
+    New nodes listen to their nearest neighbours; nothing that was there listens to them, so no old embedding moves.
+    """
+    grown = with_interactions(graph, interactions_of(graph))
+    num_new = max(len(rows) for rows in features.values())
+    first = graph["item"].num_nodes
+    grown["item"].num_nodes = first + num_new
+    for modality, rows in features.items():
+        if modality not in item_modalities(graph):
+            raise UserError(f"{modality}: this run knows no such modality; allowed: {', '.join(item_modalities(graph))}")
+        nodes = graph[modality]
+        if rows.shape[1] != nodes.x.shape[1]:
+            raise UserError(f"{modality}: found {rows.shape[1]} dimensions, this run was trained with {nodes.x.shape[1]}")
+        x = torch.cat([nodes.x, (torch.from_numpy(rows) - nodes.mean) / nodes.scale])
+        new = torch.arange(len(nodes.x), len(x))
+        grown[modality].x, grown[modality].num_nodes = x, len(x)
+        has = torch.stack([torch.arange(first, first + num_new), new])
+        has = torch.cat([graph["item", f"has_{modality}", modality].edge_index, has], dim=1)
+        grown["item", f"has_{modality}", modality] = {"edge_index": has}
+        grown[modality, f"rev_has_{modality}", "item"] = {"edge_index": has.flip(0)}
+        if (similar := (modality, "similar", modality)) in graph.edge_types:
+            edges, weight = nearest_edges(x, (~nodes.imputed).nonzero().squeeze(1), config, queries=new)
+            old = graph[similar]
+            grown[similar] = {
+                "edge_index": torch.cat([old.edge_index, edges], dim=1),
+                "edge_weight": torch.cat([old.edge_weight, weight]),
+            }
+    return grown
+
+
+def interactions_of(graph: HeteroData) -> Interactions:
+    """The interaction edges of a graph as a log again."""
+    store = graph[INTERACTS]
+    user, item = (row.cpu().numpy().astype(np.int32) for row in store.edge_index)
+    timestamp = store.time.cpu().numpy() if "time" in store else None
+    sizes = {"num_users": graph["user"].num_nodes, "num_items": graph["item"].num_nodes}
+    return Interactions(user=user, item=item, timestamp=timestamp, **sizes)

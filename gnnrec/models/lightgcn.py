@@ -1,0 +1,42 @@
+"""LightGCN: embeddings smoothed over the user-item graph, the mean of all depths (He et al. 2020, eq. 3, 4, 8)."""
+
+from dataclasses import dataclass
+
+from torch import Generator, Tensor
+from torch_geometric.data import HeteroData
+
+from gnnrec.graph import INTERACTS, REV_INTERACTS, operator
+from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, normal, similarity_space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LightGCNConfig:
+    dim: int = 64
+    layers: int = 3
+    similarity: str = "cosine"  # cosine | dot (the paper's)
+    init_scale: float = 1.0  # expected length of a row at the start
+
+    def __post_init__(self) -> None:
+        check_choice("model.similarity", self.similarity, ("cosine", "dot"))
+
+
+class LightGCN(EmbeddingModel):
+    def __init__(self, config: LightGCNConfig, graph: HeteroData, generator: Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.user = normal((graph["user"].num_nodes, config.dim), config.init_scale, generator)
+        self.item = normal((graph["item"].num_nodes, config.dim), config.init_scale, generator)
+
+    def forward(self, graph: HeteroData) -> Embeddings:
+        smoothed = light_propagation(graph, self.user, self.item, self.config.layers)
+        return similarity_space(smoothed, self.config.similarity)
+
+
+def light_propagation(graph: HeteroData, user: Tensor, item: Tensor, layers: int) -> Embeddings:
+    """Mean of x, Âx, Â²x, … over the user-item graph, Â normalized symmetrically: [U, d], [I, d] -> the same shapes."""
+    to_user, to_item = operator(graph, REV_INTERACTS, "symmetric"), operator(graph, INTERACTS, "symmetric")
+    user_sum, item_sum = user, item
+    for _ in range(layers):
+        user, item = to_user @ item, to_item @ user
+        user_sum, item_sum = user_sum + user, item_sum + item
+    return Embeddings(user_sum / (layers + 1), item_sum / (layers + 1))

@@ -1,0 +1,29 @@
+"""Matrix factorization: an embedding per user and item (Koren, Bell & Volinsky 2009), trained by the chosen loss."""
+
+from dataclasses import dataclass
+
+from torch import Generator
+from torch_geometric.data import HeteroData
+
+from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, normal, similarity_space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MFConfig:
+    dim: int = 64
+    similarity: str = "cosine"  # cosine | dot
+    init_scale: float = 1.0  # expected length of a row at the start
+
+    def __post_init__(self) -> None:
+        check_choice("model.similarity", self.similarity, ("cosine", "dot"))
+
+
+class MF(EmbeddingModel):
+    def __init__(self, config: MFConfig, graph: HeteroData, generator: Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.user = normal((graph["user"].num_nodes, config.dim), config.init_scale, generator)
+        self.item = normal((graph["item"].num_nodes, config.dim), config.init_scale, generator)
+
+    def forward(self, graph: HeteroData) -> Embeddings:
+        return similarity_space(Embeddings(self.user, self.item), self.config.similarity)

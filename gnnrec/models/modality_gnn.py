@@ -1,0 +1,139 @@
+"""modality_gnn: the product's own model. Messages pass over users, items and modality nodes, and are fused per item.
+
+1. Every modality node projects its frozen pretrained feature; an item starts as its free embedding plus those.
+2. Items and users smooth each other over the interactions (LightGCN, He et al. 2020).
+3. Every modality node listens to its nearest neighbours in that modality, whose items tell it what they start as; the
+   item fuses what its modality nodes heard (the frozen item-item graph of FREEDOM, Zhou & Shen 2023, but one graph per
+   modality and a weight per item and modality).
+4. Where the log has times, the items a user had last form her short-term interest, scored against a separate item
+   embedding (the factorized transitions of FPMC, Rendle et al. 2010, over a recency-weighted window).
+
+A user or item without training interactions has no free embedding; content, neighbours and friends carry it.
+
+Letters: U users, I items, M modalities, n nodes of a modality, d dimensions.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+from torch_geometric.data import HeteroData
+
+from gnnrec.errors import UserError
+from gnnrec.fusion import FUSIONS
+from gnnrec.graph import FRIEND, INTERACTS, item_modalities, num_interactions, operator, owners, user_modalities
+from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, normal
+from gnnrec.models.lightgcn import light_propagation
+from gnnrec.recency import recent_before, recent_of_users
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModalityGNNConfig:
+    dim: int = 128
+    layers: int = 3  # depth of the user-item propagation
+    fusion: str = "attention"  # mean | concat | attention | transformer | gnn
+    similar: float = 1.0  # weight of what the modality nodes heard; 0 switches the similar edges off
+    friend: float = 1.0  # weight of the friends' mean in a user; 0 switches the friend edges off
+    recent: int = 20  # how many last items form the short-term interest; 0 switches it off
+    half_life: float = 5.0  # steps back at which a recent item counts half
+    init_scale: float = 1.0  # expected length of a free embedding, and of a projected feature, at the start
+
+    def __post_init__(self) -> None:
+        check_choice("model.fusion", self.fusion, tuple(FUSIONS))
+        if self.half_life <= 0:
+            raise UserError(f"model.half_life: found {self.half_life}; allowed: above 0")
+
+
+class ModalityGNN(EmbeddingModel):
+    def __init__(self, config: ModalityGNNConfig, graph: HeteroData, generator: Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.modalities = item_modalities(graph)
+        num_users, num_items = graph["user"].num_nodes, graph["item"].num_nodes
+        self.user = normal((num_users, config.dim), config.init_scale, generator)
+        self.item = normal((num_items, config.dim), config.init_scale, generator)
+        # Free embeddings of the never-trained say nothing; they are switched off rather than left as noise.
+        self.register_buffer("user_trained", num_interactions(graph, "user") > 0)
+        self.register_buffer("item_trained", num_interactions(graph, "item") > 0)
+        self.project = nn.ModuleDict()
+        for modality in (*self.modalities, *user_modalities(graph)):
+            width = graph[modality].x.shape[1]
+            self.project[modality] = layer = nn.Linear(width, config.dim, bias=False)
+            nn.init.normal_(layer.weight, std=config.init_scale / (config.dim * width) ** 0.5, generator=generator)
+        self.fusion = FUSIONS[config.fusion](config.dim, max(len(self.modalities), 1), generator)
+        self.ordered = config.recent > 0 and "time" in graph[INTERACTS]
+        if self.ordered:
+            self.context = normal((num_items, config.dim), config.init_scale, generator)
+            self.target = normal((num_items, config.dim), config.init_scale, generator)
+
+    def forward(self, graph: HeteroData) -> Embeddings:
+        item_start = self._item_start(graph)
+        user_start = self._user_start(graph)
+        user, item, _ = light_propagation(graph, user_start, item_start, self.config.layers)
+        if self.config.friend and FRIEND in graph.edge_types:
+            user = user + self.config.friend * (operator(graph, FRIEND, "mean") @ user_start)
+        if self.config.similar and self.modalities:
+            tokens, mask = self._tokens(graph, item_start)
+            item = item + self.config.similar * self.fusion(tokens, mask)[0]
+        # A user of whom nothing is known stands where the average user stands.
+        unknown = user.detach().abs().sum(1, keepdim=True) == 0
+        user = F.normalize(torch.where(unknown, user.mean(0, keepdim=True), user), dim=1)
+        item = F.normalize(item, dim=1)
+        if not self.ordered:
+            return Embeddings(user, item)
+        context = self._free(self.context, self.item_trained, graph["item"].num_nodes) + item
+        target = self._free(self.target, self.item_trained, graph["item"].num_nodes) + item
+        recent = recent_of_users(graph, self.config.recent, self.config.half_life) @ context
+        user = torch.cat([user, F.normalize(recent, dim=1)], dim=1)
+        return Embeddings(user, torch.cat([item, F.normalize(target, dim=1)], dim=1), context)
+
+    def queries(self, graph: HeteroData, embeddings: Embeddings, interactions: Tensor) -> Tensor:
+        users = graph[INTERACTS].edge_index[0, interactions]
+        if embeddings.context is None:
+            return embeddings.user[users]
+        before = recent_before(graph, self.config.recent, self.config.half_life).select_rows(interactions)
+        recent = F.normalize(before @ embeddings.context, dim=1)
+        return torch.cat([embeddings.user[users, : self.config.dim], recent], dim=1)
+
+    @torch.no_grad()
+    def modality_weights(self, graph: HeteroData) -> tuple[Tensor, Tensor]:
+        """What each modality weighs in each item [I, M] (rows sum to 1), and which ones the item has [I, M]."""
+        tokens, mask = self._tokens(graph, self._item_start(graph))
+        return self.fusion(tokens, mask)[1], mask
+
+    def _item_start(self, graph: HeteroData) -> Tensor:
+        num_items = graph["item"].num_nodes
+        start = self._free(self.item, self.item_trained, num_items)
+        return start + self._content(graph, self.modalities, num_items)
+
+    def _user_start(self, graph: HeteroData) -> Tensor:
+        num_users = graph["user"].num_nodes
+        start = self._free(self.user, self.user_trained, num_users)
+        return start + self._content(graph, user_modalities(graph), num_users)
+
+    def _free(self, table: Tensor, trained: Tensor, size: int) -> Tensor:
+        """The free embeddings, zero for the untrained and for those that joined later. [size, d]"""
+        return F.pad(table * trained[:, None], (0, 0, 0, size - len(table)))
+
+    def _content(self, graph: HeteroData, modalities: tuple[str, ...], size: int) -> Tensor:
+        """Sum of the projected features, scaled up where some of them are missing. [size, d]"""
+        total = self.user.new_zeros(size, self.config.dim)
+        present = self.user.new_zeros(size, 1)
+        for modality in modalities:
+            index = owners(graph, modality)
+            total = total.index_add(0, index, self.project[modality](graph[modality].x))
+            present = present.index_add(0, index, present.new_ones(len(index), 1))
+        return total * (len(modalities) / present.clamp(min=1))
+
+    def _tokens(self, graph: HeteroData, item_start: Tensor) -> tuple[Tensor, Tensor]:
+        """What the modality nodes of each item heard from their neighbours: tokens [I, M, d], mask [I, M]."""
+        tokens, masks = [], []
+        for modality in self.modalities:
+            index = owners(graph, modality)
+            nodes = item_start[index]  # item -> its modality node
+            if (similar := (modality, "similar", modality)) in graph.edge_types:
+                nodes = operator(graph, similar, "mean") @ nodes
+            tokens.append(item_start.new_zeros(item_start.shape).index_copy(0, index, nodes))
+            masks.append(item_start.new_zeros(len(item_start)).index_fill(0, index, 1.0).bool())
+        return torch.stack(tokens, dim=1), torch.stack(masks, dim=1)

@@ -1,0 +1,264 @@
+"""fit(): the one training loop. Full-batch propagation, mini-batched positives, early stop on validation.
+
+Letters: U users, I items, E training interactions, B batch, K negatives, d dimensions.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from torch_geometric.data import HeteroData
+
+from gnnrec import metrics
+from gnnrec.checkpoint import TrainState, load_checkpoint, save_checkpoint
+from gnnrec.datasets.interactions import Interactions
+from gnnrec.errors import UserError
+from gnnrec.graph import INTERACTS, interactions_of, num_interactions
+from gnnrec.losses import LOSSES
+from gnnrec.models import EmbeddingModel, Embeddings, model_scorer
+from gnnrec.progress import progress
+from gnnrec.ranking import top_k
+
+CHECKPOINT_SECONDS = 30.0  # how much work a crash may cost at most, within long epochs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    loss: str = "softmax"  # softmax | bpr | bce | hinge
+    temperature: float = 0.2  # scores are divided by it
+    negatives: int = 0  # drawn uniformly per positive; 0 takes every other item of the catalogue
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.0
+    batch_size: int = 2048
+    epochs: int = 100
+    validate_every: int = 2  # epochs
+    patience: int = 6  # validations without a new best before training stops
+    metric: str = "ndcg@20"  # on validation; decides which epoch is kept
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise UserError(f"train.loss: found {self.loss!r}; allowed: {', '.join(LOSSES)}")
+        name, _, k = self.metric.partition("@")
+        if name not in metrics.METRICS or not k.isdigit() or int(k) < 1:
+            allowed = ", ".join(f"{name}@K" for name in metrics.METRICS)
+            raise UserError(f"train.metric: found {self.metric!r}; allowed: {allowed}")
+        for key in ("batch_size", "epochs", "validate_every", "patience"):
+            if getattr(self, key) < 1:
+                raise UserError(f"train.{key}: found {getattr(self, key)}; allowed: 1 or more")
+        for key in ("temperature", "learning_rate"):
+            if not getattr(self, key) > 0:
+                raise UserError(f"train.{key}: found {getattr(self, key)}; allowed: above 0")
+
+
+class Interrupted(Exception):
+    """Training was stopped by the user; its state is saved and the same call goes on from there."""
+
+
+def fit(
+    model: EmbeddingModel,
+    graph: HeteroData,
+    val: Interactions,
+    config: TrainConfig,
+    *,
+    checkpoint: Path | None = None,
+    settings: str = "",
+    on_epoch: Callable[[list[dict[str, float]]], None] = lambda history: None,
+) -> TrainState:
+    """Train `model` in place on the interactions of `graph`; it ends with the weights that were best on `val`.
+
+    With `checkpoint`, the state is kept there and a call with the same `settings` (any text that names the run)
+    resumes it to the same weights, bit for bit. `on_epoch` gets all rows so far: {"epoch", "loss", "seconds", and on
+    validated epochs the metric}. Raises Interrupted after SIGINT, once the state is saved.
+    """
+    trainer = _Trainer(model, graph, val, config, checkpoint, settings)
+    state = trainer.state
+    with _stop_on_sigint() as stopped, progress(total=config.epochs, text="training", unit="epoch") as bar:
+        bar.update(state.epoch)
+        while not state.finished:
+            try:
+                trainer.epoch(stopped)
+            except Interrupted:
+                trainer.save()
+                raise
+            on_epoch(state.history)
+            last = {key: f"{value:.4f}" for key, value in state.history[-1].items() if key not in ("epoch", "seconds")}
+            bar.set_postfix(last | {"best": f"{state.best_metric:.4f}"})
+            bar.update(1)
+            trainer.save()
+    model.load_state_dict(trainer.best)
+    return state
+
+
+class _Trainer:
+    """One training on its way: what an epoch needs and what a checkpoint holds."""
+
+    def __init__(
+        self,
+        model: EmbeddingModel,
+        graph: HeteroData,
+        val: Interactions,
+        config: TrainConfig,
+        checkpoint: Path | None,
+        settings: str,
+    ) -> None:
+        self.model, self.graph, self.config = model, graph, config
+        self.checkpoint, self.settings = checkpoint, settings
+        self.train_log, self.val = interactions_of(graph), val
+        self.items = graph[INTERACTS].edge_index[1]
+        # Items nobody has taken yet are no negatives: training would only learn to push the cold ones away.
+        self.candidates = (num_interactions(graph, "item") > 0).nonzero().squeeze(1)
+        self.place = torch.full((graph["item"].num_nodes,), -1).index_copy(
+            0, self.candidates, torch.arange(len(self.candidates))
+        )
+        self.seen = torch.unique(graph[INTERACTS].edge_index[0] * graph["item"].num_nodes + self.items)
+        self.optimizer = torch.optim.Adam(
+            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        self.generator = Generator().manual_seed(config.seed)
+        self.epoch_start = self.generator.get_state()
+        self.state = TrainState()
+        self.best = {name: value.clone() for name, value in model.state_dict().items()}
+        self.saved_at = time.monotonic()
+        if checkpoint is not None and checkpoint.exists():
+            self._resume(checkpoint)
+
+    def epoch(self, stopped: threading.Event) -> None:
+        state, began = self.state, time.monotonic()
+        self.model.train()
+        resumed_random = self.generator.get_state() if state.step else None
+        self.generator.set_state(self.epoch_start)
+        batches = torch.randperm(len(self.items), generator=self.generator).split(self.config.batch_size)
+        if resumed_random is not None:
+            self.generator.set_state(resumed_random)
+        for batch in batches[state.step :]:
+            loss = self._loss(batch)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            state.step += 1
+            state.loss_sum += loss.item()
+            if stopped.is_set():
+                state.seconds += time.monotonic() - began
+                raise Interrupted
+            if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
+                self.save()
+        if not np.isfinite(state.loss_sum):
+            raise UserError(f"training: the loss is not finite in epoch {state.epoch + 1}; lower train.learning_rate")
+        row = {"epoch": state.epoch + 1, "loss": state.loss_sum / len(batches)}
+        state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
+        self.epoch_start = self.generator.get_state()
+        last = state.epoch == self.config.epochs
+        if len(self.val) and (state.epoch % self.config.validate_every == 0 or last):
+            row[self.config.metric] = self._validate()
+        elif not len(self.val):
+            self._keep()
+        state.seconds += time.monotonic() - began
+        row["seconds"] = state.seconds
+        state.history.append(row)
+        state.finished = last or state.stale >= self.config.patience
+
+    def _loss(self, batch: Tensor) -> Tensor:
+        embeddings = self.model(self.graph)
+        query = self.model.queries(self.graph, embeddings, batch) / self.config.temperature  # [B, d]
+        target = self.items[batch]
+        if self.config.negatives:
+            positive = (query * embeddings.item[target]).sum(1)
+            negative = torch.einsum("bd,bkd->bk", query, embeddings.item[self._draw_negatives(batch)])
+        else:
+            scores = query @ self._candidate_rows(embeddings).T  # [B, candidates]
+            place = self.place[target]
+            positive = scores[torch.arange(len(batch)), place]
+            negative = scores.scatter_(1, place[:, None], -torch.inf)  # in place: the backward needs no old score
+        return LOSSES[self.config.loss](positive, negative)
+
+    def _candidate_rows(self, embeddings: Embeddings) -> Tensor:
+        if len(self.candidates) == len(self.place):
+            return embeddings.item
+        return embeddings.item[self.candidates]
+
+    def _draw_negatives(self, batch: Tensor) -> Tensor:
+        """Items that the user of each interaction has not taken, drawn uniformly. [B, K]"""
+        num_items = len(self.place)
+        users = self.graph[INTERACTS].edge_index[0, batch][:, None]
+        shape = (len(batch), self.config.negatives)
+        drawn = self.candidates[torch.randint(len(self.candidates), shape, generator=self.generator)]
+        for _ in range(10):  # a user who has nearly everything may keep a few of her own
+            key = users * num_items + drawn
+            where = torch.searchsorted(self.seen, key).clamp(max=len(self.seen) - 1)
+            wrong = self.seen[where] == key
+            if not wrong.any():
+                break
+            again = torch.randint(len(self.candidates), (int(wrong.sum()),), generator=self.generator)
+            drawn[wrong] = self.candidates[again]
+        return drawn
+
+    def _validate(self) -> float:
+        self.model.eval()
+        value = validation_metric(self.model, self.graph, self.train_log, self.val, self.config.metric)
+        if value > self.state.best_metric:
+            self.state.best_metric, self.state.best_epoch, self.state.stale = value, self.state.epoch, 0
+            self._keep()
+        else:
+            self.state.stale += 1
+        return value
+
+    def _keep(self) -> None:
+        self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def save(self) -> None:
+        if self.checkpoint is None:
+            return
+        groups = {
+            "model": self.model.state_dict(),
+            "best": self.best,
+            "random": {"now": self.generator.get_state(), "epoch_start": self.epoch_start},
+        }
+        save_checkpoint(self.checkpoint, self.state, groups, self.optimizer, self.settings)
+        self.saved_at = time.monotonic()
+
+    def _resume(self, path: Path) -> None:
+        self.state, groups = load_checkpoint(path, self.optimizer, self.settings)
+        self.model.load_state_dict(groups["model"])
+        self.best = groups["best"]
+        self.generator.set_state(groups["random"]["now"])
+        self.epoch_start = groups["random"]["epoch_start"]
+
+
+def validation_metric(
+    model: Any, graph: HeteroData, train: Interactions, val: Interactions, metric: str
+) -> float:
+    """Mean of one metric ("ndcg@20") over the users with a positive in `val`; training items are masked."""
+    name, k = metric.split("@")
+    relevant = val.matrix()
+    users = np.flatnonzero(np.diff(relevant.indptr))
+    ranking = top_k(model_scorer(model, graph), torch.from_numpy(users), int(k), train.matrix())
+    hits = metrics.hits_of(ranking.items.numpy(), users, relevant)
+    return float(metrics.METRICS[name](hits, np.diff(relevant.indptr)[users], int(k)).mean())
+
+
+@contextmanager
+def _stop_on_sigint() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets; a second one interrupts at once. Only the main thread may set handlers."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)
