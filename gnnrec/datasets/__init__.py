@@ -4,6 +4,7 @@ from gnnrec.datasets.catalog import Catalog
 from gnnrec.datasets.dataset import SPLIT_METHODS, SPLIT_NAMES, Dataset, SplitConfig
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.datasets.split import Split, split, split_report
+from gnnrec.datasets.synthetic import planted, powerlaw
 
 __all__ = [
     "SPLIT_METHODS",
@@ -13,6 +14,8 @@ __all__ = [
     "Interactions",
     "Split",
     "SplitConfig",
+    "planted",
+    "powerlaw",
     "split",
     "split_report",
 ]

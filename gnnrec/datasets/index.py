@@ -31,13 +31,22 @@ def index_log(
     item = indexes(log["item"], item_order)
     unknown = rejections(log.filter(item.is_null()), file, "item id is not in the items file", "item")
     log = log.with_columns(user=indexes(log["user"], user_order), item=item).filter(item.is_not_null())
-    same = [name for name in ("user", "item", "timestamp") if name in log.columns]
-    repeated = log.select(pl.struct(same).is_first_distinct().not_()).to_series()
+    repeated = pl.Series(repetitions(log, len(item_order)))
     again = log.filter(repeated)
     pairs = [f"{user_order[user]},{item_order[item]}" for user, item in again.select("user", "item").iter_rows()]
     again = again.with_columns(pair=pl.Series(pairs, dtype=pl.String))
-    reason = f"duplicate: same {', '.join(same)} as a row before"
+    reason = f"duplicate: same user{', item and time' if 'timestamp' in log.columns else ' and item'} as a row before"
     return log.filter(~repeated), [unknown, rejections(again, file, reason, "pair")]
+
+
+def repetitions(log: pl.DataFrame, num_items: int) -> NDArray[np.bool_]:
+    """The rows whose user, item and timestamp (if there are any) a row before them has. [n]"""
+    pair = log["user"].to_numpy().astype(np.int64) * num_items + log["item"].to_numpy()
+    time = log["timestamp"].to_numpy() if "timestamp" in log.columns else np.zeros(len(log), dtype=np.int64)
+    order = np.lexsort((time, pair))  # stable: of equal rows the first in the file comes first
+    repeated = np.zeros(len(log), dtype=bool)
+    repeated[order[1:]] = (np.diff(pair[order]) == 0) & (np.diff(time[order]) == 0)
+    return repeated
 
 
 def index_friends(table: RawTable | None, order: Sequence[str]) -> tuple[NDArray[np.int32] | None, list[pl.DataFrame]]:

@@ -1,5 +1,9 @@
-"""Paths that a dataset names: they have to stay in its folder."""
+"""Paths that a dataset names: they have to stay in its folder.
 
+os.path and not pathlib, which raises where os.path answers False: loops of links, names that are too long.
+"""
+
+import os.path
 from pathlib import Path
 
 from gnnrec.errors import UserError
@@ -7,7 +11,7 @@ from gnnrec.errors import UserError
 
 def inside(root: Path, name: str) -> bool:
     """Whether root/name is below root once `..` and symbolic links are followed. `root` has to be resolved."""
-    return (root / name).resolve().is_relative_to(root)
+    return "\0" not in name and Path(os.path.realpath(root / name)).is_relative_to(root)
 
 
 def file_inside(root: Path, name: str, where: str) -> Path:
@@ -15,7 +19,6 @@ def file_inside(root: Path, name: str, where: str) -> Path:
     root = root.resolve()
     if not inside(root, name):
         raise UserError(f"{where}: {name!r} leaves the folder of the dataset {root}; only files below it are read")
-    path = root / name
-    if not path.exists():
+    if not os.path.exists(root / name):  # noqa: PTH110
         raise UserError(f"{where}: there is no file {name!r} in {root}")
-    return path
+    return root / name

@@ -7,6 +7,7 @@ number of lines and separators proves that nothing was mended; else each record 
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from gnnrec.datasets.dataset import REJECTED_SCHEMA
 from gnnrec.datasets.raw import LINE, ROW, RawTable
 from gnnrec.errors import UserError
 
+SURROGATE = re.compile("[\udc80-\udcff]")  # what the csv module is given for a byte that is not UTF-8
 CHUNK = 100_000  # records that the careful way holds as Python lists at a time
 
 
@@ -103,7 +105,7 @@ def records(content: bytes, separator: str, quoted: bool) -> Any:
 
 def is_utf8(fields: Sequence[str]) -> bool:
     text = "".join(fields)
-    return text.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in text)
+    return text.isascii() or not SURROGATE.search(text)
 
 
 def read_fast(
@@ -141,9 +143,9 @@ def read_carefully(
     content: bytes, file: str, separator: str, header: Sequence[str], first: int, quoted: bool
 ) -> RawTable:
     """The table record by record: exact line numbers, bad records set aside."""
-    schema = dict.fromkeys(header, pl.String) | {ROW: pl.UInt32, LINE: pl.UInt32}
-    frames, rejected = [], []
-    rows: list[tuple[Any, ...]] = []
+    names = [*header, ROW, LINE]
+    frames, rejected = [to_frame([], names)], []
+    rows: list[list[Any]] = []
     reader = records(content, separator, quoted)
     for _ in range(first - 1):
         next(reader)
@@ -153,23 +155,30 @@ def read_carefully(
             if fields:  # a blank line is no record
                 problem = judge(fields, len(header), reader.line_num - line)
                 if problem is None:
-                    rows.append((*(value or None for value in fields), num_records, line))
+                    rows.append([*fields, num_records, line])
                 else:
                     rejected.append((file, line, problem, readable(separator.join(fields))))
                 num_records += 1
             if len(rows) == CHUNK:
-                frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
+                frames.append(to_frame(rows, names))
                 rows = []
             line = reader.line_num + 1
     except csv.Error as error:
         raise UserError(f"{file}, line {line}: {error}; is a quote opened here and never closed?") from error
-    frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
+    frames.append(to_frame(rows, names))
     return RawTable(
         file=file,
         frame=pl.concat(frames),
         num_records=num_records,
         rejected=pl.DataFrame(rejected, schema=REJECTED_SCHEMA, orient="row"),
     )
+
+
+def to_frame(rows: list[list[Any]], names: list[str]) -> pl.DataFrame:
+    columns = zip(*rows) if rows else ([] for _ in names)
+    types = {ROW: pl.UInt32, LINE: pl.UInt32}
+    frame = pl.DataFrame([pl.Series(name, column, types.get(name, pl.String)) for name, column in zip(names, columns)])
+    return frame.with_columns(pl.when(pl.col(pl.String) != "").then(pl.col(pl.String)))
 
 
 def judge(fields: list[str], num_columns: int, more_lines: int) -> str | None:

@@ -1,0 +1,115 @@
+"""How long 10 million rows of CSV take to be read, validated and indexed, and how much memory.
+
+    python scripts/bench/read.py [--rows 10000000]
+
+Variants: `clean` has nothing to complain of but 1,000 repeated rows, 1,000 bad timestamps and 1,000 unknown items; in
+`ragged` one row also has a field too many, so that every record is judged one by one; `gzip` is `clean`, packed.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+RESULTS = Path(__file__).parent / "results" / "read.json"
+NUM_USERS, NUM_ITEMS, NUM_BAD = 500_000, 100_000, 1_000
+
+DESCRIPTION = """\
+[interactions]
+path = "{file}"
+timestamp = "timestamp"
+rating = "rating"
+[items]
+path = "items.csv"
+text = "title"
+"""
+
+
+def write(folder: Path, num_rows: int, variant: str) -> None:
+    random = np.random.default_rng(0)
+    user = (NUM_USERS * random.random(num_rows) ** 2).astype(np.int64)
+    item = (NUM_ITEMS * random.random(num_rows) ** 3).astype(np.int64)
+    time = 1_500_000_000 + np.arange(num_rows) * 7  # no two rows are the same
+    time[:NUM_BAD] = -1
+    item[NUM_BAD : 2 * NUM_BAD] += 10 * NUM_ITEMS
+    log = pl.DataFrame({"user": user, "item": item, "rating": random.integers(1, 6, num_rows), "timestamp": time})
+    log = log.select(
+        pl.format("u{}", "user").alias("user"), pl.format("i{}", "item").alias("item"), "rating", "timestamp"
+    )
+    log = pl.concat([log[:-NUM_BAD], log[-2 * NUM_BAD : -NUM_BAD]])
+    file = "log.csv.gz" if variant == "gzip" else "log.csv"
+    log.write_csv(folder / file, compression="gzip" if variant == "gzip" else "uncompressed")
+    if variant == "ragged":
+        with (folder / file).open("a") as opened:
+            opened.write("u1,i1,5,1500000000,extra\n")
+    items = pl.DataFrame({"item": [f"i{number}" for number in range(NUM_ITEMS)]}).with_columns(title="item")
+    items.write_csv(folder / "items.csv")
+    (folder / "dataset.toml").write_text(DESCRIPTION.format(file=file))
+
+
+def load(folder: str) -> None:
+    """Runs in a process of its own, so that the peak is that of reading and nothing else."""
+    from gnnrec.datasets import Dataset
+
+    start = time.perf_counter()
+    dataset = Dataset.load(folder)
+    seconds = time.perf_counter() - start
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    found = {
+        "seconds": seconds,
+        "peak_mb": peak_mb,
+        "rows": len(dataset.interactions),
+        "rejected": len(dataset.rejected),
+    }
+    print(json.dumps(found))
+
+
+def measure(variant: str, num_rows: int) -> dict[str, object]:
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [sys.executable, __file__, "--write", folder, "--variant", variant, "--rows", str(num_rows)], check=True
+        )
+        ran = subprocess.run([sys.executable, __file__, "--load", folder], check=True, capture_output=True, text=True)
+    found = json.loads(ran.stdout)
+    return {
+        "dataset": f"made, {num_rows:,} rows",
+        "variant": variant,
+        "seeds": 1,
+        "metrics": {"rows": found["rows"], "rejected": found["rejected"]},
+        "spread": {},
+        "seconds": round(found["seconds"], 2),
+        "peak_mb": round(found["peak_mb"]),
+        "command": "python scripts/bench/read.py",
+        "machine": f"{platform.machine()}, 2 cores, polars {pl.__version__}",
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--variant", choices=("clean", "ragged", "gzip"))
+    parser.add_argument("--write", metavar="FOLDER", help="only write the files there")
+    parser.add_argument("--load", metavar="FOLDER", help="only load the dataset there")
+    options = parser.parse_args()
+    if options.write:
+        write(Path(options.write), options.rows, options.variant)
+    elif options.load:
+        load(options.load)
+    else:
+        variants = [options.variant] if options.variant else ["clean", "gzip", "ragged"]
+        rows = [measure(variant, options.rows) for variant in variants]
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(rows, indent=2) + "\n")
+        print(RESULTS.read_text())
+
+
+if __name__ == "__main__":
+    main()
