@@ -7,18 +7,39 @@ import torch
 
 from gnnrec.encoders.efficientnet import EfficientNetEncoder
 from gnnrec.encoders.features import Encoder
+from gnnrec.encoders.huggingface import HuggingFaceAudioEncoder, HuggingFaceImageEncoder, HuggingFaceTextEncoder
 from gnnrec.encoders.musicnn import MusicnnEncoder
-from gnnrec.encoders.pretrained import require
+from gnnrec.encoders.pretrained import PRETRAINED, locate, require
 from gnnrec.encoders.resemblyzer import ResemblyzerEncoder
+from gnnrec.encoders.torchvision_models import PREFIX, TorchvisionEncoder
 from gnnrec.encoders.use import UseEncoder
+from gnnrec.errors import UserError
 
-ENCODERS: dict[str, dict[str, Any]] = {
-    "text": {"use": UseEncoder},
+ENCODERS: dict[str, dict[str, Any]] = {  # modality -> name -> class, made from (folder, name, device)
+    "text": {"use": UseEncoder, "minilm": HuggingFaceTextEncoder},
     "image": {"efficientnet_lite0": EfficientNetEncoder},
     "audio": {"musicnn": MusicnnEncoder, "resemblyzer": ResemblyzerEncoder},
 }
 
 
 def open_encoder(modality: str, name: str, device: torch.device | str = "cpu") -> Encoder:
-    """The encoder `name` of a modality, its weights on `device`. Raises UserError where they are not here."""
-    return ENCODERS[modality][name](require(name), name, torch.device(device))
+    """The encoder of a modality with its weights on `device`; nothing is downloaded.
+
+    name: a key of ENCODERS, a folder, an id of the hub, or for images "torchvision:NAME" or "torchvision:NAME:FILE".
+    Raises UserError where there is no such encoder, or where its weights are not here.
+    """
+    device = torch.device(device)
+    if name in ENCODERS[modality]:
+        return ENCODERS[modality][name](require(name), name, device)
+    if modality == "image" and name.startswith(PREFIX):
+        return TorchvisionEncoder(name, device)
+    path = Path(name).expanduser()
+    folder = path if path.is_dir() else locate(name)
+    if folder is None and "/" not in name:
+        allowed = f"{', '.join(ENCODERS[modality])}, a folder, or an id of the hub such as OWNER/NAME"
+        raise UserError(f"encoders.{modality} is {name!r}: allowed are {allowed}")
+    folder = folder or require(name)
+    if modality == "text":
+        prefix = PRETRAINED[name].prefix if name in PRETRAINED else ""
+        return HuggingFaceTextEncoder(folder, name, device, prefix)
+    return (HuggingFaceImageEncoder if modality == "image" else HuggingFaceAudioEncoder)(folder, name, device)

@@ -129,7 +129,7 @@ def encode_query(
 
 def from_array(values: NDArray[np.float32]) -> Features:
     """Features made elsewhere: a row with NaN or infinity is missing. [I, d]"""
-    mask = np.isfinite(values).all(axis=1)
+    mask = np.all(np.isfinite(values), axis=1)
     return Features(values=np.where(mask[:, None], values, 0).astype(np.float32), mask=mask, encoder="given")
 
 

@@ -66,8 +66,8 @@ def read_audio(path: Path, sampling_rate: int, seconds: float) -> NDArray[np.flo
     Raises Unreadable, whatever the file holds.
     """
     try:
+        import librosa
         import soundfile
-        import soxr
     except ImportError as error:
         raise missing_extra("audio", "soundfile and librosa") from error
     try:
@@ -80,7 +80,7 @@ def read_audio(path: Path, sampling_rate: int, seconds: float) -> NDArray[np.flo
         peak = np.abs(sound).max()
         if peak > 1:  # floating-point files may exceed the range that encoders expect
             sound = sound / peak
-        return np.ascontiguousarray(soxr.resample(sound, rate, sampling_rate), dtype=np.float32)
+        return np.ascontiguousarray(librosa.resample(sound, orig_sr=rate, target_sr=sampling_rate), dtype=np.float32)
     except Unreadable:
         raise
     except Exception as error:  # decoders raise anything on broken bytes
@@ -88,7 +88,7 @@ def read_audio(path: Path, sampling_rate: int, seconds: float) -> NDArray[np.flo
 
 
 def _mono(file: Any, count: int) -> NDArray[np.float32]:
-    """At most `count` samples. Read in blocks: a header that claims gigabytes must not decide how much memory is taken."""
+    """At most `count` samples. Read in blocks, since a header may claim gigabytes that are not there."""
     import soundfile
 
     blocks: list[NDArray[np.float32]] = []

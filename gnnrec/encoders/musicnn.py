@@ -16,21 +16,22 @@ from torch.nn import functional as F
 from gnnrec.encoders.mel import MelSpectrogram
 from gnnrec.files import sha256_of_file
 
+CPU_BATCH, GPU_BATCH = 2, 64  # patches at a time; the caches of a core hold no more
 BANDS, PATCH = 96, 187  # mel bands, and frames of one patch (3 s)
 TIMBRAL = ((7, 38), (7, 67))  # kernels over time and frequency
 TEMPORAL = ((128, 1), (64, 1), (32, 1))
 FRONT = 2 * 204 + 3 * 51  # channels
-MTT_TAGS = tuple(
+MTT_TAGS = (
     "guitar,classical,slow,techno,strings,drums,electronic,rock,fast,piano,ambient,beat,violin,vocal,synth,female,"
     "indian,opera,male,singing,vocals,no vocals,harpsichord,loud,quiet,flute,woman,male vocal,no vocal,pop,soft,sitar,"
     "solo,man,classic,choir,voice,new age,dance,male voice,female vocal,beats,harp,cello,no voice,weird,country,metal,"
-    "female voice,choral".split(",")
+    "female voice,choral"
 )
-MSD_TAGS = tuple(
+MSD_TAGS = (
     "rock,pop,alternative,indie,electronic,female vocalists,dance,00s,alternative rock,jazz,beautiful,metal,chillout,"
     "male vocalists,classic rock,soul,indie rock,Mellow,electronica,80s,folk,90s,chill,instrumental,punk,oldies,blues,"
     "hard rock,ambient,acoustic,experimental,female vocalist,guitar,Hip-Hop,70s,party,country,easy listening,sexy,"
-    "catchy,funk,electro,heavy metal,Progressive rock,60s,rnb,indie pop,sad,House,happy".split(",")
+    "catchy,funk,electro,heavy metal,Progressive rock,60s,rnb,indie pop,sad,House,happy"
 )
 
 
@@ -39,6 +40,7 @@ class MusicnnEncoder:
 
     dim = 400
     sampling_rate = 16_000
+    tags = (*MTT_TAGS.split(","), *MSD_TAGS.split(","))
 
     def __init__(self, folder: Path, name: str, device: torch.device) -> None:
         from safetensors.torch import load_file
@@ -55,7 +57,7 @@ class MusicnnEncoder:
         return self._run(batch)[0]
 
     def tag(self, batch: Sequence[Any]) -> NDArray[np.float32]:
-        """The probability of each tag in MTT_TAGS + MSD_TAGS. -> [n, 100]"""
+        """The probability of each tag in `tags`. -> [n, 100]"""
         return self._run(batch)[1]
 
     @torch.inference_mode()
@@ -63,14 +65,15 @@ class MusicnnEncoder:
         patches = [self._patches(sound) for sound in batch]
         counts = [len(part) for part in patches]
         stacked = torch.cat(patches)  # [p, PATCH, BANDS]
-        outputs = [[self._taggers[name](part) for part in stacked.split(2)] for name in ("MTT", "MSD")]
+        part = CPU_BATCH if self._device.type == "cpu" else GPU_BATCH
+        outputs = [[self._taggers[name](some) for some in stacked.split(part)] for name in ("MTT", "MSD")]
         embedding = torch.cat([torch.cat([part[0] for part in output]) for output in outputs], dim=1)  # [p, 400]
         tags = torch.cat([torch.cat([part[1] for part in output]) for output in outputs], dim=1)  # [p, 100]
         means = [torch.stack([part.mean(dim=0) for part in rows.split(counts)]) for rows in (embedding, tags)]
         return means[0].cpu().numpy(), means[1].cpu().numpy()
 
     def _patches(self, sound: NDArray[np.float32]) -> Tensor:
-        """The log mel spectrogram in whole patches; one that is shorter than a patch is repeated. -> [p, PATCH, BANDS]"""
+        """The log mel spectrogram in whole patches; what is shorter than one is repeated. -> [p, PATCH, BANDS]"""
         mel = self._mel(torch.from_numpy(sound).to(self._device))  # [t, BANDS]
         mel = torch.log10(10_000 * mel + 1)
         if len(mel) < PATCH:

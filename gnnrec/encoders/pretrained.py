@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gnnrec.encoders import convert
+from gnnrec.encoders.torchvision_models import PREFIX, download
 from gnnrec.errors import UserError, missing_extra
 from gnnrec.files import sync_folder, write_json
 
@@ -216,10 +217,12 @@ def require(name: str) -> Path:
 
 
 def get(name: str, cache: Path | None = None) -> Path:
-    """Bring a model by its name in PRETRAINED or by any hub id, and return its folder. Uses the network.
+    """Bring a model by its name in PRETRAINED, by any hub id, or by torchvision:NAME. Uses the network.
 
-    Raises UserError for an unknown name, a download that fails, and a file whose sha256 differs.
+    Returns its folder, of torchvision its file. Raises UserError for an unknown name, a download that fails, and a file whose sha256 differs.
     """
+    if name.startswith(PREFIX):
+        return download(name)
     model = PRETRAINED.get(name)
     if model is None and "/" not in name:
         raise UserError(f"no pretrained model {name!r}: allowed are {', '.join(PRETRAINED)}, or an id of the hub")

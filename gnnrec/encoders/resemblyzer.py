@@ -46,7 +46,7 @@ class ResemblyzerEncoder:
         return F.normalize(torch.stack([part.mean(dim=0) for part in embedded]), dim=1).cpu().numpy()
 
     def _windows(self, sound: Tensor) -> Tensor:
-        """Overlapping windows of the spectrogram, the last one kept where at least 3/4 of it is sound. -> [p, t, BANDS]"""
+        """Overlapping windows of the spectrogram; the last counts where 3/4 of it is sound. -> [p, t, BANDS]"""
         power = sound.square().mean().sqrt()
         if power < LOUDNESS:
             sound = sound * (LOUDNESS / power)

@@ -1,0 +1,208 @@
+"""Any text, image or audio model of Hugging Face from a folder: safetensors only, no remote code, no network.
+
+Letters: n rows, t tokens, d dimensions.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from gnnrec.errors import UserError, missing_extra
+from gnnrec.files import sha256_of_file
+
+MAX_TOKENS = 512  # of a text, where the model does not say less
+WINDOW = 10  # seconds of sound at a time; models that take a fixed length take 10 s or more
+NOT_NEEDED = (
+    "pooler",
+    "masked_spec_embed",
+    "mask_token",
+    "position_ids",
+    "logit_scale",
+    "logit_bias",
+)  # parts of tensors' names
+POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # [n, t, d], mask [n, t, 1] -> [n, d]
+    "mean": lambda tokens, mask: (tokens * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1),
+    "cls": lambda tokens, mask: tokens[:, 0],
+    "max": lambda tokens, mask: tokens.masked_fill(mask == 0, -torch.inf).amax(dim=1),
+    "lasttoken": lambda tokens, mask: tokens[torch.arange(len(tokens)), mask.cumsum(dim=1).argmax(dim=1)[:, 0]],
+}
+
+
+class HuggingFaceTextEncoder:
+    """Texts -> the mean over tokens, or as a sentence-transformers folder says; of CLIP and its like the text side."""
+
+    def __init__(self, folder: Path, name: str, device: torch.device, prefix: str = "") -> None:
+        self.name = f"{name}@{revision(folder)}"
+        self._model, self._pooled = _load_model(folder, device, "get_text_features")
+        self._tokenizer = _load(_transformers().AutoTokenizer, folder)
+        self._tokenizer.pad_token = self._tokenizer.pad_token or self._tokenizer.eos_token
+        self._device, self._prefix = device, prefix
+        self._pooling, self._normalize = _sentence_transformer(folder)
+        self._max_tokens = _max_tokens(folder, self._tokenizer, self._model.config)
+        # SigLIP was trained on texts of one length.
+        self._padding = "max_length" if self._model.config.model_type.startswith("siglip") else True
+        self.dim = self.encode(["a"]).shape[1]
+
+    @torch.inference_mode()
+    def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
+        texts = [self._prefix + text for text in batch]
+        inputs = self._tokenizer(
+            texts, padding=self._padding, truncation=True, max_length=self._max_tokens, return_tensors="pt"
+        ).to(self._device)
+        if self._pooled is not None:
+            return self._pooled(**inputs).pooler_output.cpu().numpy()
+        tokens = self._model(**inputs).last_hidden_state  # [n, t, d]
+        pooled = POOLINGS[self._pooling](tokens, inputs["attention_mask"][:, :, None].float())
+        return (F.normalize(pooled, dim=1) if self._normalize else pooled).cpu().numpy()
+
+
+class HuggingFaceImageEncoder:
+    """Pictures -> the model's own pooled output, else the mean over its tokens."""
+
+    def __init__(self, folder: Path, name: str, device: torch.device) -> None:
+        from PIL import Image
+
+        self.name = f"{name}@{revision(folder)}"
+        self._model, self._pooled = _load_model(folder, device, "get_image_features")
+        self._processor = _load(_transformers().AutoImageProcessor, folder)
+        self._device = device
+        self.dim = self.encode([Image.new("RGB", (64, 64), "gray")]).shape[1]
+
+    @torch.inference_mode()
+    def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
+        pixels = self._processor(images=list(batch), return_tensors="pt")["pixel_values"].to(self._device)
+        return _pool((self._pooled or self._model)(pixel_values=pixels)).cpu().numpy()
+
+
+class HuggingFaceAudioEncoder:
+    """Sound -> the model's own pooled output, else the mean over time; the mean over windows of 10 s."""
+
+    def __init__(self, folder: Path, name: str, device: torch.device) -> None:
+        self.name = f"{name}@{revision(folder)}"
+        self._model, self._pooled = _load_model(folder, device, "get_audio_features")
+        self._extractor = _load(_transformers().AutoFeatureExtractor, folder)
+        self._device = device
+        self.sampling_rate: int = self._extractor.sampling_rate
+        self.dim = self.encode([np.random.default_rng(0).normal(0, 0.1, self.sampling_rate).astype("f4")]).shape[1]
+
+    @torch.inference_mode()
+    def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
+        return np.stack([self._encode_one(sound) for sound in batch])
+
+    def _encode_one(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
+        size = WINDOW * self.sampling_rate
+        windows = [sound[start : start + size] for start in range(0, len(sound), size)]
+        if len(windows) > 1 and len(windows[-1]) < self.sampling_rate:  # less than a second
+            windows.pop()
+        # One by one: models differ in how they take padding, and some mistake it for sound.
+        rows = [self._extractor(window, sampling_rate=self.sampling_rate, return_tensors="pt") for window in windows]
+        outputs = [_pool((self._pooled or self._model)(**row.to(self._device)))[0] for row in rows]
+        return torch.stack(outputs).mean(dim=0).cpu().numpy()
+
+
+def revision(folder: Path) -> str:
+    """The commit of a snapshot of the hub, else a hash of the weights and settings in the folder."""
+    if folder.parent.name == "snapshots":
+        return folder.name[:12]
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
+        digest.update(f"{path.name} {sha256_of_file(path)}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def _load_model(folder: Path, device: torch.device, side: str) -> tuple[Any, Any]:
+    """The model, and its method for one side of a model of two (text and picture), or None."""
+    options = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
+    model, info = _load(_transformers().AutoModel, folder, **options)
+    missing = sorted(key for key in info["missing_keys"] if not any(part in key for part in NOT_NEEDED))
+    if missing:
+        raise UserError(f"{folder}: the weights lack {len(missing)} tensors of the model, {missing[0]} for one")
+    if any("pooler" in key for key in info["missing_keys"]):
+        model.pooler = None  # it came without weights: what it would give is noise
+    if model.config.is_encoder_decoder:
+        model = model.get_encoder()
+    model.eval().to(device)
+    return model, getattr(model, side, None)
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise missing_extra("text", "transformers") from error
+    return transformers
+
+
+def _load(part: Any, folder: Path, **options: Any) -> Any:
+    try:
+        with _quiet(_transformers().utils.logging):
+            return part.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines()
+        raise UserError(f"{folder}: {part.__name__} cannot be loaded: {reason[0] if reason else error!r}") from error
+
+
+@contextmanager
+def _quiet(logging: Any) -> Iterator[None]:
+    """Without a bar for the loading of weights, and without the list of heads that are not needed."""
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _pool(output: Any) -> Tensor:
+    """[n, d]; convolutional models keep two more axes of size 1."""
+    pooled = getattr(output, "pooler_output", None)
+    if pooled is not None:
+        return pooled.flatten(1)
+    hidden = output.last_hidden_state  # [n, t, d], or [n, d, height, width]
+    return hidden.mean(dim=1) if hidden.ndim == 3 else hidden.mean(dim=(2, 3))
+
+
+def _sentence_transformer(folder: Path) -> tuple[str, bool]:
+    """How to pool, and whether to normalise, as the files of sentence-transformers say; else ("mean", False)."""
+    pooling, normalize = "mean", False
+    for module in _json(folder / "modules.json", []):
+        kind = module["type"].rsplit(".", 1)[-1]
+        if kind == "Pooling":
+            pooling = _pooling(_json(folder / module["path"] / "config.json", {}))
+            if pooling not in POOLINGS:
+                raise UserError(f"{folder}: pooling {pooling!r} is not known: allowed are {', '.join(POOLINGS)}")
+        elif kind == "Normalize":
+            normalize = True
+        elif kind != "Transformer":
+            raise UserError(f"{folder}: modules.json asks for {kind}: allowed are Transformer, Pooling, Normalize")
+    return pooling, normalize
+
+
+def _pooling(settings: dict[str, Any]) -> str:
+    """Of sentence-transformers before 6 there is a flag for each mode, since then a name."""
+    flags = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max", "lasttoken": "lasttoken"}
+    chosen = [key.removeprefix("pooling_mode_") for key, value in settings.items() if value is True]
+    old = "+".join(flags.get(mode, mode) for mode in chosen if mode != "include_prompt")
+    return settings.get("pooling_mode") or old
+
+
+def _max_tokens(folder: Path, tokenizer: Any, config: Any) -> int:
+    said = _json(folder / "sentence_bert_config.json", {}).get("max_seq_length")
+    positions = getattr(getattr(config, "text_config", config), "max_position_embeddings", MAX_TOKENS)
+    return int(min(said or MAX_TOKENS, tokenizer.model_max_length, positions))
+
+
+def _json(path: Path, default: Any) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
