@@ -22,7 +22,7 @@ from gnnrec.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.errors import UserError
 from gnnrec.graph import INTERACTS, interactions_of, num_interactions
-from gnnrec.losses import LOSSES
+from gnnrec.losses import LOSSES, catalogue_softmax
 from gnnrec.models import EmbeddingModel, Embeddings, model_scorer
 from gnnrec.progress import progress
 from gnnrec.ranking import top_k
@@ -42,11 +42,14 @@ class TrainConfig:
     validate_every: int = 2  # epochs
     patience: int = 6  # validations without a new best before training stops
     metric: str = "ndcg@20"  # on validation; decides which epoch is kept
+    precision: str = "auto"  # of the catalogue softmax: float32 | bfloat16 | auto (bfloat16 where the CPU has it)
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise UserError(f"train.loss: found {self.loss!r}; allowed: {', '.join(LOSSES)}")
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise UserError(f"train.precision: found {self.precision!r}; allowed: auto, float32, bfloat16")
         name, _, k = self.metric.partition("@")
         if name not in metrics.METRICS or not k.isdigit() or int(k) < 1:
             allowed = ", ".join(f"{name}@K" for name in metrics.METRICS)
@@ -123,6 +126,8 @@ class _Trainer:
         self.optimizer = torch.optim.Adam(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
+        native = torch.ops.mkldnn._is_mkldnn_bf16_supported() or graph[INTERACTS].edge_index.is_cuda
+        self.low_precision = config.precision == "bfloat16" or (config.precision == "auto" and native)
         self.generator = Generator().manual_seed(config.seed)
         self.epoch_start = self.generator.get_state()
         self.state = TrainState()
@@ -170,14 +175,15 @@ class _Trainer:
         embeddings = self.model(self.graph)
         query = self.model.queries(self.graph, embeddings, batch) / self.config.temperature  # [B, d]
         target = self.items[batch]
+        if not self.config.negatives and self.config.loss == "softmax":
+            rows = self._candidate_rows(embeddings)
+            return catalogue_softmax(query, rows, self.place[target], self.low_precision)
+        positive = (query * embeddings.item[target]).sum(1)
         if self.config.negatives:
-            positive = (query * embeddings.item[target]).sum(1)
             negative = torch.einsum("bd,bkd->bk", query, embeddings.item[self._draw_negatives(batch)])
         else:
             scores = query @ self._candidate_rows(embeddings).T  # [B, candidates]
-            place = self.place[target]
-            positive = scores[torch.arange(len(batch)), place]
-            negative = scores.scatter_(1, place[:, None], -torch.inf)  # in place: the backward needs no old score
+            negative = scores.scatter(1, self.place[target][:, None], -torch.inf)
         return LOSSES[self.config.loss](positive, negative)
 
     def _candidate_rows(self, embeddings: Embeddings) -> Tensor:

@@ -1,0 +1,136 @@
+"""The tree of all settings: strict TOML into frozen dataclasses. An unknown key is an error that lists the allowed."""
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from gnnrec.datasets import SplitConfig
+from gnnrec.encoders import EncodersConfig
+from gnnrec.errors import UserError
+from gnnrec.graph import GraphConfig
+from gnnrec.models import MODELS
+from gnnrec.models.modality_gnn import ModalityGNNConfig
+from gnnrec.train import TrainConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    model_name: str = "modality_gnn"  # `name` in the section [model]
+    model: Any = field(default_factory=ModalityGNNConfig)  # the config of that model, from MODELS
+    split: SplitConfig | None = None  # None: as the dataset says
+    encoders: EncodersConfig = field(default_factory=EncodersConfig)
+    graph: GraphConfig = field(default_factory=GraphConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any], where: str) -> "Recipe":
+        sections = {"split": SplitConfig, "encoders": EncodersConfig, "graph": GraphConfig, "train": TrainConfig}
+        _check_keys(document, ["model", *sections], where)
+        settings: dict[str, Any] = {
+            name: _parse(kind, document[name], f"{where}: {name}") for name, kind in sections.items() if name in document
+        }
+        model = dict(_table(document.get("model", {}), f"{where}: model"))
+        name = model.pop("name", "modality_gnn")
+        if name not in MODELS:
+            raise UserError(f"{where}: model.name: found {name!r}; allowed: {', '.join(MODELS)}")
+        return cls(model_name=name, model=_parse(MODELS[name][1], model, f"{where}: model"), **settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        sections = {
+            "split": self.split,
+            "encoders": self.encoders,
+            "graph": self.graph,
+            "train": self.train,
+        }
+        document = {name: dataclasses.asdict(part) for name, part in sections.items() if part is not None}
+        return {"model": {"name": self.model_name} | dataclasses.asdict(self.model)} | document
+
+    def to_toml(self) -> str:
+        return tomli_w.dumps(self.to_dict())
+
+
+def load_recipe(name: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
+    """A shipped recipe by name or a TOML file by path, with "section.key=value" settings laid over it."""
+    where, text = "settings", ""
+    if name is not None:
+        path = Path(name)
+        shipped = resources.files("gnnrec.recipes") / f"{name}.toml"
+        if path.suffix == ".toml":
+            where = str(path)
+            try:
+                text = path.read_text(encoding="utf-8")
+            except OSError as error:
+                raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        elif shipped.is_file():
+            where, text = f"recipe {name}", shipped.read_text(encoding="utf-8")
+        else:
+            raise UserError(f"recipe {name!r}: no such recipe; allowed: {', '.join(shipped_recipes())}, or a .toml file")
+    document = parse_toml(text, where)
+    for override in overrides:
+        _override(document, override)
+    return Recipe.from_dict(document, where)
+
+
+def shipped_recipes() -> list[str]:
+    return sorted(entry.name[:-5] for entry in resources.files("gnnrec.recipes").iterdir() if entry.name.endswith(".toml"))
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{where}: not valid TOML: {error}") from error
+
+
+def _override(document: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not (equals and dot and section and name):
+        raise UserError(f"--set {override!r}: expected section.key=value, as in train.epochs=20")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value  # a bare word is a string
+    _table(document.setdefault(section, {}), section)[name] = parsed
+
+
+def _parse(kind: Any, table: Any, where: str) -> Any:
+    """A dataclass from a TOML table: known keys only, of the annotated types; an int passes for a float."""
+    allowed = typing.get_type_hints(kind)
+    _check_keys(_table(table, where), list(allowed), where)
+    values = {}
+    for key, value in table.items():
+        expected = allowed[key]
+        if expected is float and type(value) is int:
+            value = float(value)
+        if not _fits(value, expected):
+            name = expected.__name__ if isinstance(expected, type) else str(expected)
+            raise UserError(f"{where}.{key}: found {value!r}; allowed: a value of type {name}")
+        values[key] = value
+    return kind(**values)
+
+
+def _fits(value: Any, expected: Any) -> bool:
+    if isinstance(expected, types.UnionType):
+        return any(_fits(value, option) for option in typing.get_args(expected))
+    return type(value) is expected  # bool is an int, but not a count
+
+
+def _table(value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: found {value!r}; expected a section")
+    return value
+
+
+def _check_keys(table: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
+    for key in table:
+        if key not in allowed:
+            raise UserError(f"{where}: unknown key {key!r}; allowed: {', '.join(allowed) or 'none'}")
