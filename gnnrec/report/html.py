@@ -52,7 +52,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportData:
-    """What a report shows. Letters: I items, d dimensions."""
+    """What a report shows; `inspect` fills what a dataset alone has. Letters: U users, I items, d dimensions."""
 
     title: str
     subtitle: str = ""
@@ -63,6 +63,7 @@ class ReportData:
     validation_metric: str = "ndcg@10"
     popularity: NDArray[np.int64] | None = None  # [I] users in train
     exposure: NDArray[np.int64] | None = None  # [I] lists the item is in
+    activity: NDArray[np.int64] | None = None  # [U] interactions of each user
     cohorts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # model -> Evaluation.cohorts
     cohort_metric: str = "ndcg@10"
     modality_shares: Mapping[str, float] = field(default_factory=dict)  # modality -> mean attention
@@ -115,9 +116,14 @@ def _figures(data: ReportData) -> list[tuple[str, str, str]]:
             curve = plots.training_curve(epochs, values, name, best=epochs[int(np.argmax(values))])
             figures.append(("Validation", f"{name} on the validation split, by which the weights are chosen.", curve))
     if data.popularity is not None:
-        caption = "How much attention one item gets. A recommender that follows popularity more steeply than people do "
-        caption += "lies above the grey line on the left and below it on the right."
+        caption = "How much attention one item gets."
+        if data.exposure is not None:
+            caption += " A recommender that follows popularity more steeply than people do lies above the grey line "
+            caption += "on the left and below it on the right."
         figures.append(("Long tail", caption, plots.long_tail(data.popularity, data.exposure)))
+    if data.activity is not None:
+        caption = "How many users have how many interactions."
+        figures.append(("Activity", caption, plots.histogram(data.activity, "interactions of a user", "users")))
     if data.item_vectors is not None:
         caption = "Each dot is an item; what lies together is recommended together."
         labels = data.item_labels or [None] * len(data.item_vectors)
@@ -156,7 +162,8 @@ def _groups(cohorts: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any
     among = cold.get("among_cold", {})
     flat.append(("Items never seen in train", "among themselves", {"users": cold.get("users", 0)} | among))
     for modality, parts in cohorts.get("missing_modality", {}).items():
-        flat += [("Items with and without content", f"{name} {modality}", group) for name, group in parts.items()]
+        if parts["lacks"].get("users"):  # else there is nothing to compare
+            flat += [("Items with and without content", f"{name} {modality}", group) for name, group in parts.items()]
     return flat
 
 

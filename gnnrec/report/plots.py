@@ -5,6 +5,7 @@ Each function draws one figure and returns `<svg …>` text without a word of it
 
 import io
 import re
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -52,14 +53,16 @@ def training_curve(epochs: Sequence[float], values: Sequence[float], label: str,
         )
         if best is not None:
             value = values[list(epochs).index(best)]
+            late = best > np.mean(epochs)
+            axes.axvline(best, color=COLOURS[1], linewidth=1, linestyle=(0, (3, 3)))
             axes.plot([best], [value], "o", color=COLOURS[1], markersize=7)
             axes.annotate(
                 f"kept: epoch {best:g}, {value:.4f}",
-                (best, value),
+                (best, 0.04),
+                xycoords=("data", "axes fraction"),
                 textcoords="offset points",
-                xytext=(0, -14),
-                ha="right" if best > np.mean(epochs) else "left",
-                va="top",
+                xytext=(-6 if late else 6, 0),
+                ha="right" if late else "left",
             )
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
@@ -75,7 +78,7 @@ def long_tail(popularity: NDArray[np.int64], exposure: NDArray[np.int64] | None 
     Both axes are logarithmic; ranks are averaged in bins of equal width on that axis.
     """
     order = np.argsort(-popularity, kind="stable")
-    edges = np.unique(np.geomspace(1, len(order) + 1, 40).astype(int))
+    edges = np.unique(np.geomspace(1, len(order) + 1, 28).astype(int))
     middle = np.sqrt(edges[:-1] * (edges[1:] - 1))  # of the ranks edge .. next edge - 1
 
     def share(counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -96,7 +99,7 @@ def long_tail(popularity: NDArray[np.int64], exposure: NDArray[np.int64] | None 
         ]
         smallest = min((values.min() for values in positive if len(values)), default=1e-3)
         axes.set_ylim(bottom=smallest / 1.5)
-        axes.set_xlim(1, len(order))
+        axes.set_xlim(1, max(len(order), 2))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
             axis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
@@ -184,9 +187,8 @@ def embedding_map(vectors: NDArray[np.float32], labels: Sequence[str | None], se
         if any(label not in colours for label in labels):
             handles.append(Line2D([], [], color=GREY, marker="o", linestyle="", label="other", markersize=4))
         axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=4, handletextpad=0.1)
-        axes.set_xticklabels([])
-        axes.set_yticklabels([])
-        axes.tick_params(length=0)
+        axes.set_xticks([])
+        axes.set_yticks([])
         share = 100 * pca.explained_variance_ratio_
         axes.set_xlabel(f"first direction, {share[0]:.0f} % of the variance")
         axes.set_ylabel(f"second, {share[1]:.0f} %")
@@ -204,7 +206,10 @@ def _svg(draw: Any, size: tuple[float, float]) -> str:
         draw(figure.add_subplot())
         buffer = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", transparent=True, dpi=170, metadata=nothing)
+        with warnings.catch_warnings():
+            # matplotlib only measures the text; the reader's browser has the glyphs that are missing here.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+            figure.savefig(buffer, format="svg", transparent=True, dpi=170, metadata=nothing)
     return _for_page(buffer.getvalue())
 
 

@@ -1,0 +1,146 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gnnrec.report.html import Card, ModelRow, ReportData, Sample, mark, number, render_report, thumbnail, write_report
+
+ATTACK = "<script>alert(1)</script> $a$ & 书籍"
+NUMBERS = {"users": 5, "ndcg@10": 0.25}
+
+
+class Page(HTMLParser):
+    """Tags, ids, links and text of a page; complains about what is not closed."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.ids, self.addresses, self.words, self.open = [], [], [], [], []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.ids += [value for name, value in attrs if name == "id"]
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "xlink:href", "action", "data")]
+        if tag not in ("meta", "img", "br", "link", "input"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture
+def data(tmp_path):
+    random = np.random.default_rng(0)
+    Image.fromarray(random.integers(0, 255, (600, 400, 3), dtype=np.uint8)).save(tmp_path / "poster.png")
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    cards = [
+        Card(title=ATTACK, image=tmp_path / "poster.png", note=ATTACK, hit=True),
+        Card(title="Broken", image=tmp_path / "broken.jpg"),
+        Card(title="None"),
+    ]
+    cohorts = {
+        "user_activity": {"low (1-3)": NUMBERS, "high (4-9)": NUMBERS},
+        "item_popularity": {"head": NUMBERS, "tail": {"items": 3, "users": 0}},
+        "cold_items": NUMBERS | {"among_cold": {"ndcg@10": 0.5}},
+        "missing_modality": {"sound": {"has": NUMBERS, "lacks": NUMBERS}},
+    }
+    return ReportData(
+        title=ATTACK,
+        subtitle=ATTACK,
+        headline={ATTACK: 0.5},
+        facts={"Interactions": 90274, ATTACK: ATTACK},
+        models=[
+            ModelRow(name="ours", metrics={"ndcg@10": 0.0498}, confidence={"ndcg@10": (0.04, 0.06)}, ours=True),
+            ModelRow(name=ATTACK, metrics={"ndcg@10": 0.0312}, p_values={"ndcg@10": 0.004}),
+        ],
+        log=[{"epoch": epoch, "loss": 1 / epoch, "ndcg@10": 0.01 * min(epoch, 10 - epoch)} for epoch in range(1, 9)],
+        popularity=np.sort(random.integers(0, 200, 50)),
+        exposure=random.integers(0, 200, 50),
+        activity=random.integers(0, 90, 40),
+        cohorts={"ours": cohorts, ATTACK: cohorts},
+        modality_shares={"text": 0.7, ATTACK: 0.3},
+        item_vectors=random.normal(size=(50, 8)).astype(np.float32),
+        item_labels=[ATTACK, None, *("abcdefgh" * 6)],
+        samples=[Sample(user=ATTACK, history=cards, recommended=cards)],
+        settings=f'name = "{ATTACK}"',
+        provenance={"seed": 0, ATTACK: ATTACK},
+    )
+
+
+def test_nothing_is_loaded_from_anywhere(data):
+    html = render_report(data)
+    page = Page(html)
+    assert "http://" not in html
+    assert "https://" not in html
+    assert not {"script", "link", "iframe", "object", "embed"} & set(page.tags)
+    assert page.addresses
+    assert all(address.startswith(("#", "data:image/")) for address in page.addresses)
+    assert all(address[1:] in page.ids for address in page.addresses if address.startswith("#"))
+    assert not re.findall(r"url\((?!#)|@import", html)
+    assert "default-src 'none'" in html
+
+
+def test_every_section_is_there_and_names_are_unique(data):
+    page = Page(render_report(data))
+    assert {"models", "data", "plots", "cohorts", "samples", "settings", "provenance"} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    text = " ".join(page.words)
+    figures = ("Training loss", "Validation", "Long tail", "Activity", "Embedding map", "Modalities")
+    cohorts = ("Users by activity", "Items by popularity", "Items never seen", "Items with and without content")
+    assert all(heading in text for heading in figures + cohorts)
+    assert page.tags.count("svg") == len(figures) + len(cohorts)
+    assert "kept: epoch 5, 0.0500" in text  # the best validation value that was planted
+    assert "90,274" in text
+    assert page.tags.count("img") == 2  # one poster in the history, one in the list; the broken one is left out
+
+
+def test_text_of_the_data_is_escaped(data):
+    html = render_report(data)
+    assert "<script" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "书籍" in html
+
+
+def test_only_the_significant_difference_is_marked(data):
+    html = re.sub(r"\s+", " ", render_report(data))
+    assert re.search(r'class="best">0.0498</span><sup></sup> <small>0.0400 – 0.0600</small>', html)
+    assert re.search(r"<span>0.0312</span><sup>\*\*</sup>", html)
+    assert [mark(p) for p in (None, 0.05, 0.049, 0.0099, 0.0009)] == ["", "", "*", "**", "***"]
+
+
+def test_an_almost_empty_report_has_no_empty_section():
+    page = Page(render_report(ReportData(title="only a title")))
+    assert "section" not in page.tags
+    assert page.addresses == []
+
+
+def test_the_same_data_gives_the_same_file(data, tmp_path):
+    for name in ("a.html", "b.html"):
+        write_report(data, tmp_path / name)
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_thumbnails_are_small(tmp_path):
+    import base64
+    import io
+
+    Image.new("RGBA", (1000, 500), (255, 0, 0, 128)).save(tmp_path / "wide.png")
+    uri = thumbnail(tmp_path / "wide.png")
+    picture = Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/jpeg;base64,"))))
+    assert picture.size == (120, 60)
+    assert thumbnail(tmp_path / "missing.png") is None
+
+
+def test_numbers():
+    values = (90274, 0.04981, 12.345, True, "text", np.int64(1000))
+    assert [number(value) for value in values] == ["90,274", "0.0498", "12.35", "True", "text", "1,000"]
