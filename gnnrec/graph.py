@@ -90,13 +90,13 @@ def with_interactions(graph: HeteroData, log: Interactions) -> HeteroData:
 
 
 def item_modalities(graph: HeteroData) -> tuple[str, ...]:
-    """Names of the item modalities in the graph, in the order they were added."""
-    return tuple(target for source, _, target in graph.edge_types if source == "item" and target != "user")
+    """Names of the item modalities in the graph, in alphabetical order: the order of every modality dimension."""
+    return tuple(sorted(target for source, _, target in graph.edge_types if source == "item" and target != "user"))
 
 
 def user_modalities(graph: HeteroData) -> tuple[str, ...]:
     """Node types of the users' content."""
-    return tuple(target for source, _, target in graph.edge_types if source == "user" and target.startswith("user_"))
+    return tuple(sorted(target for source, _, target in graph.edge_types if source == "user" and target.startswith("user_")))
 
 
 def owners(graph: HeteroData, modality: str) -> Tensor:

@@ -1,0 +1,241 @@
+"""The verbs as functions: a dataset becomes a run, a run is evaluated. What the command line calls, and Python users."""
+
+import hashlib
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator
+from torch_geometric.data import HeteroData
+
+import gnnrec
+from gnnrec.datasets import Dataset, Interactions, Split, split
+from gnnrec.encoders import Features, encode_dataset
+from gnnrec.errors import UserError
+from gnnrec.evaluate import Evaluation, evaluate_ranking
+from gnnrec.graph import build_graph, item_modalities, owners, with_interactions
+from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
+from gnnrec.recipe import Recipe
+from gnnrec.run_folder import Run, join_logs, save_run
+from gnnrec.tracking import Tracker
+from gnnrec.train import TrainState, fit
+
+CHRONOLOGICAL = ("leave_last", "user_time", "global_time", "random")  # splits whose val comes before its test
+MASKS = ("train+val", "train")
+
+
+def train(
+    dataset: Dataset,
+    out: str | Path,
+    recipe: Recipe | None = None,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> Run:
+    """Encode, build the graph, fit, measure on val and save; an interrupted call of the same kind is resumed.
+
+    The test rows of the split are dropped before anything is built. Raises UserError where `out` holds a finished
+    run or the checkpoint of another, and train.Interrupted after Ctrl-C.
+    """
+    out, recipe, began = Path(out), recipe or Recipe(), time.time()
+    if (out / "run.json").exists():
+        raise UserError(f"{out}: holds a finished run already; choose another --out")
+    parts = split(dataset, recipe.split)
+    logs = (parts.train, parts.val)
+    item_features, user_features = encode_dataset(dataset, recipe.encoders)
+    say(describe_content(item_features, "items") or "no content: the graph holds users and items only")
+    graph = build_graph(parts.train, item_features, user_features, dataset.friends, recipe.graph)
+    settings = recipe.to_toml() + fingerprint(dataset)
+    model, state = fit_model(graph, parts.val, recipe, out=out, settings=settings)
+    metrics = {}
+    if len(parts.val):
+        evaluation = evaluate_model(model, graph, parts.val, parts.train, parts.train)
+        metrics = evaluation.to_json("val")
+    provenance = {
+        "dataset": {
+            "name": dataset.name,
+            "path": str(dataset.root.resolve()),
+            "fingerprint": fingerprint(dataset),
+            "licence": dataset.licence,
+            "rejected_rows": len(dataset.rejected),
+        },
+        "split": {"method": split_method(dataset, recipe), "train": len(logs[0]), "val": len(logs[1])},
+        "encoders": {
+            owner: {modality: features.encoder for modality, features in content.items()}
+            for owner, content in (("items", item_features), ("users", user_features))
+        },
+        "unreadable": [list(row) for features in item_features.values() for row in features.rejected],
+        "best_epoch": state.best_epoch,
+        "epochs": state.epoch,
+        "training_seconds": round(state.seconds, 3),
+        "total_seconds": round(time.time() - began, 3),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": " ".join(sys.argv),
+        "versions": versions(),
+        "machine": machine(),
+    }
+    run = save_run(out, recipe, dataset, graph, *logs, model, metrics, provenance)
+    (out / "checkpoint.safetensors").unlink(missing_ok=True)
+    return run
+
+
+def fit_model(
+    graph: HeteroData, val: Interactions, recipe: Recipe, *, out: Path | None = None, settings: str = ""
+) -> tuple[Model, TrainState]:
+    """The recipe's model, trained on the interactions of `graph`; with `out`, logged and resumable there."""
+    generator = Generator().manual_seed(recipe.train.seed)
+    model: Model = MODELS[recipe.model_name][0](recipe.model, graph, generator)
+    if isinstance(model, ClosedFormModel):
+        began = time.monotonic()
+        model.fit_closed_form(graph)
+        return model, TrainState(finished=True, seconds=time.monotonic() - began)
+    if out is None:
+        return model, fit(model, graph, val, recipe.train)
+    out.mkdir(parents=True, exist_ok=True)
+    tracker = Tracker(out)
+    try:
+        checkpoint = out / "checkpoint.safetensors"
+        return model, fit(
+            model, graph, val, recipe.train, checkpoint=checkpoint, settings=settings, on_epoch=tracker
+        )
+    finally:
+        tracker.close()
+
+
+def evaluate(
+    run: Run | str | Path,
+    *,
+    split_name: str = "test",
+    mask: str | None = None,
+    dataset: Dataset | None = None,
+    candidates: NDArray[np.bool_] | None = None,
+    ks: tuple[int, ...] = (10, 20),
+) -> Evaluation:
+    """Rank the full catalogue for every user with a positive in val or test.
+
+    `mask`: which interactions count as known, that is, are histories and cannot be recommended. "train+val" for
+    splits along each user's own log, as in serving; "train" for published splits, as their published figures are.
+    For val it is always train. The test rows come from the dataset's folder, whose fingerprint has to fit the run.
+    """
+    run = run if isinstance(run, Run) else Run.load(run)
+    if split_name not in ("val", "test"):
+        raise UserError(f"evaluate --split: found {split_name!r}; allowed: val, test")
+    if mask is not None and mask not in MASKS:
+        raise UserError(f"evaluate --mask: found {mask!r}; allowed: {', '.join(MASKS)}")
+    if split_name == "val":
+        return evaluate_model(run.model, run.graph, run.val, run.train, run.train, ks=ks, candidates=candidates)
+    relevant = held_out(run, dataset).test
+    mask = mask or default_mask(run)
+    known = run.known if mask == "train+val" else run.train
+    graph = run.known_graph if mask == "train+val" else run.graph
+    return evaluate_model(run.model, graph, relevant, run.train, known, ks=ks, candidates=candidates)
+
+
+def default_mask(run: Run) -> str:
+    return "train+val" if run.provenance["split"]["method"] in CHRONOLOGICAL else "train"
+
+
+def held_out(run: Run, dataset: Dataset | None = None) -> Split:
+    """The split that the run was trained on, read again from the dataset's folder."""
+    where = run.provenance["dataset"]["path"]
+    dataset = dataset or Dataset.load(where)
+    if fingerprint(dataset) != run.provenance["dataset"]["fingerprint"]:
+        raise UserError(f"{dataset.root}: the data is not what {run.folder} was trained on; pass the right one by --data")
+    return split(dataset, run.recipe.split)
+
+
+def evaluate_model(
+    model: Model,
+    graph: HeteroData,
+    relevant: Interactions,
+    train_log: Interactions,
+    known: Interactions,
+    *,
+    ks: tuple[int, ...] = (10, 20),
+    candidates: NDArray[np.bool_] | None = None,
+    resamples: int = 1000,
+) -> Evaluation:
+    """A model on the rows `relevant`, with the interactions of `graph` as histories and those of `known` masked."""
+    item_vectors = None
+    if has_embeddings(model):
+        with torch.no_grad():
+            item_vectors = model(graph).item
+    return evaluate_ranking(
+        model_scorer(model, graph),
+        relevant=relevant,
+        train=train_log,
+        seen=known,
+        ks=ks,
+        item_vectors=item_vectors,
+        modality_masks=modality_masks(graph),
+        candidates=candidates,
+        resamples=resamples,
+    )
+
+
+def modality_masks(graph: HeteroData) -> dict[str, NDArray[np.bool_]]:
+    """Which items have real content of each modality: what was filled in from others does not count. [I] each"""
+    masks = {}
+    for modality in item_modalities(graph):
+        mask = np.zeros(graph["item"].num_nodes, dtype=bool)
+        mask[owners(graph, modality)[~graph[modality].imputed].numpy()] = True
+        masks[modality] = mask
+    return masks
+
+
+def split_method(dataset: Dataset, recipe: Recipe) -> str:
+    """The method by which the log is cut in the end: what "auto" stands for."""
+    method = (recipe.split or dataset.split).method
+    if method != "auto":
+        return method
+    if dataset.published_split is not None:
+        return "published"
+    return "random" if dataset.interactions.timestamp is None else "leave_last"
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """sha256 of the ids and the log: the same data in another order of rows has the same one (given timestamps)."""
+    digest = hashlib.sha256()
+    for ids in (dataset.user_ids, dataset.item_ids):
+        digest.update("\n".join(ids).encode())
+    log = dataset.interactions
+    for column in (log.user, log.item, log.timestamp, log.rating, dataset.published_split):
+        digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+def describe_content(features: Mapping[str, Features], owner: str) -> str:
+    parts = [
+        f"{modality} {int(content.mask.sum()):,} of {len(content.mask):,} ({content.encoder})"
+        for modality, content in features.items()
+    ]
+    return f"content of {owner}: " + ", ".join(parts) if parts else ""
+
+
+def versions() -> dict[str, str]:
+    import scipy
+    import torch_geometric
+
+    return {
+        "gnnrec": gnnrec.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torch_geometric": torch_geometric.__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+    }
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
