@@ -1,7 +1,7 @@
-"""CSV and its relatives as strings. Polars reads what is rectangular and unquoted; the csv module reads the rest.
+"""CSV and its relatives as strings. Polars reads what has no quotes; the csv module, three times slower, the rest.
 
-Polars is fast but fills short rows, cuts long ones and gives no line numbers. So its result is taken only where the
-number of lines and separators proves that nothing was mended; else each record is read, and judged, one by one.
+Polars fills short rows, takes blank lines for rows, gives up at a byte that is not UTF-8 and tells no line numbers.
+Without quotes a line is a record, so such lines are found first, by counting their separators, and kept from it.
 """
 
 import csv
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from gnnrec.datasets.dataset import REJECTED_SCHEMA
@@ -20,7 +21,7 @@ from gnnrec.datasets.raw import LINE, ROW, RawTable
 from gnnrec.errors import UserError
 
 SURROGATE = re.compile("[\udc80-\udcff]")  # what the csv module is given for a byte that is not UTF-8
-CHUNK = 100_000  # records that the careful way holds as Python lists at a time
+CHUNK = 100_000  # records that the csv module's way holds as Python lists at a time
 
 
 def read_delimited(
@@ -48,9 +49,9 @@ def read_delimited(
     if header is None:
         first = 2
         header = read_header(content, separator, quoted, file)
-    return read_fast(content, file, separator, header, first, quoted) or read_carefully(
-        content, file, separator, header, first, quoted
-    )
+    if len(header) > 1 and not (quoted and b'"' in content):
+        return read_unquoted(content, file, separator, header, first)
+    return read_quoted(content, file, separator, header, first, quoted)
 
 
 def read_bytes(path: Path, file: str) -> bytes:
@@ -108,41 +109,47 @@ def is_utf8(fields: Sequence[str]) -> bool:
     return text.isascii() or not SURROGATE.search(text)
 
 
-def read_fast(
-    content: bytes, file: str, separator: str, header: Sequence[str], first: int, quoted: bool
-) -> RawTable | None:
-    """The table by Polars, or None where it is not sure that each line is one record with all its fields."""
-    if len(header) == 1 or (quoted and b'"' in content):
-        return None
-    num_lines = content.count(b"\n") + (not content.endswith(b"\n"))
-    if content.count(separator.encode()) != num_lines * (len(header) - 1):
-        return None
-    try:
-        frame = pl.read_csv(
-            content,
-            has_header=False,
-            skip_rows=first - 1,
-            new_columns=list(header),
-            separator=separator,
-            quote_char=None,
-            infer_schema=False,
-            raise_if_empty=False,
-        )
-    except pl.exceptions.PolarsError:  # a row that is too long, or not UTF-8
-        return None
-    if len(frame) != num_lines - (first - 1) or (len(frame) and frame.columns != list(header)):
-        return None
-    if not len(frame):
-        frame = pl.DataFrame(schema=dict.fromkeys(header, pl.String))
-    row = pl.int_range(pl.len(), dtype=pl.UInt32)
-    frame = frame.with_columns(row.alias(ROW), (row + first).alias(LINE))
-    return RawTable(file=file, frame=frame, num_records=len(frame))
+def read_unquoted(content: bytes, file: str, separator: str, header: Sequence[str], first: int) -> RawTable:
+    """By Polars, after the lines that it would mend in silence are taken out. Letter: n lines below the header."""
+    octets = np.frombuffer(content, dtype=np.uint8)
+    ends = np.append(np.flatnonzero(octets[:-1] == ord("\n")) + 1, len(octets))
+    starts = np.append(0, ends[:-1])[first - 1 :]  # [n]
+    ends = ends[first - 1 :]
+    if not len(starts):
+        return RawTable(file=file, frame=to_frame([], [*header, ROW, LINE]), num_records=0)
+    bad = np.add.reduceat(octets == ord(separator), starts, dtype=np.int32) != len(header) - 1  # [n]
+    if not content.isascii():
+        for number in np.flatnonzero(np.logical_or.reduceat(octets >= 128, starts)):
+            bad[number] |= not is_utf8([decoded(content[starts[number] : ends[number]])])
+    pieces, begin, rejected = [], starts[0], []
+    record = np.ones(len(starts), dtype=bool)  # [n] a blank line is none
+    for number in np.flatnonzero(bad):
+        pieces.append(content[begin : starts[number]])
+        begin = ends[number]
+        text = decoded(content[starts[number] : begin]).rstrip("\r\n")
+        record[number] = bool(text)
+        if text:
+            problem = judge(text.split(separator), len(header), 0)
+            rejected.append((file, int(number) + first, problem, readable(text)))
+    good = b"".join([*pieces, content[begin:]])
+    frame = to_frame([], list(header)) if bad.all() else read_rectangle(good, separator, header)
+    row, line = (np.cumsum(record) - 1)[~bad], np.flatnonzero(~bad) + first
+    return RawTable(
+        file=file,
+        frame=frame.with_columns(pl.Series(ROW, row.astype(np.uint32)), pl.Series(LINE, line.astype(np.uint32))),
+        num_records=int(record.sum()),
+        rejected=pl.DataFrame(rejected, schema=REJECTED_SCHEMA, orient="row"),
+    )
 
 
-def read_carefully(
-    content: bytes, file: str, separator: str, header: Sequence[str], first: int, quoted: bool
-) -> RawTable:
-    """The table record by record: exact line numbers, bad records set aside."""
+def read_rectangle(content: bytes, separator: str, header: Sequence[str]) -> pl.DataFrame:
+    return pl.read_csv(
+        content, has_header=False, new_columns=list(header), separator=separator, quote_char=None, infer_schema=False
+    )
+
+
+def read_quoted(content: bytes, file: str, separator: str, header: Sequence[str], first: int, quoted: bool) -> RawTable:
+    """Record by record, by the csv module: a quoted field can hold separators and line ends."""
     names = [*header, ROW, LINE]
     frames, rejected = [to_frame([], names)], []
     rows: list[list[Any]] = []
@@ -187,6 +194,10 @@ def judge(fields: list[str], num_columns: int, more_lines: int) -> str | None:
         spread = f" over {more_lines + 1} lines (a quote that is not closed?)" if more_lines else ""
         return f"{len(fields)} fields{spread} where the header has {num_columns}"
     return None if is_utf8(fields) else "not UTF-8"
+
+
+def decoded(octets: bytes) -> str:
+    return octets.decode("utf-8", "surrogateescape")
 
 
 def readable(text: str) -> str:
