@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from gnnrec.errors import missing_extra
 
 MAX_PIXELS = 50_000_000
-PICTURE_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000", "PPM", "ICO", "TGA")
+PICTURE_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000", "PPM", "ICO", "TGA")
 JPEG_SIDE = 640  # a larger JPEG may be decoded at a fraction of its size, which is many times quicker
 MAX_RATE, MAX_CHANNELS = 768_000, 64
 SHORTEST = 0.1  # seconds of sound
@@ -30,8 +30,10 @@ def read_image(path: Path) -> Any:
         from PIL import Image, ImageOps
     except ImportError as error:
         raise missing_extra("image", "pillow") from error
+    Image.init()
+    formats = [name for name in PICTURE_FORMATS if name in Image.OPEN]  # not every build of Pillow has all
     try:
-        with Image.open(path, formats=PICTURE_FORMATS) as image:
+        with Image.open(path, formats=formats) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise Unreadable(f"{width} x {height} pixels, at most {MAX_PIXELS // 1_000_000} million are read")
@@ -92,9 +94,11 @@ def _mono(file: Any, count: int) -> NDArray[np.float32]:
     import soundfile
 
     blocks: list[NDArray[np.float32]] = []
+    buffer = np.empty((BLOCK, file.channels), dtype=np.float32)
     while count > 0:
         try:
-            block = file.read(min(count, BLOCK), dtype="float32", always_2d=True)  # [samples, channels]
+            # Into a buffer, since without one soundfile trusts the length in the header.
+            block = file.read(min(count, BLOCK), out=buffer)  # [samples, channels]
         except soundfile.LibsndfileError:
             if not blocks:
                 raise

@@ -219,7 +219,8 @@ def require(name: str) -> Path:
 def get(name: str, cache: Path | None = None) -> Path:
     """Bring a model by its name in PRETRAINED, by any hub id, or by torchvision:NAME. Uses the network.
 
-    Returns its folder, of torchvision its file. Raises UserError for an unknown name, a download that fails, and a file whose sha256 differs.
+    Returns its folder, of torchvision its file.
+    Raises UserError for an unknown name, a download that fails, and a file whose sha256 differs.
     """
     if name.startswith(PREFIX):
         return download(name)
