@@ -22,6 +22,8 @@ class Embeddings(NamedTuple):
 class EmbeddingModel(nn.Module):
     """A model trained by gradients: `forward(graph)` gives everybody's embedding from the edges of that graph."""
 
+    places_new_items = False  # whether items that join the graph after training get an embedding from their content
+
     def forward(self, graph: HeteroData) -> Embeddings:
         raise NotImplementedError
 

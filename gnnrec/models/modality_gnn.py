@@ -46,6 +46,8 @@ class ModalityGNNConfig:
 
 
 class ModalityGNN(EmbeddingModel):
+    places_new_items = True
+
     def __init__(self, config: ModalityGNNConfig, graph: HeteroData, generator: Generator) -> None:
         super().__init__()
         self.config = config
