@@ -1,0 +1,181 @@
+"""Catalogue -> features with a small real encoder that counts the rows it sees."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import soundfile
+from numpy.typing import NDArray
+from PIL import Image
+
+from gnnrec.datasets.catalog import Catalog
+from gnnrec.datasets.dataset import Dataset
+from gnnrec.datasets.interactions import Interactions
+from gnnrec.encoders import EncodersConfig, encode_catalog, encode_dataset, encode_query
+from gnnrec.encoders.encode import encode_contents
+from gnnrec.errors import UserError
+
+COLOURS = ((255, 0, 0), (0, 128, 0), (0, 0, 255), (10, 20, 30), (200, 100, 50))
+
+
+class MeanColour:
+    name, dim = "mean_colour@1", 3
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
+        self.seen += len(batch)
+        return np.stack([np.asarray(picture, dtype=np.float32).mean(axis=(0, 1)) for picture in batch])
+
+
+class Lengths:
+    """Fails at the third batch the first time, like a machine that is switched off."""
+
+    name, dim = "lengths@1", 1
+
+    def __init__(self, fail: bool) -> None:
+        self.fail, self.seen = fail, 0
+
+    def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
+        if self.fail and self.seen >= 4:
+            raise KeyboardInterrupt
+        self.seen += len(batch)
+        return np.array([[len(text)] for text in batch], dtype=np.float32)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path | None]:
+    """Two of the same content, one missing, one broken, one that is not there."""
+    paths: list[Path | None] = []
+    for number, colour in enumerate(COLOURS):
+        Image.new("RGB", (8, 8), colour).save(tmp_path / f"{number}.png")
+        paths.append(tmp_path / f"{number}.png")
+    (tmp_path / "copy.png").write_bytes((tmp_path / "0.png").read_bytes())
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    return [*paths, tmp_path / "copy.png", None, tmp_path / "broken.png", tmp_path / "absent.png"]
+
+
+def encode(paths: list[Path | None], folder: Path) -> tuple[int, Any]:
+    encoder = MeanColour()
+    features = encode_contents(paths, "image", encoder, EncodersConfig(batch_size=2), folder / "cache")
+    return encoder.seen, features
+
+
+def test_values_masks_and_reasons(pictures: list[Path | None], tmp_path: Path) -> None:
+    seen, features = encode(pictures, tmp_path)
+    assert seen == 5  # the copy is not encoded again
+    assert features.mask.tolist() == [True] * 6 + [False] * 3
+    assert np.array_equal(features.values[:6], [*COLOURS, COLOURS[0]])
+    assert not features.values[6:].any()
+    assert [Path(file).name for file, _ in features.rejected] == ["broken.png", "absent.png"]
+    assert "not a readable picture" in features.rejected[0][1]
+    assert features.rejected[1][1] == "No such file or directory"
+
+
+def test_a_second_run_encodes_nothing_and_a_change_one_item(pictures: list[Path | None], tmp_path: Path) -> None:
+    _, before = encode(pictures, tmp_path)
+    seen, again = encode(pictures, tmp_path)
+    assert seen == 0
+    assert np.array_equal(before.values, again.values)
+    assert again.rejected == before.rejected
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(tmp_path / "3.png")
+    seen, changed = encode(pictures, tmp_path)
+    assert seen == 1
+    assert changed.values[3].tolist() == [1, 2, 3]
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    texts = ["x" * length for length in range(1, 12)]
+    config = EncodersConfig(batch_size=2)
+    with pytest.raises(KeyboardInterrupt):
+        encode_contents(texts, "text", Lengths(fail=True), config, tmp_path)
+    second = Lengths(fail=False)
+    features = encode_contents(texts, "text", second, config, tmp_path)
+    assert second.seen == len(texts) - 4
+    assert features.values[:, 0].tolist() == list(range(1, 12))
+
+
+def test_numbers_that_are_none_are_no_features(tmp_path: Path) -> None:
+    class Overflow(Lengths):
+        name = "overflow@1"
+
+        def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
+            return np.array([[np.nan if text == "bad" else 1] for text in batch], dtype=np.float32)
+
+    features = encode_contents(["good", "bad"], "text", Overflow(False), EncodersConfig(), tmp_path)
+    assert features.mask.tolist() == [True, False]
+    assert features.rejected == (("bad", "the encoder gave no finite numbers"),)
+
+
+def small_dataset(folder: Path) -> Dataset:
+    Image.new("RGB", (30, 40), (200, 30, 30)).save(folder / "a.png")
+    (folder / "b.png").write_bytes(b"")
+    tone = 0.5 * np.sin(np.arange(32_000) / 16_000 * 2 * np.pi * 330)
+    soundfile.write(folder / "a.wav", tone, 16_000)
+    items = Catalog(
+        table=pl.DataFrame({"item": ["a", "b"], "title": ["A book about robots", None]}),
+        text_columns=("title",),
+        media={"image": (folder / "a.png", folder / "b.png"), "audio": (folder / "a.wav", None)},
+    )
+    users = Catalog(table=pl.DataFrame({"user": ["u"], "bio": ["I like robots"]}), text_columns=("bio",))
+    pair = np.array([0, 0], dtype=np.int32), np.array([0, 1], dtype=np.int32)
+    log = Interactions(user=pair[0], item=pair[1], num_users=1, num_items=2)
+    given = {"image": np.array([[1, 2], [np.nan, np.nan]], dtype=np.float32)}
+    return Dataset(
+        name="small",
+        root=folder,
+        user_ids=("u",),
+        item_ids=("a", "b"),
+        interactions=log,
+        items=items,
+        users=users,
+        item_features=given,
+    )
+
+
+def test_a_dataset_with_the_default_encoders(tmp_path: Path) -> None:
+    items, users = encode_dataset(small_dataset(tmp_path), EncodersConfig(), cache_dir=tmp_path / "cache", device="cpu")
+    assert {name: features.values.shape for name, features in items.items()} == {
+        "image": (2, 2),  # made elsewhere, so that no encoder ran
+        "text": (2, 512),
+        "audio": (2, 400),
+    }
+    assert all(features.mask.tolist() == [True, False] for features in items.values())
+    assert items["image"].values.tolist() == [[1, 2], [0, 0]]
+    assert users["text"].values[0] @ items["text"].values[0] > 0.3
+    assert items["text"].encoder.startswith("use@")
+
+
+def test_none_leaves_a_modality_out(tmp_path: Path) -> None:
+    catalog = small_dataset(tmp_path).items
+    config = EncodersConfig(text="none", audio="none")
+    features = encode_catalog(catalog, config, cache_dir=tmp_path / "cache", device="cpu")
+    assert list(features) == ["image"]
+    assert features["image"].mask.tolist() == [True, False]
+    assert features["image"].rejected[0][0].endswith("b.png")
+
+
+def test_a_query_of_any_subset(tmp_path: Path) -> None:
+    dataset = small_dataset(tmp_path)
+    config, opened = EncodersConfig(image="efficientnet_lite0"), {}
+    catalog = encode_catalog(dataset.items, config, cache_dir=tmp_path / "cache", device="cpu")
+    query = encode_query(config, image=tmp_path / "a.png", audio=tmp_path / "a.wav", device="cpu", opened=opened)
+    assert set(query) == set(opened) == {"image", "audio"}
+    for modality, values in query.items():
+        np.testing.assert_allclose(values[0], catalog[modality].values[0], atol=1e-5)
+    with pytest.raises(UserError, match=r"b\.png: not a readable picture"):
+        encode_query(config, image=tmp_path / "b.png", device="cpu", opened=opened)
+    with pytest.raises(UserError, match=r"absent\.wav"):
+        encode_query(config, audio=tmp_path / "absent.wav", device="cpu", opened=opened)
+    with pytest.raises(UserError, match=r"encoders\.text is 'none'"):
+        encode_query(EncodersConfig(text="none"), text="robots")
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"audio_seconds": 0.0}])
+def test_settings_out_of_range(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        EncodersConfig(**wrong)
