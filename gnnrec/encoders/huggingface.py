@@ -33,7 +33,9 @@ POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # [n, t, d], mask [
     "mean": lambda tokens, mask: (tokens * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1),
     "cls": lambda tokens, mask: tokens[:, 0],
     "max": lambda tokens, mask: tokens.masked_fill(mask == 0, -torch.inf).amax(dim=1),
-    "lasttoken": lambda tokens, mask: tokens[torch.arange(len(tokens)), mask.cumsum(dim=1).argmax(dim=1)[:, 0]],
+    "lasttoken": lambda tokens, mask: tokens[
+        torch.arange(len(tokens), device=tokens.device), mask.cumsum(dim=1).argmax(dim=1)[:, 0]
+    ],
 }
 
 

