@@ -82,7 +82,7 @@ def fit(
     resumes it to the same weights, bit for bit. `on_epoch` gets all rows so far: {"epoch", "loss", "seconds", and on
     validated epochs the metric}. Raises Interrupted after SIGINT, once the state is saved.
     """
-    trainer = _Trainer(model, graph, val, config, checkpoint, settings)
+    trainer = Trainer(model, graph, val, config, checkpoint, settings)
     state = trainer.state
     with _stop_on_sigint() as stopped, progress(total=config.epochs, text="training", unit="epoch") as bar:
         bar.update(state.epoch)
@@ -101,7 +101,7 @@ def fit(
     return state
 
 
-class _Trainer:
+class Trainer:
     """One training on its way: what an epoch needs and what a checkpoint holds."""
 
     def __init__(
@@ -110,8 +110,8 @@ class _Trainer:
         graph: HeteroData,
         val: Interactions,
         config: TrainConfig,
-        checkpoint: Path | None,
-        settings: str,
+        checkpoint: Path | None = None,
+        settings: str = "",
     ) -> None:
         self.model, self.graph, self.config = model, graph, config
         self.checkpoint, self.settings = checkpoint, settings
@@ -145,12 +145,8 @@ class _Trainer:
         if resumed_random is not None:
             self.generator.set_state(resumed_random)
         for batch in batches[state.step :]:
-            loss = self._loss(batch)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
+            state.loss_sum += self.step(batch)
             state.step += 1
-            state.loss_sum += loss.item()
             if stopped.is_set():
                 state.seconds += time.monotonic() - began
                 raise Interrupted
@@ -170,6 +166,14 @@ class _Trainer:
         row["seconds"] = state.seconds
         state.history.append(row)
         state.finished = last or state.stale >= self.config.patience
+
+    def step(self, batch: Tensor) -> float:
+        """One update from the interactions at the given positions [B]; returns the loss."""
+        loss = self._loss(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
 
     def _loss(self, batch: Tensor) -> Tensor:
         embeddings = self.model(self.graph)

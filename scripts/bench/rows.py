@@ -1,0 +1,44 @@
+"""What every benchmark writes: rows {dataset, variant, seeds, metrics, spread, seconds, peak_mb, command, machine}."""
+
+import json
+import resource
+import shlex
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gnnrec.files import write_json
+from gnnrec.pipeline import machine
+
+RESULTS = Path(__file__).parent / "results"
+SHARED = Path(__file__).parents[3] / "shared" / "data"  # working data that may not be shipped
+
+
+def row(
+    dataset: str, variant: str, seeds: Sequence[int], values: Sequence[Mapping[str, float]], seconds: float, **more: Any
+) -> dict[str, Any]:
+    """One row from one mapping of metrics per seed: means, and standard deviations over the seeds."""
+    return {
+        "dataset": dataset,
+        "variant": variant,
+        "seeds": list(seeds),
+        "metrics": {name: statistics.fmean(value[name] for value in values) for name in values[0]},
+        "spread": {
+            name: statistics.stdev(value[name] for value in values) if len(values) > 1 else 0.0 for name in values[0]
+        },
+        "seconds": round(seconds, 2),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "command": shlex.join(["python", str(Path("scripts/bench") / Path(sys.argv[0]).name), *sys.argv[1:]]),
+        "machine": machine(),
+    } | more
+
+
+def save(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Put rows into results/NAME.json; a row of the same dataset and variant is replaced, others stay."""
+    path = RESULTS / f"{name}.json"
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    fresh = {(entry["dataset"], entry["variant"]) for entry in rows}
+    kept = [entry for entry in old if (entry["dataset"], entry["variant"]) not in fresh]
+    write_json(path, kept + list(rows))

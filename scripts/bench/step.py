@@ -1,0 +1,97 @@
+"""One training step of LightGCN, ours beside torch_geometric's own, in one process: the same graph, sizes and batches.
+
+    python scripts/bench/step.py --threads 1
+
+The graph is synthetic (power law): 20,000 users, 15,000 items, 160,000 interactions (320,000 edges both ways), d 64,
+3 layers, BPR on 2,048 positives with one negative each, Adam. Rounds alternate between the variants, so that a
+machine that drifts slows all of them; the ratio is taken round by round and its median and quartiles are kept.
+CPU time of the process, which other processes' work does not count into.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from rows import row, save
+from torch import Tensor
+from torch_geometric.nn.models import LightGCN as PyGLightGCN
+
+from gnnrec.datasets import powerlaw
+from gnnrec.graph import build_graph
+from gnnrec.models.lightgcn import LightGCN, LightGCNConfig
+from gnnrec.train import TrainConfig, Trainer
+
+DIM, LAYERS, BATCH = 64, 3, 2048
+
+
+def ours(log: object) -> Callable[[Tensor], None]:
+    graph = build_graph(log, {})  # type: ignore[arg-type]
+    config = LightGCNConfig(dim=DIM, layers=LAYERS, similarity="dot", init_scale=0.1)
+    model = LightGCN(config, graph, torch.Generator().manual_seed(0))
+    settings = TrainConfig(loss="bpr", negatives=1, temperature=1.0, learning_rate=1e-3, batch_size=BATCH)
+    trainer = Trainer(model, graph, log.rows(slice(0, 0)), settings)  # type: ignore[attr-defined]
+    return trainer.step
+
+
+def torch_geometric(log: object, csr: bool) -> Callable[[Tensor], None]:
+    users, items = torch.from_numpy(log.user).long(), torch.from_numpy(log.item).long()  # type: ignore[attr-defined]
+    num_users, num_items = log.num_users, log.num_items  # type: ignore[attr-defined]
+    edge_index = torch.stack([users, items + num_users])
+    edge_index = torch.cat([edge_index, edge_index.flip(0)], dim=1)
+    size = num_users + num_items
+    structure = edge_index
+    if csr:
+        structure = torch.sparse_coo_tensor(edge_index, torch.ones(edge_index.shape[1]), (size, size)).to_sparse_csr()
+    model = PyGLightGCN(size, DIM, LAYERS)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+
+    def step(batch: Tensor) -> None:
+        negative = torch.randint(num_users, size, (len(batch),))
+        labels = torch.cat([edge_index[:, batch], torch.stack([edge_index[0, batch], negative])], dim=1)
+        ranks = model(structure, edge_label_index=labels)
+        loss = model.recommendation_loss(*ranks.chunk(2), lambda_reg=0.0)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=3, help="steps of each variant in a round")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    log = powerlaw(20_000, 15_000, 160_000, seed=0).interactions
+    variants = {
+        "gnnrec": ours(log),
+        "pyg csr": torch_geometric(log, csr=True),
+        "pyg edge_index": torch_geometric(log, csr=False),
+    }
+    batches = torch.randperm(len(log), generator=torch.Generator().manual_seed(0)).split(BATCH)[:-1]
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    for number in range(options.rounds + 1):  # the first round warms up
+        for name, step in variants.items():
+            began = time.process_time()
+            for index in range(options.steps):
+                step(batches[(number * options.steps + index) % len(batches)])
+            if number:
+                times[name].append((time.process_time() - began) / options.steps)
+    rows = []
+    for name, spent in times.items():
+        ratios = [other / own for other, own in zip(spent, times["gnnrec"])]
+        quartiles = statistics.quantiles(ratios, n=4)
+        metrics = {"cpu_ms_per_step": 1000 * statistics.median(spent), "times_gnnrec": statistics.median(ratios)}
+        made = row("synthetic 35k nodes, 320k edges", f"{name}, {options.threads} thread(s)", [0], [metrics], sum(spent))
+        made["spread"] = {"times_gnnrec": quartiles[2] - quartiles[0]}
+        rows.append(made)
+        print(f"{name:16} {metrics['cpu_ms_per_step']:8.1f} ms  {metrics['times_gnnrec']:6.2f} x")
+    save("step", rows)
+
+
+if __name__ == "__main__":
+    main()
