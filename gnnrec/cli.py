@@ -134,9 +134,7 @@ def build_parser() -> argparse.ArgumentParser:
     encode.add_argument("--set", **_SETTING)
     encode.add_argument("--json", action="store_true", help="print one JSON document")
 
-    inspect = add(
-        "inspect", _inspect, "show what is in a dataset or a run", "gnnrec inspect data/movies --plots plots"
-    )
+    inspect = add("inspect", _inspect, "show what is in a dataset or a run", "gnnrec inspect data/movies --plots plots")
     inspect.add_argument("folder", type=Path, help="dataset or run folder")
     inspect.add_argument("--plots", type=Path, help="folder to write plots to")
     inspect.add_argument("--user", help="of a run: draw this user's neighbourhood in the graph (needs --plots)")
@@ -210,7 +208,7 @@ def _train(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from gnnrec.comparison import evaluate_against
     from gnnrec.datasets import Dataset
-    from gnnrec.tables import comparison_table, metrics_table
+    from gnnrec.tables import cohorts_table, comparison_table, metrics_table
 
     dataset = None if options.data is None else Dataset.load(options.data)
     runs = [options.run] if options.against is None else [options.run, options.against]
@@ -221,8 +219,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     names = [str(run) for run in runs]
     title = f"{options.split}, {documents[0]['users']:,} users, known: {documents[0]['mask']}"
     print(metrics_table(dict(zip(names, documents)), title=title))
-    if comparison:
-        print(comparison_table(comparison, *names))
+    print()
+    print(comparison_table(comparison, *names) if comparison else cohorts_table(documents[0]["cohorts"]))
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -319,15 +317,16 @@ def _models(options: argparse.Namespace) -> None:
         return
     rows = [
         {
-            "name": model.name,
+            "name": name,
             "task": model.task,
-            "megabytes": model.megabytes,
+            "what": model.what,
+            "megabytes": model.size_mb,
             "dim": model.dim,
             "licence": model.licence,
             "source": model.source,
-            "here": locate(model.name) is not None,
+            "here": locate(name) is not None,
         }
-        for model in PRETRAINED.values()
+        for name, model in PRETRAINED.items()
     ]
     if options.json:
         _print_json(rows)

@@ -1,0 +1,88 @@
+"""Runs side by side: every one measured on the same rows with the same mask, and paired tests over the same users."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gnnrec.datasets import Dataset, Interactions
+from gnnrec.errors import UserError
+from gnnrec.evaluate import Evaluation
+from gnnrec.pipeline import default_mask, evaluate, held_out
+from gnnrec.run_folder import Run
+from gnnrec.significance import compare, holm
+
+COMPARED = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+
+Differences = dict[str, dict[str, Any]]  # metric -> numbers of one paired comparison
+
+
+def evaluate_against(
+    folders: Sequence[Path], split: str = "test", mask: str | None = None, dataset: Dataset | None = None
+) -> tuple[list[dict[str, Any]], Differences | None]:
+    """The evaluation of each run as JSON, and the differences of the first to the second where there is one.
+
+    Raises UserError as `pipeline.evaluate`, and where the runs were trained on different data.
+    """
+    runs = [Run.load(folder) for folder in folders]
+    mask = mask_of(runs[0], split, mask)
+    evaluations = measure(runs, split, mask, dataset)
+    documents = [
+        evaluation.to_json(split) | {"run": str(run.folder), "mask": mask} for run, evaluation in zip(runs, evaluations)
+    ]
+    return documents, differences(evaluations[0], evaluations[1:])[0] if len(runs) > 1 else None
+
+
+def measure(
+    runs: Sequence[Run], split: str = "test", mask: str | None = None, dataset: Dataset | None = None
+) -> list[Evaluation]:
+    """Each run on the same rows with the same mask, by default that of the first; the data is read once."""
+    for other in runs[1:]:
+        check_same_data(runs[0], other)
+    if split == "test" and dataset is None:
+        dataset = Dataset.load(runs[0].provenance["dataset"]["path"])
+    mask = mask_of(runs[0], split, mask)
+    return [evaluate(run, split_name=split, mask=mask, dataset=dataset) for run in runs]
+
+
+def differences(first: Evaluation, others: Sequence[Evaluation]) -> list[Differences]:
+    """`first` minus each of `others`, by COMPARED metrics, in numbers that JSON can hold.
+
+    `p_holm` is the p-value of the randomisation test, corrected over all runs and metrics of this call.
+    """
+    rows = {
+        (place, name): asdict(
+            compare(first.per_user[name], other.per_user[name], first_users=first.users, second_users=other.users)
+        )
+        for place, other in enumerate(others)
+        for name in COMPARED
+    }
+    corrected = holm({f"{place} {name}": row["p_randomisation"] for (place, name), row in rows.items()})
+    return [
+        {name: rows[place, name] | {"interval": list(rows[place, name]["interval"]), "p_holm": corrected[f"{place} {name}"]}
+         for name in COMPARED}
+        for place in range(len(others))
+    ]  # fmt: skip
+
+
+def mask_of(run: Run, split: str, mask: str | None) -> str:
+    """What is masked in the end: on val always train."""
+    return "train" if split == "val" else mask or default_mask(run)
+
+
+def check_same_data(first: Run, second: Run) -> None:
+    """Raises UserError unless both were trained on the same rows and leave the same ones to be tested on."""
+    names = [run.provenance["dataset"] for run in (first, second)]
+    if names[0]["fingerprint"] != names[1]["fingerprint"]:
+        raise UserError(
+            f"{second.folder}: was trained on other data ({names[1]['name']}) than {first.folder} ({names[0]['name']}); "
+            "only runs on the same data can be compared"
+        )
+    if not (same_rows(first.train, second.train) and same_rows(first.val, second.val)):
+        raise UserError(f"{second.folder}: was trained on another split than {first.folder}; use one [split] for both")
+
+
+def same_rows(first: Interactions, second: Interactions) -> bool:
+    return np.array_equal(first.user, second.user) and np.array_equal(first.item, second.item)

@@ -1,0 +1,164 @@
+"""Tables for the terminal, as text: coloured where stdout is a terminal, plain where it is a file or a pipe."""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+SHOWN = ("recall@10", "recall@20", "ndcg@10", "ndcg@20", "mrr", "coverage@10")  # of several models side by side
+WIDTH_OF_A_FILE = 120
+STATES = {"ok": "green", "missing": "yellow", "warning": "red"}
+LONGEST_LIST = 12  # values of one fact
+
+
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    title: str = "",
+    *,
+    numbers: Sequence[str] = (),
+    styles: Mapping[int, str] | None = None,
+) -> str:
+    """Rows as text. `numbers` names the columns that are aligned to the right, `styles` colours rows by position."""
+    made = Table(
+        box=SIMPLE_HEAD, title=plain(title) if title else None, title_justify="left", title_style="bold", pad_edge=False
+    )
+    for name in columns:
+        right = name in numbers
+        made.add_column(plain(name), justify="right" if right else "left", no_wrap=right, overflow="fold")
+    for place, row in enumerate(rows):
+        made.add_row(*(plain(cell) for cell in row), style=(styles or {}).get(place))
+    return text(made)
+
+
+def text(shown: Any) -> str:
+    """What rich draws for this terminal, without blanks at the ends of lines."""
+    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, highlight=False)
+    with console.capture() as capture:
+        console.print(shown)
+    return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
+
+
+def plain(value: Any) -> Text:
+    """The value of a cell. Titles come from strangers: control characters in them must not reach the terminal."""
+    return Text("".join(sign if sign.isprintable() else " " for sign in shown(value)))
+
+
+def shown(value: Any) -> str:
+    """A number as people read it: 90,274, 0.0498, 12.35, 3.1e-06."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        if value and abs(value) < 1e-4:
+            return f"{value:.1e}"
+        return f"{value:.4f}" if abs(value) < 1 else f"{value:,.2f}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {shown(part)}" for name, part in value.items()) or "–"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        parts = [shown(part) for part in value[:LONGEST_LIST]]
+        return ", ".join(parts + ["…"] * (len(value) > LONGEST_LIST)) or "–"
+    return str(value)
+
+
+def metrics_table(documents: Mapping[str, Mapping[str, Any]], title: str) -> str:
+    """Evaluations by name. One: all its metrics with intervals. Several: a line each, the best of each column starred."""
+    if len(documents) == 1:
+        (name, document), *_ = documents.items()
+        rows = [
+            (metric, value, *document["confidence"].get(metric, (None, None)))
+            for metric, value in (document["metrics"] | document.get("beyond", {})).items()
+        ]
+        numbers = (name, "95 % from", "to")
+        return table(("metric", *numbers), rows, title, numbers=numbers)
+    values = {name: document["metrics"] | document.get("beyond", {}) for name, document in documents.items()}
+    metrics = [metric for metric in SHOWN if any(metric in row for row in values.values())]
+    best = {metric: max(row.get(metric, 0.0) for row in values.values()) for metric in metrics}
+    rows = [
+        (name, *(shown(row.get(metric)) + ("*" if row.get(metric) == best[metric] else " ") for metric in metrics))
+        for name, row in values.items()
+    ]
+    return table(("model", *metrics), rows, title, numbers=metrics)
+
+
+def cohorts_table(cohorts: Mapping[str, Any], metric: str = "ndcg@10") -> str:
+    """How one evaluation goes for users by activity, items by popularity, cold items, items that lack a modality."""
+    groups = [("user activity", name, numbers) for name, numbers in cohorts["user_activity"].items()]
+    groups += [("item popularity", name, numbers) for name, numbers in cohorts["item_popularity"].items()]
+    groups.append(("items not in train", "", cohorts["cold_items"]))
+    for modality, parts in cohorts["missing_modality"].items():
+        groups += [(f"{name} {modality}", "", numbers) for name, numbers in parts.items()]
+    rows = [
+        (kind, name, numbers.get("items"), numbers["users"], numbers.get(metric))
+        for kind, name, numbers in groups
+        if numbers["users"]
+    ]
+    return table(("cohort", "group", "items", "users", metric), rows, numbers=("items", "users", metric))
+
+
+def comparison_table(comparison: Mapping[str, Mapping[str, Any]], first: str, second: str) -> str:
+    """The differences of two runs with 95 % intervals and p-values; the last one is corrected for their number."""
+    columns = ("metric", "difference", "95 % from", "to", "p t-test", "p Wilcoxon", "p randomised", "p Holm")
+    rows = [
+        (name, f"{row['difference']:+.4f}", *row["interval"], row["p_t"], row["p_wilcoxon"], row["p_randomisation"], row["p_holm"])
+        for name, row in comparison.items()
+    ]  # fmt: skip
+    return table(columns, rows, f"{first} minus {second}, paired over users", numbers=columns[1:])
+
+
+def recommendations_table(found: Sequence[Any], title: str) -> str:
+    """Lists of `recommend.Recommendation`."""
+    if any(place.title for place in found):
+        rows: list[tuple[Any, ...]] = [(place.rank, place.title, place.id, f"{place.score:.4f}") for place in found]
+        return table(("rank", "title", "id", "score"), rows, title, numbers=("rank", "score"))
+    rows = [(place.rank, place.id, f"{place.score:.4f}") for place in found]
+    return table(("rank", "id", "score"), rows, title, numbers=("rank", "score"))
+
+
+def features_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    columns = ("owner", "modality", "encoder", "dimensions", "rows", "encoded", "unreadable")
+    lines = [[*(row[name] for name in columns[:-1]), len(row["unreadable"])] for row in rows]
+    drawn = table(columns, lines, "content features", numbers=columns[3:])
+    bad = [(file["file"], file["reason"]) for row in rows for file in row["unreadable"]]
+    return drawn + ("\n\n" + table(("file", "reason"), bad, "unreadable content") if bad else "")
+
+
+def facts_tables(facts: Mapping[str, Any]) -> str:
+    """One table for each section: a dict is a list of facts, a list of dicts has a column for each key."""
+    drawn = []
+    for heading, content in facts.items():
+        if not content:
+            continue
+        title = heading.replace("_", " ")
+        if isinstance(content, Mapping):
+            drawn.append(
+                table(("what", "value"), [(name.replace("_", " "), value) for name, value in content.items()], title)
+            )
+        elif isinstance(content, str):
+            drawn.append(text(plain(f"{title}: {content}")))
+        else:
+            columns = list(content[0])
+            numbers = [name for name in columns if all(isinstance(row[name], int | float) for row in content)]
+            drawn.append(table(columns, [[row[name] for name in columns] for row in content], title, numbers=numbers))
+    return "\n\n".join(drawn)
+
+
+def models_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    columns = ("name", "task", "MB", "dim", "here", "licence", "source")
+    lines = [[row["megabytes" if name == "MB" else name] for name in columns] for row in rows]
+    styles = {place: "green" for place, row in enumerate(rows) if row["here"]}
+    title = "pretrained models; gnnrec models get NAME brings one"
+    return table(columns, lines, title, numbers=("MB", "dim"), styles=styles)
+
+
+def doctor_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    columns = ("state", "what", "detail", "how")
+    lines = [[row[name] for name in columns] for row in rows]
+    return table(columns, lines, styles={place: STATES[row["state"]] for place, row in enumerate(rows)})
