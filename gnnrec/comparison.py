@@ -10,7 +10,7 @@ import numpy as np
 from gnnrec.datasets import Dataset, Interactions
 from gnnrec.errors import UserError
 from gnnrec.evaluate import Evaluation
-from gnnrec.pipeline import default_mask, evaluate, held_out
+from gnnrec.pipeline import default_mask, evaluate
 from gnnrec.run_folder import Run
 from gnnrec.significance import compare, holm
 
@@ -52,19 +52,20 @@ def differences(first: Evaluation, others: Sequence[Evaluation]) -> list[Differe
 
     `p_holm` is the p-value of the randomisation test, corrected over all runs and metrics of this call.
     """
-    rows = {
-        (place, name): asdict(
-            compare(first.per_user[name], other.per_user[name], first_users=first.users, second_users=other.users)
-        )
-        for place, other in enumerate(others)
-        for name in COMPARED
-    }
-    corrected = holm({f"{place} {name}": row["p_randomisation"] for (place, name), row in rows.items()})
-    return [
-        {name: rows[place, name] | {"interval": list(rows[place, name]["interval"]), "p_holm": corrected[f"{place} {name}"]}
-         for name in COMPARED}
-        for place in range(len(others))
-    ]  # fmt: skip
+    rows: list[Differences] = [{name: difference(first, other, name) for name in COMPARED} for other in others]
+    found = {f"{place} {name}": row[name]["p_randomisation"] for place, row in enumerate(rows) for name in COMPARED}
+    corrected = holm(found)
+    for place, row in enumerate(rows):
+        for name in COMPARED:
+            row[name]["p_holm"] = corrected[f"{place} {name}"]
+    return rows
+
+
+def difference(first: Evaluation, second: Evaluation, metric: str) -> dict[str, Any]:
+    """`significance.Comparison` of one metric as a dict."""
+    values = [evaluation.per_user[metric] for evaluation in (first, second)]
+    found = asdict(compare(*values, first_users=first.users, second_users=second.users))
+    return found | {"interval": list(found["interval"])}
 
 
 def mask_of(run: Run, split: str, mask: str | None) -> str:
@@ -77,8 +78,8 @@ def check_same_data(first: Run, second: Run) -> None:
     names = [run.provenance["dataset"] for run in (first, second)]
     if names[0]["fingerprint"] != names[1]["fingerprint"]:
         raise UserError(
-            f"{second.folder}: was trained on other data ({names[1]['name']}) than {first.folder} ({names[0]['name']}); "
-            "only runs on the same data can be compared"
+            f"{second.folder}: was trained on other data ({names[1]['name']}) than {first.folder} "
+            f"({names[0]['name']}); only runs on the same data can be compared"
         )
     if not (same_rows(first.train, second.train) and same_rows(first.val, second.val)):
         raise UserError(f"{second.folder}: was trained on another split than {first.folder}; use one [split] for both")

@@ -69,7 +69,7 @@ def shown(value: Any) -> str:
 
 
 def metrics_table(documents: Mapping[str, Mapping[str, Any]], title: str) -> str:
-    """Evaluations by name. One: all its metrics with intervals. Several: a line each, the best of each column starred."""
+    """Evaluations by name. One: all its metrics with intervals. Several: a line each, the best starred."""
     if len(documents) == 1:
         (name, document), *_ = documents.items()
         rows = [
@@ -106,10 +106,11 @@ def cohorts_table(cohorts: Mapping[str, Any], metric: str = "ndcg@10") -> str:
 def comparison_table(comparison: Mapping[str, Mapping[str, Any]], first: str, second: str) -> str:
     """The differences of two runs with 95 % intervals and p-values; the last one is corrected for their number."""
     columns = ("metric", "difference", "95 % from", "to", "p t-test", "p Wilcoxon", "p randomised", "p Holm")
+    keys = ("p_t", "p_wilcoxon", "p_randomisation", "p_holm")
     rows = [
-        (name, f"{row['difference']:+.4f}", *row["interval"], row["p_t"], row["p_wilcoxon"], row["p_randomisation"], row["p_holm"])
+        (name, f"{row['difference']:+.4f}", *row["interval"], *(row[key] for key in keys))
         for name, row in comparison.items()
-    ]  # fmt: skip
+    ]
     return table(columns, rows, f"{first} minus {second}, paired over users", numbers=columns[1:])
 
 
