@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from gnnrec.encoders.media import grey_picture
 from gnnrec.errors import UserError, missing_extra
 from gnnrec.files import sha256_of_file
 
@@ -71,13 +72,11 @@ class HuggingFaceImageEncoder:
     """Pictures -> the model's own pooled output, else the mean over its tokens."""
 
     def __init__(self, folder: Path, name: str, device: torch.device) -> None:
-        from PIL import Image
-
         self.name = f"{name}@{revision(folder)}"
         self._model, self._pooled = _load_model(folder, device, "get_image_features")
         self._processor = _load(_transformers().AutoImageProcessor, folder)
         self._device = device
-        self.dim = self.encode([Image.new("RGB", (64, 64), "gray")]).shape[1]
+        self.dim = self.encode([grey_picture()]).shape[1]
 
     @torch.inference_mode()
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec.errors import missing_extra
+from gnnrec.encoders.mel import resample
+from gnnrec.errors import UserError, missing_extra
 
 MAX_PIXELS = 50_000_000
 PICTURE_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000", "PPM", "ICO", "TGA")
@@ -26,10 +27,7 @@ def read_image(path: Path) -> Any:
 
     Raises Unreadable, whatever the file holds.
     """
-    try:
-        from PIL import Image, ImageOps
-    except ImportError as error:
-        raise missing_extra("image", "pillow") from error
+    Image, ImageOps = _pillow()
     Image.init()
     formats = [name for name in PICTURE_FORMATS if name in Image.OPEN]  # not every build of Pillow has all
     try:
@@ -46,9 +44,22 @@ def read_image(path: Path) -> Any:
         raise Unreadable(f"not a readable picture: {_first_line(error, path)}") from error
 
 
-def _rgb(image: Any) -> Any:
-    from PIL import Image
+def grey_picture(size: int = 64) -> Any:
+    """A small picture of nothing, by which an encoder finds its number of dimensions."""
+    Image, _ = _pillow()
+    return Image.new("RGB", (size, size), "gray")
 
+
+def _pillow() -> tuple[Any, Any]:
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise missing_extra("image", "pillow") from error
+    return Image, ImageOps
+
+
+def _rgb(image: Any) -> Any:
+    Image, _ = _pillow()
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):  # 16 bits: Pillow would cut them off at 255
         values = np.nan_to_num(np.asarray(image, dtype=np.float32))
         top = 65_535.0 if values.max(initial=0) > 255 else 255.0 if values.max(initial=0) > 1 else 1.0
@@ -68,10 +79,9 @@ def read_audio(path: Path, sampling_rate: int, seconds: float) -> NDArray[np.flo
     Raises Unreadable, whatever the file holds.
     """
     try:
-        import librosa
         import soundfile
     except ImportError as error:
-        raise missing_extra("audio", "soundfile and librosa") from error
+        raise missing_extra("audio", "soundfile") from error
     try:
         with soundfile.SoundFile(path) as file:
             rate = file.samplerate
@@ -82,8 +92,8 @@ def read_audio(path: Path, sampling_rate: int, seconds: float) -> NDArray[np.flo
         peak = np.abs(sound).max()
         if peak > 1:  # floating-point files may exceed the range that encoders expect
             sound = sound / peak
-        return np.ascontiguousarray(librosa.resample(sound, orig_sr=rate, target_sr=sampling_rate), dtype=np.float32)
-    except Unreadable:
+        return resample(sound, rate, sampling_rate)
+    except (Unreadable, UserError):  # a library that is missing is not the file's fault
         raise
     except Exception as error:  # decoders raise anything on broken bytes
         raise Unreadable(f"not a readable sound: {_first_line(error, path)}") from error

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from gnnrec.encoders.media import grey_picture
 from gnnrec.errors import UserError, missing_extra
 from gnnrec.files import sha256_of_file
 
@@ -25,8 +26,6 @@ class TorchvisionEncoder:
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
-        from PIL import Image
-
         model, _, file = name.removeprefix(PREFIX).partition(":")
         weights = _weights(model)
         path = Path(file).expanduser() if file else hub_file(weights)
@@ -38,7 +37,7 @@ class TorchvisionEncoder:
         self._network.eval().to(device).to(memory_format=torch.channels_last)
         self._transform = weights.transforms()
         self._device = device
-        self.dim = self.encode([Image.new("RGB", (64, 64), "gray")]).shape[1]
+        self.dim = self.encode([grey_picture()]).shape[1]
 
     @torch.inference_mode()
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
