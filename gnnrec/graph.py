@@ -6,6 +6,7 @@ user content: user_text, …). Edge types, each pointing the way its messages fl
     (user, interacts, item)   (item, rev_interacts, user)    `time` [E] where the log has timestamps
     (item, has_text, text)    (text, rev_has_text, item)     one edge per item that has the modality
     (text, similar, text)                                    the k nearest by cosine -> the node that listens
+    (item, together, item)                                   the k most often taken together with an item -> the item
     (user, has_user_text, user_text) and back, (user, friend, user)
 
 Letters: U users, I items, E interactions, n nodes of a modality, d feature dimensions.
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
@@ -28,12 +30,14 @@ from gnnrec.propagate import SparseOperator, normalize_edges
 INTERACTS = ("user", "interacts", "item")
 REV_INTERACTS = ("item", "rev_interacts", "user")
 FRIEND = ("user", "friend", "user")
+TOGETHER = ("item", "together", "item")
 NEIGHBOR_BLOCK = 2048  # rows of the similarity matrix held at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphConfig:
     neighbors: int = 10  # k of the nearest-neighbour edges in each modality; 0 for none
+    together: int = 10  # k of the item-item edges by common users; 0 for none
     mutual: bool = False  # keep an edge only where both ends chose each other
     min_similarity: float = 0.0  # cosine of standardized features; weaker edges are left out
     missing: str = "propagate"  # propagate: fill from co-consumed items; mask: leave the node out
@@ -62,6 +66,9 @@ def build_graph(
         _add_modality(graph, "item", modality, features, config)
     for modality, features in (user_features or {}).items():
         _add_modality(graph, "user", f"user_{modality}", features, config)
+    if config.together:
+        edges, weight = together_edges(train, config.together)
+        graph[TOGETHER].edge_index, graph[TOGETHER].edge_weight = edges, weight
     if friends is not None and friends.size and config.friends:
         pairs = torch.from_numpy(np.ascontiguousarray(friends)).long()
         graph[FRIEND].edge_index = torch.cat([pairs, pairs.flip(0)], dim=1)
@@ -91,12 +98,16 @@ def with_interactions(graph: HeteroData, log: Interactions) -> HeteroData:
 
 def item_modalities(graph: HeteroData) -> tuple[str, ...]:
     """Names of the item modalities in the graph, in alphabetical order: the order of every modality dimension."""
-    return tuple(sorted(target for source, _, target in graph.edge_types if source == "item" and target != "user"))
+    return _content_of(graph, "item")
 
 
 def user_modalities(graph: HeteroData) -> tuple[str, ...]:
     """Node types of the users' content."""
-    return tuple(sorted(target for source, _, target in graph.edge_types if source == "user" and target.startswith("user_")))
+    return _content_of(graph, "user")
+
+
+def _content_of(graph: HeteroData, owner: str) -> tuple[str, ...]:
+    return tuple(sorted(target for source, name, target in graph.edge_types if (source, name) == (owner, f"has_{target}")))
 
 
 def owners(graph: HeteroData, modality: str) -> Tensor:
@@ -198,6 +209,25 @@ def nearest_edges(x: Tensor, sources: Tensor, config: GraphConfig, queries: Tens
     return torch.stack([source[keep], target[keep]]), weight[keep]
 
 
+def together_edges(log: Interactions, k: int) -> tuple[Tensor, Tensor]:
+    """Edges neighbour -> item, [2, I * k] at most, with the cosine of the two items' users as their weight.
+
+    The item-item co-occurrence graph of MSCA (2026), kept sparse: for each item the k others with the largest cosine.
+    """
+    matrix = log.matrix()
+    common = csr_array(matrix.T @ matrix)  # users in common
+    count = np.maximum(common.diagonal(), 1)
+    common.setdiag(0)
+    common.eliminate_zeros()
+    rows = np.repeat(np.arange(common.shape[0]), np.diff(common.indptr))
+    cosine = common.data / np.sqrt(count[rows] * count[common.indices])
+    # Best first within each row; the place in the row decides what stays.
+    order = np.lexsort((common.indices, -cosine, rows))
+    kept = order[np.arange(len(order)) - common.indptr[rows[order]] < k]
+    edges = np.stack([common.indices[kept], rows[kept]]).astype(np.int64)
+    return torch.from_numpy(edges), torch.from_numpy(cosine[kept].astype(np.float32))
+
+
 def add_items(graph: HeteroData, features: Mapping[str, NDArray[np.float32]], config: GraphConfig) -> HeteroData:
     """The graph with n new items at the end, known by content only: modality -> [n, d], raw as encoded.
 
@@ -207,6 +237,8 @@ def add_items(graph: HeteroData, features: Mapping[str, NDArray[np.float32]], co
     num_new = max(len(rows) for rows in features.values())
     first = graph["item"].num_nodes
     grown["item"].num_nodes = first + num_new
+    if TOGETHER in graph.edge_types:
+        _replace(grown, TOGETHER, edge_index=graph[TOGETHER].edge_index, edge_weight=graph[TOGETHER].edge_weight)
     for modality, rows in features.items():
         if modality not in item_modalities(graph):
             raise UserError(f"{modality}: this run knows no such modality; allowed: {', '.join(item_modalities(graph))}")
@@ -216,18 +248,25 @@ def add_items(graph: HeteroData, features: Mapping[str, NDArray[np.float32]], co
         x = torch.cat([nodes.x, (torch.from_numpy(rows) - nodes.mean) / nodes.scale])
         new = torch.arange(len(nodes.x), len(x))
         grown[modality].x, grown[modality].num_nodes = x, len(x)
+        grown[modality].imputed = torch.cat([nodes.imputed, torch.zeros(len(new), dtype=torch.bool)])
         has = torch.stack([torch.arange(first, first + num_new), new])
         has = torch.cat([graph["item", f"has_{modality}", modality].edge_index, has], dim=1)
-        grown["item", f"has_{modality}", modality] = {"edge_index": has}
-        grown[modality, f"rev_has_{modality}", "item"] = {"edge_index": has.flip(0)}
+        _replace(grown, ("item", f"has_{modality}", modality), edge_index=has)
+        _replace(grown, (modality, f"rev_has_{modality}", "item"), edge_index=has.flip(0))
         if (similar := (modality, "similar", modality)) in graph.edge_types:
             edges, weight = nearest_edges(x, (~nodes.imputed).nonzero().squeeze(1), config, queries=new)
             old = graph[similar]
-            grown[similar] = {
-                "edge_index": torch.cat([old.edge_index, edges], dim=1),
-                "edge_weight": torch.cat([old.edge_weight, weight]),
-            }
+            edges, weight = torch.cat([old.edge_index, edges], dim=1), torch.cat([old.edge_weight, weight])
+            _replace(grown, similar, edge_index=edges, edge_weight=weight)
     return grown
+
+
+def _replace(graph: HeteroData, edge_type: tuple[str, str, str], **tensors: Tensor) -> None:
+    """New edges of a type, without the operators that were made from the old ones."""
+    store = graph[edge_type]
+    for key in list(store.keys()):
+        del store[key]
+    store.update(tensors)
 
 
 def interactions_of(graph: HeteroData) -> Interactions:

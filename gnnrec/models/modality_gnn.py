@@ -22,7 +22,7 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.errors import UserError
 from gnnrec.fusion import FUSIONS
-from gnnrec.graph import FRIEND, INTERACTS, item_modalities, num_interactions, operator, owners, user_modalities
+from gnnrec.graph import FRIEND, INTERACTS, TOGETHER, item_modalities, num_interactions, operator, owners, user_modalities
 from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, normal
 from gnnrec.models.lightgcn import light_propagation
 from gnnrec.recency import recent_before, recent_of_users
@@ -34,6 +34,7 @@ class ModalityGNNConfig:
     layers: int = 3  # depth of the user-item propagation
     fusion: str = "attention"  # mean | concat | attention | transformer | gnn
     similar: float = 1.0  # weight of what the modality nodes heard; 0 switches the similar edges off
+    together: float = 1.0  # weight of what is taken together with an item; 0 switches the together edges off
     friend: float = 1.0  # weight of the friends' mean in a user; 0 switches the friend edges off
     recent: int = 20  # how many last items form the short-term interest; 0 switches it off
     half_life: float = 5.0  # steps back at which a recent item counts half
@@ -78,6 +79,8 @@ class ModalityGNN(EmbeddingModel):
         if self.config.similar and self.modalities:
             tokens, mask = self._tokens(graph, item_start)
             item = item + self.config.similar * self.fusion(tokens, mask)[0]
+        if self.config.together and TOGETHER in graph.edge_types:
+            item = item + self.config.together * (operator(graph, TOGETHER, "mean") @ item_start)
         # A user of whom nothing is known stands where the average user stands.
         unknown = user.detach().abs().sum(1, keepdim=True) == 0
         user = F.normalize(torch.where(unknown, user.mean(0, keepdim=True), user), dim=1)
