@@ -24,7 +24,9 @@ def sampled_softmax(positive: Tensor, negative: Tensor) -> Tensor:
 
     Scores come in divided by the temperature (Wu et al. 2022, "On the effectiveness of sampled softmax loss").
     """
-    return (torch.logaddexp(positive, negative.logsumexp(dim=1)) - positive).mean()
+    # The positive stands among the scores, so that a row without any present negative has a gradient too.
+    scores = torch.cat([positive[:, None], negative], dim=1)  # [B, 1 + K]
+    return (scores.logsumexp(dim=1) - positive).mean()
 
 
 def binary_cross_entropy(positive: Tensor, negative: Tensor) -> Tensor:
@@ -51,7 +53,7 @@ def catalogue_softmax(query: Tensor, items: Tensor, target: Tensor, low_precisio
 
     Equal to `sampled_softmax` with every other item as a negative, but the [B, C] scores exist only block by block
     and their gradient is made on the way, so that memory stays small and near the core. With `low_precision` the
-    matrix products round to bfloat16 (scores of cosines over a temperature of 0.2 move by at most 0.02).
+    matrix products round to bfloat16 (scores of cosines over a temperature of 0.2 move by less than 0.03).
     """
     loss: Tensor = _CatalogueSoftmax.apply(query, items, target, low_precision)
     return loss
