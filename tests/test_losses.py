@@ -28,7 +28,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_closed_form_value(name: str) -> None:
-    assert float(LOSSES[name](POSITIVE, NEGATIVE)) == pytest.approx(EXPECTED[name], rel=1e-6)
+    assert LOSSES[name](POSITIVE, NEGATIVE).item() == pytest.approx(EXPECTED[name], rel=1e-6)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -109,5 +109,5 @@ def test_the_catalogue_softmax_takes_scores_that_would_overflow() -> None:
     items = torch.tensor([[1.0], [0.0]], requires_grad=True)
     loss = catalogue_softmax(query, items, torch.tensor([0, 0]))
     loss.backward()
-    assert float(loss) == pytest.approx(500)
+    assert loss.item() == pytest.approx(500)
     assert query.grad is not None and query.grad.isfinite().all()

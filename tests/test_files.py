@@ -1,0 +1,38 @@
+"""A file is either its old self or its new self."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from gnnrec.files import atomic_path, sha256_of_file, write_json
+
+
+def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "weights.bin"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half of the n")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.bin"]
+
+
+def test_success_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "weights.bin"
+    for text in ("first", "second"):
+        with atomic_path(target) as temporary:
+            assert temporary.suffix == ".bin" and temporary.parent == target.parent
+            temporary.write_text(text)
+        assert target.read_text() == text
+    assert [path.name for path in target.parent.iterdir()] == ["weights.bin"]
+    assert target.stat().st_mode & 0o777 == 0o644
+
+
+def test_json_is_utf8_and_reads_back(tmp_path: Path) -> None:
+    document = {"title": "阅读", "values": [1.5, None]}
+    write_json(tmp_path / "a.json", document)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == document and "阅读" in text
+    assert sha256_of_file(tmp_path / "a.json") == hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,108 @@
+"""One contract over every fusion."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from gnnrec.fusion import FUSIONS
+
+ITEMS, DIM = 12, 16
+
+
+def make(name: str, modalities: int, spread: float = 0.5) -> torch.nn.Module:
+    """A fusion in the middle of its training: every parameter moved away from where it starts."""
+    random = torch.Generator().manual_seed(0)
+    module = FUSIONS[name](DIM, modalities, random)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += spread * torch.randn(parameter.shape, generator=random)
+    return module
+
+
+def problem(modalities: int = 3) -> tuple[Tensor, Tensor]:
+    random = torch.Generator().manual_seed(1)
+    mask = torch.rand(ITEMS, modalities, generator=random) < 0.6
+    mask[0], mask[1] = False, True
+    return torch.randn(ITEMS, modalities, DIM, generator=random), mask
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_what_a_missing_token_holds_is_irrelevant(name: str) -> None:
+    tokens, mask = problem()
+    module = make(name, 3)
+    fused, weights = module(tokens, mask)
+    other = torch.where(mask[..., None], tokens, torch.tensor(1e4))
+    assert torch.equal(module(other, mask)[0], fused)
+    assert not weights[~mask].any()
+    # A token that is there does matter.
+    tokens = tokens.clone()
+    tokens[1, 2] += 1
+    changed = (module(tokens, mask)[0] != fused).any(1)
+    assert changed[1] and not changed[2:].any()
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_weights_sum_to_one_over_what_an_item_has(name: str) -> None:
+    tokens, mask = problem()
+    fused, weights = make(name, 3)(tokens, mask)
+    assert fused.shape == (ITEMS, DIM) and weights.shape == (ITEMS, 3)
+    torch.testing.assert_close(weights.sum(1), mask.any(1).float())
+    assert (weights >= 0).all() and fused.isfinite().all()
+    assert not fused[~mask.any(1)].any()
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_items_do_not_see_each_other(name: str) -> None:
+    tokens, mask = problem()
+    module = make(name, 3)
+    order = torch.randperm(ITEMS, generator=torch.Generator().manual_seed(2))
+    for whole, permuted in zip(module(tokens, mask), module(tokens[order], mask[order])):
+        torch.testing.assert_close(whole[order], permuted)
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_gradients_reach_every_present_token_and_every_parameter(name: str) -> None:
+    tokens, mask = problem()
+    tokens.requires_grad_()
+    module = make(name, 3)
+    fused = module(tokens, mask)[0]
+    (fused * torch.randn(fused.shape, generator=torch.Generator().manual_seed(3))).sum().backward()
+    assert tokens.grad is not None
+    assert (tokens.grad.abs().sum(2) > 0).equal(mask)
+    for parameter in module.parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any()
+
+
+@pytest.mark.parametrize("name", ["mean", "attention", "gnn"])
+def test_a_single_modality_passes_through(name: str) -> None:
+    tokens, _ = problem(1)
+    mask = torch.ones(ITEMS, 1, dtype=torch.bool)
+    fused, weights = make(name, 1)(tokens, mask)
+    torch.testing.assert_close(fused, tokens[:, 0])
+    assert torch.equal(weights, torch.ones(ITEMS, 1))
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_starts_as_the_average(name: str) -> None:
+    tokens, mask = problem()
+    fused, _ = make(name, 3, spread=0.0)(tokens, mask)
+    total, count = (tokens * mask[..., None]).sum(1), mask.sum(1, keepdim=True).clamp(min=1)
+    torch.testing.assert_close(fused, total / (3 if name == "concat" else count))
+
+
+@torch.no_grad()
+def test_gated_attention_equals_its_formula() -> None:
+    tokens, mask = problem()
+    module = make("attention", 3)
+    _, weights = module(tokens, mask)
+    for i in range(ITEMS):
+        logits = {
+            m: float(
+                module.vector[m] @ torch.tanh(tokens[i, m] / tokens[i, m].norm() @ module.hidden[m]) + module.bias[m]
+            )
+            for m in range(3)
+            if mask[i, m]
+        }
+        total = sum(torch.tensor(value).exp() for value in logits.values())
+        for m, value in logits.items():
+            torch.testing.assert_close(weights[i, m], torch.tensor(value).exp() / total)
