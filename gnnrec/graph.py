@@ -39,15 +39,18 @@ class GraphConfig:
     neighbors: int = 10  # k of the nearest-neighbour edges in each modality; 0 for none
     together: int = 10  # k of the item-item edges by common users; 0 for none
     mutual: bool = False  # keep an edge only where both ends chose each other
-    min_similarity: float = 0.0  # cosine of standardized features; weaker edges are left out
+    min_similarity: float = 0.0  # cosine of standardized features, 0 to 1; edges that are not above it are left out
     missing: str = "propagate"  # propagate: fill from co-consumed items; mask: leave the node out
     friends: bool = True  # use user-user edges where the data has them
 
     def __post_init__(self) -> None:
         if self.missing not in ("propagate", "mask"):
             raise UserError(f"graph.missing: found {self.missing!r}; allowed: propagate, mask")
-        if self.neighbors < 0:
-            raise UserError(f"graph.neighbors: found {self.neighbors}; allowed: 0 or more")
+        for key in ("neighbors", "together"):
+            if getattr(self, key) < 0:
+                raise UserError(f"graph.{key}: found {getattr(self, key)}; allowed: 0 or more")
+        if not 0 <= self.min_similarity <= 1:
+            raise UserError(f"graph.min_similarity: found {self.min_similarity}; allowed: 0 to 1")
 
 
 def build_graph(
@@ -63,6 +66,8 @@ def build_graph(
     graph["user"].num_nodes, graph["item"].num_nodes = train.num_users, train.num_items
     add_interactions(graph, train)
     for modality, features in item_features.items():
+        if modality in ("user", "item") or modality.startswith("user_") or {"/", "."} & set(modality):
+            raise UserError(f"features.{modality}: allowed: a name without / and . that is not user, item or user_…")
         _add_modality(graph, "item", modality, features, config)
     for modality, features in (user_features or {}).items():
         _add_modality(graph, "user", f"user_{modality}", features, config)
@@ -107,7 +112,9 @@ def user_modalities(graph: HeteroData) -> tuple[str, ...]:
 
 
 def _content_of(graph: HeteroData, owner: str) -> tuple[str, ...]:
-    return tuple(sorted(target for source, name, target in graph.edge_types if (source, name) == (owner, f"has_{target}")))
+    return tuple(
+        sorted(target for source, name, target in graph.edge_types if (source, name) == (owner, f"has_{target}"))
+    )
 
 
 def owners(graph: HeteroData, modality: str) -> Tensor:
@@ -148,7 +155,7 @@ def _add_modality(graph: HeteroData, owner: str, modality: str, features: Featur
     if not known.any():
         return
     # Standardized per dimension: encoders leave a large common mean, which would make everything similar to all.
-    mean, scale = values[known].mean(0), values[known].std(0, correction=0) + 1e-6
+    mean, scale = mean_and_scale(values[known])
     values = torch.where(known[:, None], (values - mean) / scale, torch.zeros(()))
     present = known
     if owner == "item" and config.missing == "propagate" and not known.all():
@@ -166,6 +173,15 @@ def _add_modality(graph: HeteroData, owner: str, modality: str, features: Featur
         edges, similarity = nearest_edges(nodes.x, sources, config)
         graph[modality, "similar", modality].edge_index = edges
         graph[modality, "similar", modality].edge_weight = similarity
+
+
+def mean_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Per dimension of [n, d]. One that is the same in all rows says nothing: its scale is infinite, so that a later
+    row which differs in it is not thrown far away."""
+    exact = values.double()  # float32 would leave a residue of large constants
+    mean, scale = exact.mean(0), exact.std(0, correction=0)
+    scale[scale <= 1e-6 * exact.abs().amax(0)] = torch.inf
+    return mean.float(), scale.float()
 
 
 def propagate_features(values: Tensor, known: Tensor, graph: HeteroData, steps: int = 20) -> tuple[Tensor, Tensor]:
@@ -186,16 +202,16 @@ def propagate_features(values: Tensor, known: Tensor, graph: HeteroData, steps: 
     return filled, reach.squeeze(1) > 0
 
 
-def nearest_edges(x: Tensor, sources: Tensor, config: GraphConfig, queries: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def nearest_edges(
+    x: Tensor, sources: Tensor, config: GraphConfig, queries: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Edges neighbour -> node, [2, n * k] at most, with their cosine similarity.
 
     `sources` are the rows of x that may be neighbours; `queries` (default: all rows) are the rows that choose.
     """
     unit = torch.nn.functional.normalize(x, dim=1)
     queries = torch.arange(len(x)) if queries is None else queries
-    k = min(config.neighbors, len(sources) - 1 if len(queries) == len(x) else len(sources))
-    if k <= 0:
-        return torch.empty(2, 0, dtype=torch.long), torch.empty(0)
+    k = min(config.neighbors, len(sources))
     blocks = []
     for block in queries.split(NEIGHBOR_BLOCK):
         similarity = unit[block] @ unit[sources].T
@@ -203,9 +219,10 @@ def nearest_edges(x: Tensor, sources: Tensor, config: GraphConfig, queries: Tens
         best = similarity.topk(k, dim=1)
         blocks.append((sources[best.indices].flatten(), block.repeat_interleave(k), best.values.flatten()))
     source, target, weight = (torch.cat(part) for part in zip(*blocks))
-    keep = weight > max(config.min_similarity, 0.0)
+    keep = weight > config.min_similarity  # no node chooses itself: -inf
     if config.mutual:
-        keep &= torch.isin(source * len(x) + target, target * len(x) + source)
+        # A node that nobody may choose, imputed or new, keeps the neighbours it chose.
+        keep &= torch.isin(source * len(x) + target, target * len(x) + source) | ~torch.isin(target, sources)
     return torch.stack([source[keep], target[keep]]), weight[keep]
 
 
@@ -241,10 +258,14 @@ def add_items(graph: HeteroData, features: Mapping[str, NDArray[np.float32]], co
         _replace(grown, TOGETHER, edge_index=graph[TOGETHER].edge_index, edge_weight=graph[TOGETHER].edge_weight)
     for modality, rows in features.items():
         if modality not in item_modalities(graph):
-            raise UserError(f"{modality}: this run knows no such modality; allowed: {', '.join(item_modalities(graph))}")
+            raise UserError(
+                f"{modality}: this run knows no such modality; allowed: {', '.join(item_modalities(graph))}"
+            )
         nodes = graph[modality]
         if rows.shape[1] != nodes.x.shape[1]:
-            raise UserError(f"{modality}: found {rows.shape[1]} dimensions, this run was trained with {nodes.x.shape[1]}")
+            raise UserError(
+                f"{modality}: found {rows.shape[1]} dimensions, this run was trained with {nodes.x.shape[1]}"
+            )
         x = torch.cat([nodes.x, (torch.from_numpy(rows) - nodes.mean) / nodes.scale])
         new = torch.arange(len(nodes.x), len(x))
         grown[modality].x, grown[modality].num_nodes = x, len(x)
