@@ -10,15 +10,18 @@ from torch import Generator
 from torch_geometric.data import HeteroData
 
 from gnnrec.graph import interactions_of
-from gnnrec.models.base import ClosedFormEmbeddingModel, Embeddings
+from gnnrec.models.base import ClosedFormEmbeddingModel, Embeddings, check_least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IALSConfig:
     dim: int = 64
     l2: float = 0.1
-    confidence: float = 5.0  # alpha: weight of an observed interaction over an unobserved one
+    confidence: float = 5.0  # c of an observed interaction, where an unobserved one has 1; alpha of `implicit`
     iterations: int = 20
+
+    def __post_init__(self) -> None:
+        check_least(self, dim=1, l2=0.0, confidence=1.0, iterations=1)
 
 
 class IALS(ClosedFormEmbeddingModel):
@@ -43,7 +46,7 @@ class IALS(ClosedFormEmbeddingModel):
         self.factors = torch.from_numpy(np.asarray(model.item_factors))
 
     def forward(self, graph: HeteroData) -> Embeddings:
-        """x_u = (Y'Y + sum_i alpha y_i y_i' + l2 I)^-1 sum_i (1 + alpha) y_i: eq. 4 of the paper with c = 1 + alpha r."""
+        """x_u = (Y'Y + sum_i (c - 1) y_i y_i' + l2 I)^-1 sum_i c y_i over u's history: eq. 4 of the paper."""
         history = interactions_of(graph).matrix()
         factors = self.factors.double()
         base = factors.T @ factors + self.config.l2 * torch.eye(factors.shape[1], dtype=torch.float64)
@@ -51,6 +54,6 @@ class IALS(ClosedFormEmbeddingModel):
         for user in range(history.shape[0]):
             mine = factors[history.indices[history.indptr[user] : history.indptr[user + 1]]]
             if len(mine):
-                right = (1 + self.config.confidence) * mine.sum(0)
-                users[user] = torch.linalg.solve(base + self.config.confidence * mine.T @ mine, right)
+                left = base + (self.config.confidence - 1) * mine.T @ mine
+                users[user] = torch.linalg.solve(left, self.config.confidence * mine.sum(0))
         return Embeddings(users.float(), self.factors)
