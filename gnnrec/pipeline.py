@@ -1,4 +1,4 @@
-"""The verbs as functions: a dataset becomes a run, a run is evaluated. What the command line calls, and Python users."""
+"""The verbs as functions: a dataset becomes a run, a run is evaluated. The command line and Python users call them."""
 
 import hashlib
 import os
@@ -16,16 +16,17 @@ from torch import Generator
 from torch_geometric.data import HeteroData
 
 import gnnrec
+from gnnrec.checkpoint import TrainState
 from gnnrec.datasets import Dataset, Interactions, Split, split
 from gnnrec.encoders import Features, encode_dataset
 from gnnrec.errors import UserError
 from gnnrec.evaluate import Evaluation, evaluate_ranking
-from gnnrec.graph import build_graph, item_modalities, owners, with_interactions
+from gnnrec.graph import build_graph, item_modalities, owners
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
 from gnnrec.recipe import Recipe
-from gnnrec.run_folder import Run, join_logs, save_run
+from gnnrec.run_folder import Run, save_run
 from gnnrec.tracking import Tracker
-from gnnrec.train import TrainState, fit
+from gnnrec.train import fit
 
 CHRONOLOGICAL = ("leave_last", "user_time", "global_time", "random")  # splits whose val comes before its test
 MASKS = ("train+val", "train")
@@ -101,9 +102,7 @@ def fit_model(
     tracker = Tracker(out)
     try:
         checkpoint = out / "checkpoint.safetensors"
-        return model, fit(
-            model, graph, val, recipe.train, checkpoint=checkpoint, settings=settings, on_epoch=tracker
-        )
+        return model, fit(model, graph, val, recipe.train, checkpoint=checkpoint, settings=settings, on_epoch=tracker)
     finally:
         tracker.close()
 
@@ -146,7 +145,9 @@ def held_out(run: Run, dataset: Dataset | None = None) -> Split:
     where = run.provenance["dataset"]["path"]
     dataset = dataset or Dataset.load(where)
     if fingerprint(dataset) != run.provenance["dataset"]["fingerprint"]:
-        raise UserError(f"{dataset.root}: the data is not what {run.folder} was trained on; pass the right one by --data")
+        raise UserError(
+            f"{dataset.root}: the data is not what {run.folder} was trained on; pass the right one by --data"
+        )
     return split(dataset, run.recipe.split)
 
 

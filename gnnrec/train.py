@@ -57,6 +57,9 @@ class TrainConfig:
         for key in ("batch_size", "epochs", "validate_every", "patience"):
             if getattr(self, key) < 1:
                 raise UserError(f"train.{key}: found {getattr(self, key)}; allowed: 1 or more")
+        for key in ("negatives", "weight_decay"):
+            if getattr(self, key) < 0:
+                raise UserError(f"train.{key}: found {getattr(self, key)}; allowed: 0 or more")
         for key in ("temperature", "learning_rate"):
             if not getattr(self, key) > 0:
                 raise UserError(f"train.{key}: found {getattr(self, key)}; allowed: above 0")
@@ -243,9 +246,7 @@ class Trainer:
         self.epoch_start = groups["random"]["epoch_start"]
 
 
-def validation_metric(
-    model: Any, graph: HeteroData, train: Interactions, val: Interactions, metric: str
-) -> float:
+def validation_metric(model: Any, graph: HeteroData, train: Interactions, val: Interactions, metric: str) -> float:
     """Mean of one metric ("ndcg@20") over the users with a positive in `val`; training items are masked."""
     name, k = metric.split("@")
     relevant = val.matrix()

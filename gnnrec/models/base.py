@@ -102,6 +102,13 @@ def similarity_space(embeddings: Embeddings, similarity: str) -> Embeddings:
     return Embeddings(F.normalize(embeddings.user, dim=1), F.normalize(embeddings.item, dim=1))
 
 
+def check_least(settings: object, **least: float) -> None:
+    """Numbers of a model's settings and the least that each may be."""
+    for name, value in least.items():
+        if not getattr(settings, name) >= value:
+            raise UserError(f"model.{name}: found {getattr(settings, name)}; allowed: {value} or more")
+
+
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise UserError(f"{name}: found {value!r}; allowed: {', '.join(allowed)}")

@@ -8,7 +8,7 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.errors import UserError
 from gnnrec.graph import REV_INTERACTS, interactions_of, operator
-from gnnrec.models.base import ClosedFormModel
+from gnnrec.models.base import ClosedFormModel, check_least
 
 MAX_ITEMS = 30_000  # the dense inverse takes I^2 x 8 bytes twice
 
@@ -16,6 +16,9 @@ MAX_ITEMS = 30_000  # the dense inverse takes I^2 x 8 bytes twice
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EASEConfig:
     l2: float = 200.0  # lambda of the paper
+
+    def __post_init__(self) -> None:
+        check_least(self, l2=0.001)  # without it the Gram matrix may have no inverse
 
 
 class EASE(ClosedFormModel):

@@ -1,6 +1,6 @@
-"""Graph filter in closed form: GF-CF (Shen et al. 2021, "How powerful is graph convolution for recommendation?", eq. 12).
+"""Graph filter in closed form: GF-CF (Shen et al. 2021, "How powerful is graph convolution for recommendation?").
 
-score(r) = r (R̃'R̃ + alpha D^-1/2 V V' D^1/2): a linear filter plus an ideal low-pass on the item graph, where
+Eq. 12: score(r) = r (R̃'R̃ + alpha D^-1/2 V V' D^1/2): a linear filter plus an ideal low-pass on the item graph, where
 R̃ = D_U^-1/2 R D_I^-1/2 and V are R̃'s leading right singular vectors.
 """
 
@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from torch_geometric.data import HeteroData
 
 from gnnrec.graph import REV_INTERACTS, interactions_of, operator
-from gnnrec.models.base import ClosedFormModel
+from gnnrec.models.base import ClosedFormModel, check_least
 from gnnrec.propagate import SparseOperator
 
 
@@ -21,6 +21,9 @@ from gnnrec.propagate import SparseOperator
 class GraphFilterConfig:
     factors: int = 64  # how many singular vectors the ideal low-pass keeps
     low_pass: float = 0.3  # alpha, the weight of the ideal low-pass
+
+    def __post_init__(self) -> None:
+        check_least(self, factors=1)
 
 
 class GraphFilter(ClosedFormModel):

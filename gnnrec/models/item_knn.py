@@ -1,4 +1,4 @@
-"""Item-kNN: items liked together, by shrunk cosine (Sarwar et al. 2001; shrinkage as in Ferrari Dacrema et al. 2019)."""
+"""Item-kNN: items taken together, shrunk cosine (Sarwar et al. 2001; shrinkage as in Ferrari Dacrema et al. 2019)."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from torch_geometric.data import HeteroData
 
 from gnnrec.graph import REV_INTERACTS, interactions_of, operator
-from gnnrec.models.base import ClosedFormModel
+from gnnrec.models.base import ClosedFormModel, check_least
 from gnnrec.propagate import SparseOperator
 
 
@@ -17,6 +17,9 @@ from gnnrec.propagate import SparseOperator
 class ItemKNNConfig:
     neighbors: int = 100
     shrink: float = 10.0
+
+    def __post_init__(self) -> None:
+        check_least(self, neighbors=1, shrink=0.0)
 
 
 class ItemKNN(ClosedFormModel):

@@ -6,7 +6,7 @@ from torch import Generator, Tensor
 from torch_geometric.data import HeteroData
 
 from gnnrec.graph import INTERACTS, REV_INTERACTS, operator
-from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, normal, similarity_space
+from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, check_least, normal, similarity_space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,7 @@ class LightGCNConfig:
     init_scale: float = 1.0  # expected length of a row at the start
 
     def __post_init__(self) -> None:
+        check_least(self, dim=1, layers=0)
         check_choice("model.similarity", self.similarity, ("cosine", "dot"))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Generator
 from torch_geometric.data import HeteroData
 
-from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, normal, similarity_space
+from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, check_least, normal, similarity_space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +15,7 @@ class MFConfig:
     init_scale: float = 1.0  # expected length of a row at the start
 
     def __post_init__(self) -> None:
+        check_least(self, dim=1)
         check_choice("model.similarity", self.similarity, ("cosine", "dot"))
 
 

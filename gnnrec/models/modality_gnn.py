@@ -22,8 +22,17 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.errors import UserError
 from gnnrec.fusion import FUSIONS
-from gnnrec.graph import FRIEND, INTERACTS, TOGETHER, item_modalities, num_interactions, operator, owners, user_modalities
-from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, normal
+from gnnrec.graph import (
+    FRIEND,
+    INTERACTS,
+    TOGETHER,
+    item_modalities,
+    num_interactions,
+    operator,
+    owners,
+    user_modalities,
+)
+from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, check_least, normal
 from gnnrec.models.lightgcn import light_propagation
 from gnnrec.recency import recent_before, recent_of_users
 
@@ -41,6 +50,7 @@ class ModalityGNNConfig:
     init_scale: float = 1.0  # expected length of a free embedding, and of a projected feature, at the start
 
     def __post_init__(self) -> None:
+        check_least(self, dim=1, layers=0, recent=0)
         check_choice("model.fusion", self.fusion, tuple(FUSIONS))
         if self.half_life <= 0:
             raise UserError(f"model.half_life: found {self.half_life}; allowed: above 0")
@@ -48,6 +58,8 @@ class ModalityGNNConfig:
 
 class ModalityGNN(EmbeddingModel):
     places_new_items = True
+    user_trained: Tensor  # [U] who has training interactions
+    item_trained: Tensor  # [I]
 
     def __init__(self, config: ModalityGNNConfig, graph: HeteroData, generator: Generator) -> None:
         super().__init__()

@@ -12,13 +12,16 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.fusion import linear
 from gnnrec.graph import item_modalities, owners
-from gnnrec.models.base import EmbeddingModel, Embeddings, normal
+from gnnrec.models.base import EmbeddingModel, Embeddings, check_least, normal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VBPRConfig:
     dim: int = 64  # of the free part and of the content part each
     init_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_least(self, dim=1)
 
 
 class VBPR(EmbeddingModel):
