@@ -1,0 +1,90 @@
+"""What is installed, what is missing, and how to get it."""
+
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from gnnrec.encoders import EncodersConfig
+from gnnrec.encoders.pretrained import cache_root, locate
+
+Row = dict[str, Any]
+EXTRAS = {  # as in pyproject.toml, each package under the first extra that brings it
+    "text": ("transformers", "sentencepiece"),
+    "image": ("torchvision", "pillow", "efficientnet-lite-pytorch"),
+    "audio": ("librosa", "soundfile"),
+    "sql": ("psycopg",),
+    "faiss": ("faiss-cpu",),
+    "llm": ("gguf", "accelerate"),
+    "serve": ("fastapi", "uvicorn"),
+    "scale": ("ray",),
+    "privacy": ("cryptography", "opacus", "dp-accounting", "tenseal"),
+}
+LOW_DISK = 2 << 30  # bytes; the default models and the features of a middling catalogue need about one gigabyte
+
+
+def diagnose() -> list[Row]:
+    """Rows {"what", "state": ok | missing | warning, "detail", "how"}; `how` is a line to type, or empty."""
+    return [python(), torch_build(), device(), *libraries(), *models(), cache()]
+
+
+def row(what: str, state: str, detail: str, how: str = "") -> Row:
+    return {"what": what, "state": state, "detail": detail, "how": how}
+
+
+def python() -> Row:
+    return row("python", "ok", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
+
+
+def torch_build() -> Row:
+    import torch
+
+    fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    detail = (
+        f"{torch.__version__}, {torch.get_num_threads()} threads, bfloat16 {'in hardware' if fast else 'slow here'}"
+    )
+    return row("torch", "ok", detail)
+
+
+def device() -> Row:
+    """A GPU is never needed; it is a warning only where there is one that this torch cannot use."""
+    import torch
+
+    if torch.cuda.is_available():
+        return row("device", "ok", f"CUDA {torch.version.cuda}: {torch.cuda.get_device_name()}")
+    if shutil.which("nvidia-smi"):
+        return row("device", "warning", "an NVIDIA driver is here, but torch finds no GPU", "nvidia-smi")
+    return row("device", "ok", "CPU; no NVIDIA GPU is here, and none is needed")
+
+
+def libraries() -> Iterator[Row]:
+    """Each optional package by its extra. Only its metadata is read: importing all of them takes a minute."""
+    for extra, packages in EXTRAS.items():
+        for package in packages:
+            try:
+                yield row(f"{extra}: {package}", "ok", version(package))
+            except PackageNotFoundError:
+                yield row(f"{extra}: {package}", "missing", "not installed", f"pip install 'gnnrec[{extra}]'")
+
+
+def models() -> Iterator[Row]:
+    config = EncodersConfig()
+    for modality in ("text", "image", "audio"):
+        name = config.encoder_of(modality)
+        assert name is not None
+        folder = locate(name)
+        if folder is None:
+            yield row(f"{modality} model: {name}", "missing", "not here yet", f"gnnrec models get {name}")
+        else:
+            yield row(f"{modality} model: {name}", "ok", f"{folder.name}, in the cache")
+
+
+def cache() -> Row:
+    folder = cache_root()
+    existing = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+    free = shutil.disk_usage(existing).free
+    detail = f"{folder}, {free / 2**30:.1f} GB free"
+    if free < LOW_DISK:
+        return row("cache", "warning", detail, "GNNREC_CACHE=FOLDER puts it elsewhere")
+    return row("cache", "ok", detail)
