@@ -88,9 +88,9 @@ class TransformerFusion(nn.Module):
         self.norm_attention, self.norm_feed = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.qkv = linear(dim, 3 * dim, generator)
         self.out = linear(dim, dim, generator)
-        self.feed = nn.Sequential(linear(dim, 2 * dim, generator), nn.GELU(), linear(2 * dim, dim, generator))
+        self.widen, self.narrow = linear(dim, 2 * dim, generator), linear(2 * dim, dim, generator)
         self.query = nn.Parameter(torch.zeros(dim))
-        for layer in (self.out, self.feed[2]):
+        for layer in (self.out, self.narrow):
             nn.init.zeros_(layer.weight)  # residual branches start at nothing
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Fused:
@@ -102,7 +102,7 @@ class TransformerFusion(nn.Module):
         attention = masked_softmax(logits, mask[:, None, None, :])
         mixed = (attention @ value).transpose(1, 2).reshape(num_items, num_tokens, dim)
         tokens = tokens + self.out(mixed)
-        tokens = tokens + self.feed(self.norm_feed(tokens))
+        tokens = tokens + self.narrow(F.gelu(self.widen(self.norm_feed(tokens))))
         weights = masked_softmax((F.normalize(tokens + self.kind, dim=2) * self.query).sum(2), mask)
         return (weights[..., None] * tokens).sum(1), weights
 

@@ -17,7 +17,7 @@ from torch_geometric.data import HeteroData
 
 import gnnrec
 from gnnrec.checkpoint import TrainState
-from gnnrec.datasets import Dataset, Interactions, Split, split
+from gnnrec.datasets import Dataset, Interactions, Split, in_order, split
 from gnnrec.encoders import Features, encode_dataset
 from gnnrec.errors import UserError
 from gnnrec.evaluate import Evaluation, evaluate_ranking
@@ -51,7 +51,7 @@ def train(
     logs = (parts.train, parts.val)
     item_features, user_features = encode_dataset(dataset, recipe.encoders)
     say(describe_content(item_features, "items") or "no content: the graph holds users and items only")
-    graph = build_graph(parts.train, item_features, user_features, dataset.friends, recipe.graph)
+    graph = training_graph(dataset, parts, item_features, user_features, recipe)
     settings = recipe.to_toml() + fingerprint(dataset)
     model, state = fit_model(graph, parts.val, recipe, out=out, settings=settings)
     metrics = {}
@@ -84,6 +84,14 @@ def train(
     run = save_run(out, recipe, dataset, graph, *logs, model, metrics, provenance)
     (out / "checkpoint.safetensors").unlink(missing_ok=True)
     return run
+
+
+def training_graph(
+    dataset: Dataset, parts: Split, items: Mapping[str, Features], users: Mapping[str, Features], recipe: Recipe
+) -> HeteroData:
+    """The graph of the train rows; it knows their order only where the split respects it."""
+    log = parts.train if in_order(parts.train, parts.val) else parts.train.unordered()
+    return build_graph(log, items, users, dataset.friends, recipe.graph)
 
 
 def fit_model(

@@ -1,13 +1,13 @@
 """A run on disk: everything to evaluate, export, serve or resume it, rebuilt from its folder alone.
 
-    settings.toml            the resolved recipe
-    run.json                 provenance, sizes, columns; written last: a folder without it is unfinished
-    weights.safetensors      the model
-    embeddings.safetensors   user [U, d] and item [I, d], with all known interactions as histories
-    graph.safetensors        the training graph, and the train and val interactions
-    items.parquet, users.parquet    ids in index order, and the columns of the catalogue
-    metrics.json             the evaluation on val
-    log.jsonl, tensorboard/  the training
+settings.toml            the resolved recipe
+run.json                 provenance, sizes, columns; written last: a folder without it is unfinished
+weights.safetensors      the model
+embeddings.safetensors   user [U, d] and item [I, d], with all known interactions as histories
+graph.safetensors        the training graph, and the train and val interactions
+items.parquet, users.parquet    ids in index order, and the columns of the catalogue
+metrics.json             the evaluation on val
+log.jsonl, tensorboard/  the training
 """
 
 import json
@@ -27,7 +27,7 @@ from torch_geometric.data import HeteroData
 from gnnrec.datasets import Catalog, Dataset, Interactions
 from gnnrec.errors import UserError
 from gnnrec.files import atomic_path, write_json, write_text
-from gnnrec.graph import interactions_of, with_interactions
+from gnnrec.graph import with_interactions
 from gnnrec.models import MODELS, ClosedFormModel, Embeddings, Model, has_embeddings
 from gnnrec.recipe import Recipe, parse_toml
 
@@ -211,7 +211,7 @@ def _load_logs(path: Path, num_users: int, num_items: int) -> tuple[Interactions
 
 
 def _pack_graph(graph: HeteroData) -> dict[str, Tensor]:
-    """Tensors only; cached operators are made anew. Names: node/<type>/<key>, edge/<source>/<relation>/<target>/<key>."""
+    """Tensors only, as node/TYPE/KEY and edge/SOURCE/RELATION/TARGET/KEY; cached operators are made anew."""
     tensors = {}
     for node_type in graph.node_types:
         for key, value in graph[node_type].items():

@@ -3,7 +3,7 @@
 from gnnrec.datasets.catalog import Catalog
 from gnnrec.datasets.dataset import SPLIT_METHODS, SPLIT_NAMES, Dataset, SplitConfig
 from gnnrec.datasets.interactions import Interactions
-from gnnrec.datasets.split import Split, split, split_report
+from gnnrec.datasets.split import Split, in_order, split, split_report
 from gnnrec.datasets.synthetic import planted, powerlaw
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Interactions",
     "Split",
     "SplitConfig",
+    "in_order",
     "planted",
     "powerlaw",
     "split",

@@ -3,7 +3,7 @@
 Letters: E interactions, U users, I items.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,10 @@ class Interactions:
             timestamp=None if self.timestamp is None else self.timestamp[select],
             rating=None if self.rating is None else self.rating[select],
         )
+
+    def unordered(self) -> "Interactions":
+        """The same rows without their timestamps."""
+        return replace(self, timestamp=None)
 
     def matrix(self) -> csr_array:
         """Users by items, 1 where there is at least one interaction. [U, I] float32"""

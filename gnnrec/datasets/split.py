@@ -60,6 +60,19 @@ def split(dataset: Dataset, config: SplitConfig | None = None) -> Split:
     return Split(train, val, test)
 
 
+def in_order(first: Interactions, second: Interactions) -> bool:
+    """Whether no user has a row in `second` that is older than one of hers in `first`.
+
+    Only then may a model use the order of `first`: where the parts lie mixed in time, as in random splits, what a user
+    did last in train is no better a guide to the rest than what she did first, and partly happened after it.
+    """
+    if first.timestamp is None or second.timestamp is None:
+        return False
+    last = np.full(first.num_users, np.iinfo(np.int64).min)
+    np.maximum.at(last, first.user, first.timestamp)
+    return bool(np.all(second.timestamp >= last[second.user]))
+
+
 def k_core(log: Interactions, k: int) -> NDArray[np.bool_]:
     """The rows whose user and item both have at least k rows among the rows kept. [E]"""
     keep = np.ones(len(log), dtype=bool)

@@ -21,9 +21,9 @@ from gnnrec.datasets import Dataset, Split, split
 from gnnrec.encoders import Features, encode_dataset
 from gnnrec.evaluate import Evaluation
 from gnnrec.files import write_json
-from gnnrec.graph import build_graph, num_interactions, with_interactions
+from gnnrec.graph import num_interactions, with_interactions
 from gnnrec.models import ClosedFormModel
-from gnnrec.pipeline import evaluate_model, fit_model
+from gnnrec.pipeline import evaluate_model, fit_model, training_graph
 from gnnrec.recipe import Recipe, load_recipe
 from gnnrec.run_folder import join_logs
 from gnnrec.significance import compare
@@ -67,7 +67,7 @@ class Bench:
         parts = split(self.dataset, recipe.split)
         began = time.monotonic()
         items, users = self._encode(recipe)
-        graph = build_graph(parts.train, items, users, self.dataset.friends, recipe.graph)
+        graph = training_graph(self.dataset, parts, items, users, recipe)
         model, state = fit_model(graph, parts.val, recipe)
         seconds = time.monotonic() - began
         if not isinstance(model, ClosedFormModel):

@@ -86,7 +86,9 @@ def main() -> None:
         ratios = [other / own for other, own in zip(spent, times["gnnrec"])]
         quartiles = statistics.quantiles(ratios, n=4)
         metrics = {"cpu_ms_per_step": 1000 * statistics.median(spent), "times_gnnrec": statistics.median(ratios)}
-        made = row("synthetic 35k nodes, 320k edges", f"{name}, {options.threads} thread(s)", [0], [metrics], sum(spent))
+        made = row(
+            "synthetic 35k nodes, 320k edges", f"{name}, {options.threads} thread(s)", [0], [metrics], sum(spent)
+        )
         made["spread"] = {"times_gnnrec": quartiles[2] - quartiles[0]}
         rows.append(made)
         print(f"{name:16} {metrics['cpu_ms_per_step']:8.1f} ms  {metrics['times_gnnrec']:6.2f} x")

@@ -1,0 +1,108 @@
+"""Render README's tables from scripts/bench/results/*.json, between its markers. No figure in README is typed.
+
+python scripts/bench/render.py [--check]
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "scripts/bench/results"
+README = ROOT / "README.md"
+
+
+def load(name: str) -> Any:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def value(entry: dict[str, Any], name: str) -> str:
+    spread = entry["spread"].get(name, 0.0)
+    return f"{entry['metrics'][name]:.4f}" + (f" ± {spread:.4f}" if spread else "")
+
+
+def accuracy() -> str:
+    tests, rows = load("significance") or {}, []
+    for entry in sorted(load("accuracy"), key=lambda entry: (entry["dataset"], entry["metrics"]["ndcg@10"])):
+        against = tests.get(entry["dataset"], {}).get(entry["variant"])
+        rows.append(
+            [
+                entry["dataset"],
+                entry["variant"],
+                value(entry, "recall@20"),
+                value(entry, "ndcg@10"),
+                value(entry, "ndcg@20"),
+                f"{against['ndcg@10']['p']:.4f}" if against else "",
+                str(len(entry["seeds"])),
+                f"{entry['seconds']:.0f}",
+            ]
+        )
+    return table(["data", "model", "Recall@20", "NDCG@10", "NDCG@20", "p", "seeds", "seconds"], rows)
+
+
+def cold() -> str:
+    tests, rows = load("significance") or {}, []
+    for entry in load("cold"):
+        found = tests.get(entry["dataset"], {})
+        marks = [
+            f"{name.split(' against ')[1]}: {test['p']:.4f}"
+            for name, test in found.items()
+            if name.split(" against ")[0] == entry["variant"]
+        ]
+        rows.append([entry["dataset"], entry["variant"], value(entry, "ndcg@10"), "; ".join(marks)])
+    return table(["data", "content", "NDCG@10", "p against"], rows)
+
+
+def step() -> str:
+    rows = [
+        [
+            entry["variant"],
+            f"{entry['metrics']['cpu_ms_per_step']:.1f}",
+            f"{entry['metrics']['times_gnnrec']:.2f} (IQR {entry['spread']['times_gnnrec']:.2f})",
+        ]
+        for entry in load("step")
+    ]
+    return table(["training step", "CPU ms", "times gnnrec"], rows)
+
+
+def read() -> str:
+    rows = [[entry["variant"], f"{entry['seconds']:.1f}", f"{entry['peak_mb'] / 1024:.2f}"] for entry in load("read")]
+    return table(["10 million rows of CSV", "seconds", "peak GB"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {"accuracy": accuracy, "cold": cold, "step": step, "read": read}
+
+
+def render(text: str) -> str:
+    for name, make in TABLES.items():
+        begin, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        if not rest or not after:
+            sys.exit(f"{README}: the markers of {name!r} are missing")
+        text = before + begin + make() + end + after
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--check", action="store_true", help="fail where README is not what the results say")
+    options = parser.parse_args()
+    old = README.read_text(encoding="utf-8")
+    new = render(old)
+    if options.check:
+        sys.exit(0 if new == old else f"{README}: tables differ from results; run scripts/bench/render.py")
+    README.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
