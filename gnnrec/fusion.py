@@ -78,7 +78,8 @@ class GatedAttention(nn.Module):
 class TransformerFusion(nn.Module):
     """One pre-norm transformer layer over the modality tokens, then attention pooling by a learned query.
 
-    The pooled tokens are the inputs plus what the layer adds, so that it starts near gated attention. Vaswani et al. 2017.
+    The pooled tokens are the inputs plus what the layer adds, so that it starts near gated attention (layer: Vaswani
+    et al. 2017).
     """
 
     def __init__(self, dim: int, num_modalities: int, generator: Generator, heads: int = 4) -> None:
