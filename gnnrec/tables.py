@@ -135,20 +135,24 @@ def facts_tables(facts: Mapping[str, Any]) -> str:
     """One table for each section: a dict is a list of facts, a list of dicts has a column for each key."""
     drawn = []
     for heading, content in facts.items():
-        if not content:
-            continue
-        title = heading.replace("_", " ")
-        if isinstance(content, Mapping):
-            drawn.append(
-                table(("what", "value"), [(name.replace("_", " "), value) for name, value in content.items()], title)
-            )
-        elif isinstance(content, str):
-            drawn.append(text(plain(f"{title}: {content}")))
-        else:
-            columns = list(content[0])
-            numbers = [name for name in columns if all(isinstance(row[name], int | float) for row in content)]
-            drawn.append(table(columns, [[row[name] for name in columns] for row in content], title, numbers=numbers))
+        if isinstance(content, Mapping) and content:
+            rows = [(words(name), value) for name, value in content.items()]
+            drawn.append(table(("what", "value"), rows, words(heading)))
+        elif content:
+            keys = list(content[0])
+            right = [words(key) for key in keys if all(is_number(row[key]) for row in content)]
+            rows = [tuple(row[key] for key in keys) for row in content]
+            drawn.append(table([words(key) for key in keys], rows, words(heading), numbers=right))
     return "\n\n".join(drawn)
+
+
+def words(name: str) -> str:
+    """A key of facts as people read it; names of settings, such as model.init_scale, stay as they are typed."""
+    return name if "." in name else name.replace("_", " ")
+
+
+def is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def models_table(rows: Sequence[Mapping[str, Any]]) -> str:
