@@ -73,7 +73,7 @@ def test_gradients_reach_every_present_token_and_every_parameter(name: str) -> N
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any()
 
 
-@pytest.mark.parametrize("name", ["mean", "attention", "gnn"])
+@pytest.mark.parametrize("name", ["mean", "attention", "transformer", "gnn"])
 def test_a_single_modality_passes_through(name: str) -> None:
     tokens, _ = problem(1)
     mask = torch.ones(ITEMS, 1, dtype=torch.bool)
