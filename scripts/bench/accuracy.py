@@ -2,31 +2,33 @@
 
     python scripts/bench/accuracy.py lfm2k --variants modality_gnn,ease --seeds 0 1 2 3 4
 
-Every variant is a shipped recipe (with the settings below laid over it, all chosen on validation: NOTES.md), trained
-on train, stopped on val, and measured once on test over the full catalogue. Closed-form models have no seed. The
-per-user values of the mean over seeds are compared with those of every other variant by paired tests.
+Every variant is a shipped recipe, with the settings of results/selected.json (chosen on validation by choose.py) and
+those below laid over it, trained on train, stopped on val, and measured once on test over the full catalogue.
+Closed-form models have no seed. The per-user values of the mean over seeds are compared with those of every other
+variant by paired tests.
 """
 
 import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from rows import RESULTS, SHARED, row, save
+from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Dataset, Split, split
 from gnnrec.encoders import Features, encode_dataset
 from gnnrec.evaluate import Evaluation
 from gnnrec.files import write_json
-from gnnrec.graph import num_interactions, with_interactions
-from gnnrec.models import ClosedFormModel
+from gnnrec.graph import with_interactions
+from gnnrec.models import Model
 from gnnrec.pipeline import evaluate_model, fit_model, training_graph
 from gnnrec.recipe import Recipe, load_recipe
 from gnnrec.run_folder import join_logs
 from gnnrec.significance import compare
+from gnnrec.train import validation_metric
 
 SHIPPED = Path(__file__).parents[2] / "data"
 FOLDERS = {"movies": SHIPPED / "movies", "music": SHIPPED / "music"} | {
@@ -50,6 +52,7 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     "modality_gnn, text only": ("default", ["encoders.image=none", "encoders.audio=none"]),
     "modality_gnn, image only": ("default", ["encoders.text=none", "encoders.audio=none"]),
 }
+SELECTED = RESULTS / "selected.json"
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 
 
@@ -59,27 +62,35 @@ class Bench:
     def __init__(self, name: str) -> None:
         self.name = name
         self.dataset = Dataset.load(FOLDERS[name])
-        self.features: dict[tuple[str, ...], dict[str, Features]] = {}
 
     def measure(self, variant: str, seed: int, overrides: list[str]) -> tuple[Evaluation, dict[str, float], float]:
-        recipe_name, settings = VARIANTS[variant]
-        recipe = load_recipe(recipe_name, [*settings, *overrides, f"train.seed={seed}"])
-        parts = split(self.dataset, recipe.split)
-        began = time.monotonic()
-        items, users = self._encode(recipe)
-        graph = training_graph(self.dataset, parts, items, users, recipe)
-        model, state = fit_model(graph, parts.val, recipe)
-        seconds = time.monotonic() - began
-        if not isinstance(model, ClosedFormModel):
-            model.eval()
+        """Evaluation on test, the figures that are kept, and the seconds of building and training."""
+        recipe = self._recipe(variant, seed, [*selected(self.name, variant), *overrides])
+        parts, graph, model, epochs, seconds = self._fit(recipe)
         known = parts.train if self.name in PUBLISHED else join_logs(parts.train, parts.val)
         grown = graph if self.name in PUBLISHED else with_interactions(graph, known)
         evaluation = evaluate_model(model, grown, parts.test, parts.train, known, resamples=0)
         values = {name: evaluation.metrics[name] for name in METRICS}
         val = evaluate_model(model, graph, parts.val, parts.train, parts.train, resamples=0)
         values |= {f"val {name}": val.metrics[name] for name in METRICS}
-        values |= self._cold(model, grown, parts, known)
-        return evaluation, values | {"epochs": float(state.epoch)}, seconds
+        return evaluation, values | {"epochs": float(epochs)}, seconds
+
+    def validate(self, variant: str, seed: int, overrides: list[str]) -> float:
+        parts, graph, model, *_ = self._fit(self._recipe(variant, seed, overrides))
+        return validation_metric(model, graph, parts.train, parts.val, "ndcg@20")
+
+    def _recipe(self, variant: str, seed: int, overrides: list[str]) -> Recipe:
+        name, settings = VARIANTS[variant]
+        return load_recipe(name, [*settings, *overrides, f"train.seed={seed}"])
+
+    def _fit(self, recipe: Recipe) -> tuple[Split, HeteroData, Model, int, float]:
+        parts = split(self.dataset, recipe.split)
+        items, users = self._encode(recipe)
+        began = time.monotonic()
+        graph = training_graph(self.dataset, parts, items, users, recipe)
+        model, state = fit_model(graph, parts.val, recipe)
+        model.eval()
+        return parts, graph, model, state.epoch, time.monotonic() - began
 
     def _encode(self, recipe: Recipe) -> tuple[dict[str, Features], dict[str, Features]]:
         items, users = encode_dataset(self.dataset, recipe.encoders)
@@ -91,14 +102,12 @@ class Bench:
         }
         return kept, users
 
-    def _cold(self, model: Any, graph: Any, parts: Split, known: Any) -> dict[str, float]:
-        cold = (num_interactions(graph, "item") == 0).numpy()
-        wanted = np.isin(parts.test.item, np.flatnonzero(cold))
-        if not wanted.any():
-            return {}
-        rows = parts.test.rows(wanted)
-        evaluation = evaluate_model(model, graph, rows, parts.train, known, candidates=cold, resamples=0)
-        return {"cold ndcg@10": evaluation.metrics["ndcg@10"], "cold users": float(evaluation.num_users)}
+
+def selected(dataset: str, variant: str) -> list[str]:
+    """The settings that were chosen on validation, if there was a choice."""
+    chosen = json.loads(SELECTED.read_text(encoding="utf-8")) if SELECTED.exists() else {}
+    settings: list[str] = chosen.get(dataset, {}).get(variant, {}).get("settings", [])
+    return settings
 
 
 def main() -> None:
