@@ -59,6 +59,7 @@ class ReportData:
     headline: Mapping[str, Any] = field(default_factory=dict)  # a few numbers in large print: name -> value
     facts: Mapping[str, Any] = field(default_factory=dict)  # of the dataset
     models: Sequence[ModelRow] = ()
+    beyond: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # model -> what its lists are like
     log: Sequence[Mapping[str, Any]] = ()  # rows with "epoch", "loss" and, where it was measured, `validation_metric`
     validation_metric: str = "ndcg@10"
     popularity: NDArray[np.int64] | None = None  # [I] users in train
@@ -97,7 +98,12 @@ def render_report(data: ReportData) -> str:
     metric_names = list(data.models[0].metrics) if data.models else []
     best = {name: max(row.metrics.get(name, 0.0) for row in data.models) for name in metric_names}
     return environment.get_template("report.html").render(
-        data=data, figures=figures, cohorts=cohorts, metric_names=metric_names, best=best
+        data=data,
+        figures=figures,
+        cohorts=cohorts,
+        metric_names=metric_names,
+        best=best,
+        beyond_names=list(dict.fromkeys(name for values in data.beyond.values() for name in values)),
     )
 
 
