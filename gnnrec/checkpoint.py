@@ -51,11 +51,11 @@ def load_checkpoint(
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata: dict[str, Any] = file.metadata()
+            metadata: dict[str, Any] = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except Exception as error:
         raise UserError(f"{path}: not a readable checkpoint ({error}); delete it to begin again") from error
-    if metadata["settings"] != settings:
+    if metadata.get("settings") != settings:
         raise UserError(f"{path}: was made under other settings or data; choose another --out or delete it")
     groups: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

@@ -125,7 +125,12 @@ class Trainer:
         self.place = torch.full((graph["item"].num_nodes,), -1).index_copy(
             0, self.candidates, torch.arange(len(self.candidates))
         )
-        self.seen = torch.unique(graph[INTERACTS].edge_index[0] * graph["item"].num_nodes + self.items)
+        # Of each user's own candidates in ascending order: the number of others before each one, user by user.
+        own = torch.unique(graph[INTERACTS].edge_index[0] * len(self.candidates) + self.place[self.items])
+        owner = own // len(self.candidates)
+        self.num_own = torch.bincount(owner, minlength=graph["user"].num_nodes)  # [U]
+        self.own_start = self.num_own.cumsum(0) - self.num_own  # [U]
+        self.own_gaps = own - (torch.arange(len(own)) - self.own_start[owner])
         self.optimizer = torch.optim.Adam(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -199,24 +204,23 @@ class Trainer:
         return embeddings.item[self.candidates]
 
     def _draw_negatives(self, batch: Tensor) -> Tensor:
-        """Items that the user of each interaction has not taken, drawn uniformly. [B, K]"""
-        num_items = len(self.place)
+        """Candidates that the user of each interaction has not taken, drawn uniformly. [B, K]
+
+        The r-th candidate that a user has not taken is candidate r + the number of her own before it.
+        """
         users = self.graph[INTERACTS].edge_index[0, batch][:, None]
-        shape = (len(batch), self.config.negatives)
-        drawn = self.candidates[torch.randint(len(self.candidates), shape, generator=self.generator)]
-        for _ in range(10):  # a user who has nearly everything may keep a few of her own
-            key = users * num_items + drawn
-            where = torch.searchsorted(self.seen, key).clamp(max=len(self.seen) - 1)
-            wrong = self.seen[where] == key
-            if not wrong.any():
-                break
-            again = torch.randint(len(self.candidates), (int(wrong.sum()),), generator=self.generator)
-            drawn[wrong] = self.candidates[again]
-        return drawn
+        num_candidates, num_own = len(self.candidates), self.num_own[users]  # [B, 1]
+        share = torch.rand((len(batch), self.config.negatives), generator=self.generator, dtype=torch.float64)
+        drawn = (share * (num_candidates - num_own)).long()
+        drawn += torch.searchsorted(self.own_gaps, users * num_candidates + drawn, right=True) - self.own_start[users]
+        return self.candidates[drawn.clamp(max=num_candidates - 1)]  # who has everything gets her last
 
     def _validate(self) -> float:
         self.model.eval()
-        value = validation_metric(self.model, self.graph, self.train_log, self.val, self.config.metric)
+        try:
+            value = validation_metric(self.model, self.graph, self.train_log, self.val, self.config.metric)
+        except ValueError as error:
+            raise UserError(f"training: {error} in epoch {self.state.epoch}; lower train.learning_rate") from error
         if value > self.state.best_metric:
             self.state.best_metric, self.state.best_epoch, self.state.stale = value, self.state.epoch, 0
             self._keep()
