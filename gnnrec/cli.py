@@ -177,8 +177,12 @@ def _say(options: argparse.Namespace) -> Callable[[str], None]:
 
 def _demo(options: argparse.Namespace) -> None:
     from gnnrec.demo import run_demo
+    from gnnrec.train import Interrupted
 
-    run_demo(options.data, options.out, options.set, say=print)
+    try:
+        run_demo(options.data, options.out, options.set, say=print)
+    except Interrupted as interrupted:
+        raise KeyboardInterrupt from interrupted
 
 
 def _train(options: argparse.Namespace) -> None:

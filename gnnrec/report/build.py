@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gnnrec.comparison import check_same_data, differences, mask_of, measure
+from gnnrec.comparison import COMPARED, check_same_data, differences, mask_of, measure
 from gnnrec.datasets import Dataset, Interactions
 from gnnrec.errors import UserError
 from gnnrec.evaluate import Evaluation
@@ -25,7 +25,6 @@ from gnnrec.report.html import Card, ModelRow, ReportData, Sample
 from gnnrec.run_folder import Run
 from gnnrec.tracking import read_log
 
-MEASURED = ("recall@10", "recall@20", "ndcg@10", "ndcg@20", "mrr")
 BEYOND = ("coverage@10", "gini@10", "novelty@10", "popularity@10", "popularity_lift@10", "diversity@10")
 LIST = 10  # length of the lists shown
 SAMPLES = (("a very active user", 0.98), ("a typical user", 0.5), ("a quiet user", 0.02))  # quantiles of activity
@@ -103,8 +102,8 @@ def model_rows(names: Sequence[str], evaluations: Sequence[Evaluation]) -> list[
     return [
         ModelRow(
             name=name,
-            metrics={metric: one.metrics[metric] for metric in MEASURED},
-            confidence={metric: one.confidence[metric] for metric in MEASURED},
+            metrics={metric: one.metrics[metric] for metric in COMPARED},
+            confidence={metric: one.confidence[metric] for metric in COMPARED},
             p_values=p_value,
             ours=place == 0,
         )

@@ -38,7 +38,7 @@ class Card:
     title: str
     image: Path | None = None  # a picture that cannot be read counts as none
     note: str = ""  # small, below the title: genres, a score, a reason
-    hit: bool = False  # it is in the user's test rows
+    hit: bool = False  # it is among the user's held-out rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
