@@ -6,6 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from gnnrec.datasets import Dataset, Interactions, Split, in_order, split
 from gnnrec.encoders import Features, encode_dataset
 from gnnrec.errors import UserError
 from gnnrec.evaluate import Evaluation, evaluate_ranking
-from gnnrec.graph import build_graph, item_modalities, owners
+from gnnrec.graph import build_graph, item_modalities, owners, user_modalities
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import Run, save_run
@@ -45,6 +46,8 @@ def train(
     run or the checkpoint of another, and train.Interrupted after Ctrl-C.
     """
     out, recipe, began = Path(out), recipe or Recipe(), time.time()
+    # Kept in the run: the dataset's own way of splitting may be another one when the run is evaluated.
+    recipe = replace(recipe, split=recipe.split or dataset.split)
     if (out / "run.json").exists():
         raise UserError(f"{out}: holds a finished run already; choose another --out")
     parts = split(dataset, recipe.split)
@@ -52,7 +55,7 @@ def train(
     item_features, user_features = encode_dataset(dataset, recipe.encoders)
     say(describe_content(item_features, "items") or "no content: the graph holds users and items only")
     graph = training_graph(dataset, parts, item_features, user_features, recipe)
-    settings = recipe.to_toml() + fingerprint(dataset)
+    settings = recipe.to_toml() + fingerprint(dataset) + content_fingerprint(graph)
     model, state = fit_model(graph, parts.val, recipe, out=out, settings=settings)
     metrics = {}
     if len(parts.val):
@@ -216,6 +219,14 @@ def fingerprint(dataset: Dataset) -> str:
     log = dataset.interactions
     for column in (log.user, log.item, log.timestamp, log.rating, dataset.published_split):
         digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+def content_fingerprint(graph: HeteroData) -> str:
+    """sha256 of the content of the modality nodes."""
+    digest = hashlib.sha256()
+    for modality in (*item_modalities(graph), *user_modalities(graph)):
+        digest.update(modality.encode() + graph[modality].x.numpy().tobytes())
     return digest.hexdigest()
 
 
