@@ -35,7 +35,9 @@ class Recipe:
         sections = {"split": SplitConfig, "encoders": EncodersConfig, "graph": GraphConfig, "train": TrainConfig}
         _check_keys(document, ["model", *sections], where)
         settings: dict[str, Any] = {
-            name: _parse(kind, document[name], f"{where}: {name}") for name, kind in sections.items() if name in document
+            name: _parse(kind, document[name], f"{where}: {name}")
+            for name, kind in sections.items()
+            if name in document
         }
         model = dict(_table(document.get("model", {}), f"{where}: model"))
         name = model.pop("name", "modality_gnn")
@@ -67,12 +69,14 @@ def load_recipe(name: str | None = None, overrides: Sequence[str] = ()) -> Recip
             where = str(path)
             try:
                 text = path.read_text(encoding="utf-8")
-            except OSError as error:
-                raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+            except (OSError, UnicodeDecodeError) as error:
+                raise UserError(f"{path}: cannot be read ({error})") from error
         elif shipped.is_file():
             where, text = f"recipe {name}", shipped.read_text(encoding="utf-8")
         else:
-            raise UserError(f"recipe {name!r}: no such recipe; allowed: {', '.join(shipped_recipes())}, or a .toml file")
+            raise UserError(
+                f"recipe {name!r}: no such recipe; allowed: {', '.join(shipped_recipes())}, or a .toml file"
+            )
     document = parse_toml(text, where)
     for override in overrides:
         _override(document, override)
@@ -80,7 +84,9 @@ def load_recipe(name: str | None = None, overrides: Sequence[str] = ()) -> Recip
 
 
 def shipped_recipes() -> list[str]:
-    return sorted(entry.name[:-5] for entry in resources.files("gnnrec.recipes").iterdir() if entry.name.endswith(".toml"))
+    return sorted(
+        entry.name[:-5] for entry in resources.files("gnnrec.recipes").iterdir() if entry.name.endswith(".toml")
+    )
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Run:
     @cached_property
     def embeddings(self) -> Embeddings:
         """Of all users and items, with everything known as history. Raises UserError for a model without them."""
-        if not (self.folder / "embeddings.safetensors").exists():
+        if not has_embeddings(self.model):
             raise UserError(f"{self.folder}: the model {self.recipe.model_name} scores without embeddings")
         tensors = _load_tensors(self.folder / "embeddings.safetensors")
         return Embeddings(tensors["user"], tensors["item"])
@@ -90,8 +90,9 @@ class Run:
             users, items = (pl.read_parquet(folder / f"{name}.parquet") for name in ("users", "items"))
         except (OSError, ValueError, pl.exceptions.PolarsError) as error:
             raise UserError(f"{folder}: damaged run: {str(error).splitlines()[0]}") from error
-        if provenance.get("format") != FORMAT:
-            raise UserError(f"{folder}/run.json: format {provenance.get('format')!r}; this version reads {FORMAT}")
+        found = provenance.get("format") if isinstance(provenance, dict) else None
+        if found != FORMAT:
+            raise UserError(f"{folder}/run.json: format {found!r}; this version reads {FORMAT}")
         train, val = _load_logs(folder / "graph.safetensors", len(users), len(items))
         return cls(
             folder=folder,
