@@ -11,10 +11,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch_geometric.data import HeteroData
 
 from gnnrec.encoders import encode_query
+from gnnrec.encoders.features import Encoder
 from gnnrec.errors import UserError
-from gnnrec.graph import add_items, item_modalities
+from gnnrec.graph import add_items, item_modalities, owners
 from gnnrec.models import EmbeddingModel, has_embeddings, model_scorer
 from gnnrec.ranking import Ranking, embedding_scorer, top_k
 from gnnrec.run_folder import Run
@@ -39,6 +41,7 @@ class Recommender:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.titles = run.items.titles() if run.items else (None,) * len(run.item_ids)
+        self._encoders: dict[str, Encoder] = {}  # kept between queries
         self._user_index = {name: index for index, name in enumerate(run.user_ids)}
         self._item_index = {name: index for index, name in enumerate(run.item_ids)}
 
@@ -75,14 +78,23 @@ class Recommender:
         """The k items nearest to a known one, by cosine of their embeddings."""
         index = _known(self._item_index, item, "item", self.run)
         unit = F.normalize(self.run.embeddings.item, dim=1)
-        return self._nearest(unit[index], unit, k, without=index)
+        scores = unit @ unit[index]
+        scores[index] = -torch.inf
+        return self._best(scores, k)
 
     def recommend_query(
         self, text: str | None = None, image: Path | None = None, audio: Path | None = None, k: int = 10
     ) -> list[Recommendation]:
-        """The k items nearest to an ad-hoc query of any of the three, placed in the item space like a new item."""
-        query, items = self._place(text, image, audio)
-        return self._nearest(query, items, k)
+        """The k items nearest to an ad-hoc query of any of the three, placed in the item space like a new item.
+
+        The score is the mean of two cosines: of the embeddings, which know who likes what, and of the content itself,
+        so that an item's own text, picture or sound finds that item first.
+        """
+        model = self._content_model()
+        grown = self._grown(self.run.known_graph, text, image, audio)
+        with torch.no_grad():
+            unit = F.normalize(model(grown).item, dim=1)  # [I + 1, d]
+        return self._best((unit[:-1] @ unit[-1] + content_similarity(grown)) / 2, k)
 
     def users_for_query(
         self, text: str | None = None, image: Path | None = None, audio: Path | None = None, k: int = 10
@@ -97,17 +109,18 @@ class Recommender:
             for place, (index, score) in enumerate(zip(best.indices.tolist(), best.values.tolist()))
         ]
 
-    def _place(self, text: str | None, image: Path | None, audio: Path | None) -> tuple[Tensor, Tensor]:
-        """The query [d] and all items [I, d] in the item space, rows of length one."""
-        model, graph = self._content_model(), self.run.known_graph
-        with torch.no_grad():
-            items = F.normalize(model(self._grown(graph, text, image, audio)).item, dim=1)
-        return items[-1], items[:-1]
-
-    def _grown(self, graph: Any, text: str | None, image: Path | None, audio: Path | None) -> Any:
-        if text is None and image is None and audio is None:
+    def _grown(self, graph: HeteroData, text: str | None, image: Path | None, audio: Path | None) -> HeteroData:
+        """`graph` with an item of this content at its end."""
+        query: dict[str, Any] = {"text": text or None, "image": image, "audio": audio}
+        asked = [modality for modality, content in query.items() if content is not None]
+        if not asked:
             raise UserError("recommend: the query is empty; expected --user, --item, --text, --image or --audio")
-        features = encode_query(self.run.recipe.encoders, text=text, image=image, audio=audio)
+        encoders = self.run.provenance["encoders"]["items"]
+        for modality in asked:
+            if encoders.get(modality, "given") == "given":
+                able = ", ".join(name for name, encoder in encoders.items() if encoder != "given") or "none"
+                raise UserError(f"{self.run.folder}: has no encoder of {modality} for a query; allowed: {able}")
+        features = encode_query(self.run.recipe.encoders, **query, opened=self._encoders)
         return add_items(graph, features, self.run.recipe.graph)
 
     def _content_model(self) -> EmbeddingModel:
@@ -119,11 +132,9 @@ class Recommender:
             raise UserError(f"{self.run.folder}: was trained without content, so a query has nowhere to go")
         return model
 
-    def _nearest(self, query: Tensor, items: Tensor, k: int, without: int | None = None) -> list[Recommendation]:
-        scores = items @ query
-        if without is not None:
-            scores[without] = -torch.inf
-        best = scores.topk(min(_count(k), len(scores) - (without is not None)))
+    def _best(self, scores: Tensor, k: int) -> list[Recommendation]:
+        """The k items of the highest scores [I], those of -inf left out."""
+        best = scores.topk(min(_count(k), int((scores > -torch.inf).sum())))
         return self._list(Ranking(torch.zeros(1), best.indices[None], best.values[None]))
 
     def _list(self, ranking: Ranking) -> list[Recommendation]:
@@ -132,6 +143,22 @@ class Recommender:
             for place, (item, score) in enumerate(zip(ranking.items[0].tolist(), ranking.scores[0].tolist()))
             if item >= 0
         ]
+
+
+def content_similarity(graph: HeteroData) -> Tensor:
+    """Cosine of each item's features to those of the last item, mean over the modalities that the last one has. [I - 1]
+
+    An item that lacks a modality has 0 in it.
+    """
+    last = graph["item"].num_nodes - 1
+    similarities = []
+    for modality in item_modalities(graph):
+        index = owners(graph, modality)
+        if index[-1] == last:
+            unit = F.normalize(graph[modality].x, dim=1)
+            cosine = (unit[:-1] @ unit[-1]).masked_fill(graph[modality].imputed[:-1], 0)
+            similarities.append(cosine.new_zeros(last).index_copy(0, index[:-1], cosine))
+    return torch.stack(similarities).mean(0)
 
 
 def _known(index: dict[str, int], name: str, kind: str, run: Run) -> int:
