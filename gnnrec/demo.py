@@ -1,6 +1,7 @@
 """The main job from end to end: data, encoders, baselines and our model, the table, a user's list, the report."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,8 @@ def finished_run(dataset: Dataset, folder: Path, recipe: Recipe, say: Say) -> Ru
     """The run of this recipe on this data in `folder`, trained now unless it is there."""
     if (folder / "run.json").exists():
         run = Run.load(folder)
-        if run.recipe != recipe or run.provenance["dataset"]["fingerprint"] != fingerprint(dataset):
+        asked = replace(recipe, split=recipe.split or dataset.split)  # as a run keeps it
+        if run.recipe != asked or run.provenance["dataset"]["fingerprint"] != fingerprint(dataset):
             raise UserError(
                 f"{folder}: holds a run with other settings or on other data; remove it or choose another --out"
             )

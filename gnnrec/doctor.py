@@ -12,7 +12,7 @@ from gnnrec.encoders.pretrained import cache_root, locate
 Row = dict[str, Any]
 EXTRAS = {  # as in pyproject.toml, each package under the first extra that brings it
     "text": ("transformers", "sentencepiece"),
-    "image": ("torchvision", "pillow", "efficientnet-lite-pytorch"),
+    "image": ("torchvision", "pillow"),
     "audio": ("librosa", "soundfile"),
     "sql": ("psycopg",),
     "faiss": ("faiss-cpu",),

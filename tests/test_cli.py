@@ -1,0 +1,236 @@
+"""Every command as it is typed: exit status, what stands on stdout, and one line on stderr where something is wrong."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gnnrec.cli import main
+from gnnrec.pipeline import evaluate
+from gnnrec.run_folder import Run
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("demo", "train", "evaluate", "export", "recommend", "encode", "inspect", "report", "models", "doctor")
+FEW_STEPS = ("--set", "train.epochs=2", "model.dim=8")
+
+
+@pytest.fixture
+def run_command(capsys):
+    """Arguments -> (exit status, stdout, stderr)."""
+
+    def run(*arguments):
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as stopped:
+            status = stopped.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def one_document(run_command):
+    """The JSON document on stdout; anything else there, or any word on stderr, fails."""
+
+    def run(*arguments):
+        status, out, err = run_command(*arguments, "--json")
+        assert (status, err) == (0, "")
+        return json.loads(out)
+
+    return run
+
+
+def test_help_answers_within_a_second():
+    def seconds(*arguments):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "gnnrec.cli", *arguments], cwd=ROOT, capture_output=True, check=True)
+        return time.perf_counter() - began
+
+    assert min(seconds("--help") for _ in range(3)) < 1
+    assert min(seconds("train", "--help") for _ in range(3)) < 1
+
+
+def test_help_does_not_load_what_is_heavy():
+    code = "import sys, gnnrec.cli as cli; cli.build_parser(); print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    assert not {"torch", "numpy", "polars", "matplotlib", "rich", "jinja2"} & set(out.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(run_command, name):
+    status, out, err = run_command(name, "--help")
+    assert (status, err) == (0, "")
+    assert f"example: gnnrec {name}" in " ".join(out.split())
+
+
+def test_the_commands_are_these(run_command):
+    status, out, _ = run_command()
+    assert status == 0
+    assert re.findall(r"^    (\w+)", out, flags=re.M) == list(COMMANDS)
+
+
+def test_train_makes_a_run_and_refuses_to_overwrite_it(run_command, one_document, tiny_data, tmp_path):
+    document = one_document("train", tiny_data, "--out", tmp_path / "run", *FEW_STEPS)
+    assert document["run"] == str(tmp_path / "run")
+    assert document["metrics"] == json.loads((tmp_path / "run" / "metrics.json").read_text())["metrics"]
+    assert Run.load(tmp_path / "run").recipe.model.dim == 8
+    status, out, err = run_command("train", tiny_data, "--out", tmp_path / "run")
+    assert (status, out) == (2, "")
+    assert "holds a finished run already" in err
+
+
+def test_train_speaks_of_what_was_set_aside(run_command, tiny_data, tmp_path):
+    status, out, err = run_command("train", tiny_data, "--out", tmp_path / "run", "--recipe", "popularity")
+    assert status == 0
+    assert "tiny: 40 users, 32 items, 360 interactions, 2 rows set aside" in err
+    assert "ndcg@10" in out
+    assert out.endswith(f"run: {tmp_path / 'run'}\n")
+
+
+def test_evaluate_prints_what_evaluate_gives(one_document, run_command, tiny_runs):
+    expected = evaluate(tiny_runs["default"])
+    document = one_document("evaluate", tiny_runs["default"])
+    assert document["metrics"] == expected.metrics
+    assert {"split", "users", "confidence", "cohorts", "beyond"} <= set(document)
+    assert (document["split"], document["users"], document["mask"]) == ("test", 40, "train+val")
+    status, out, _ = run_command("evaluate", tiny_runs["default"])
+    assert status == 0
+    assert f"{expected.metrics['ndcg@10']:.4f}" in out
+
+
+def test_evaluate_against_another_run(one_document, run_command, tiny_runs):
+    document = one_document("evaluate", tiny_runs["default"], "--against", tiny_runs["popularity"], "--mask", "train")
+    assert document["against"]["mask"] == document["mask"] == "train"
+    gap = document["metrics"]["ndcg@10"] - document["against"]["metrics"]["ndcg@10"]
+    assert document["comparison"]["ndcg@10"]["difference"] == pytest.approx(gap)
+    status, out, _ = run_command("evaluate", tiny_runs["default"], "--against", tiny_runs["popularity"])
+    assert status == 0
+    assert "p Holm" in out
+
+
+def test_evaluate_takes_data_that_has_moved(one_document, tiny_runs, tiny_data, tmp_path):
+    moved = tmp_path / "moved"
+    moved.symlink_to(tiny_data)
+    document = one_document("evaluate", tiny_runs["popularity"], "--data", moved)
+    assert document["metrics"] == evaluate(tiny_runs["popularity"]).metrics
+
+
+def test_recommend_gives_the_naive_list(one_document, run_command, tiny_run):
+    user = tiny_run.user_ids.index("u3")
+    scores = (tiny_run.embeddings.item @ tiny_run.embeddings.user[user]).numpy()
+    scores[tiny_run.known.item[tiny_run.known.user == user]] = -np.inf
+    expected = [tiny_run.item_ids[item] for item in np.argsort(-scores)[:4]]
+    document = one_document("recommend", tiny_run.folder, "--user", "u3", "-k", 4)
+    assert [row["id"] for row in document] == expected
+    status, out, _ = run_command("recommend", tiny_run.folder, "--user", "u3", "-k", 4)
+    assert status == 0
+    assert all(f"Title {name[1:]} " in out for name in expected)
+
+
+def test_recommend_like_an_item(one_document, tiny_run):
+    unit = tiny_run.embeddings.item / tiny_run.embeddings.item.norm(dim=1, keepdim=True)
+    item = tiny_run.item_ids.index("i4")
+    order = (unit @ unit[item]).argsort(descending=True).tolist()
+    document = one_document("recommend", tiny_run.folder, "--item", "i4", "-k", 3)
+    assert [row["id"] for row in document] == [tiny_run.item_ids[other] for other in order if other != item][:3]
+
+
+def test_export_writes_the_files_it_names(run_command, tiny_runs, tmp_path):
+    status, out, _ = run_command("export", tiny_runs["default"], "--to", tmp_path, "--format", "npy,safetensors")
+    assert status == 0
+    assert sorted(out.split()) == sorted(str(path) for path in tmp_path.iterdir())
+    vectors = np.load(tmp_path / "items.npy", allow_pickle=False)
+    assert np.array_equal(vectors, Run.load(tiny_runs["default"]).embeddings.item.numpy())
+
+
+def test_encode_counts_what_there_is(one_document, run_command, tiny_data):
+    rows = {row["modality"]: row for row in one_document("encode", tiny_data)}
+    assert {name: (row["encoded"], row["dimensions"]) for name, row in rows.items()} == {
+        "text": (32, 6),
+        "image": (31, 4),
+    }
+    assert run_command("encode", tiny_data)[0] == 0
+
+
+def test_inspect_of_data_and_of_a_run(one_document, run_command, tiny_data, tiny_runs, tmp_path):
+    assert one_document("inspect", tiny_data)["log"]["interactions"] == 360
+    document = one_document("inspect", tiny_runs["default"], "--plots", tmp_path, "--user", "u1")
+    assert document["run"]["model"] == "modality_gnn"
+    assert sorted(document["pictures"]) == sorted(str(path) for path in tmp_path.iterdir())
+    status, out, _ = run_command("inspect", tiny_data)
+    assert status == 0
+    assert "leave_last" in out
+
+
+def test_report_prints_its_path(run_command, tiny_runs, tmp_path):
+    path = tmp_path / "report.html"
+    status, out, _ = run_command("report", tiny_runs["default"], "--out", path, "--against", tiny_runs["item_knn"])
+    assert (status, out) == (0, f"{path}\n")
+    assert "<html" in path.read_text(encoding="utf-8")
+
+
+def test_models_and_doctor(one_document, run_command):
+    assert {"use", "efficientnet_lite0", "musicnn"} <= {row["name"] for row in one_document("models")}
+    assert {row["state"] for row in one_document("doctor")} <= {"ok", "missing", "warning"}
+    for name in ("models", "doctor"):
+        status, out, err = run_command(name)
+        assert (status, err) == (0, "")
+        assert "use" in out
+
+
+MISTAKES = {
+    "train nowhere --out x": "nowhere",
+    "train DATA --out x --recipe nope": "allowed: default",
+    "train DATA --out x --set train.epoch=3": "unknown key 'epoch'; allowed: loss",
+    "train DATA --out x --set epochs=3": "expected section.key=value",
+    "train DATA --out x --set train.epochs=many": "train.epochs: found 'many'",
+    "evaluate DATA": "holds no run",
+    "evaluate RUN --split train": "found 'train'; allowed: val, test",
+    "evaluate RUN --mask all": "found 'all'; allowed: train+val, train",
+    "evaluate RUN --data nowhere": "nowhere",
+    "export RUN --to x --format csv": "unknown format 'csv'; allowed: parquet",
+    "export POPULARITY --to x": "popularity scores without embeddings",
+    "recommend RUN": "expected one of --user, --item",
+    "recommend RUN --user u1 --item i1": "expected one of --user, --item",
+    "recommend RUN --user nobody": "no user with the id 'nobody'",
+    "recommend RUN --user u1 -k 0": "found 0; allowed: 1 or more",
+    "recommend RUN --image nowhere.png": "has no encoder of image",
+    "recommend POPULARITY --text words": "popularity cannot place new content",
+    "encode DATA --set encoders.batch_size=0": "at least 1 is allowed",
+    "inspect nowhere": "nowhere",
+    "inspect RUN --user u1": "needs --plots",
+    "inspect RUN --user nobody --plots x": "no user with the id 'nobody'",
+    "inspect DATA --user u1 --plots x": "--user needs a run",
+    "report nowhere": "no such folder",
+    "models get": "expected a name; allowed: use",
+    "models get nope": "no pretrained model 'nope'",
+    "demo --data nowhere": "nowhere",
+    "train DATA": "required: --out",
+    "sing": "invalid choice: 'sing'",
+}
+
+
+@pytest.mark.parametrize("typed", MISTAKES)
+def test_a_mistake_is_one_line_and_status_2(run_command, tiny_data, tiny_runs, tmp_path, monkeypatch, typed):
+    monkeypatch.chdir(tmp_path)
+    places = {"DATA": tiny_data, "RUN": tiny_runs["default"], "POPULARITY": tiny_runs["popularity"]}
+    status, out, err = run_command(*(places.get(word, word) for word in typed.split()))
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.startswith("gnnrec")
+    assert MISTAKES[typed] in err
+    assert "Error:" not in err
+
+
+def test_what_nobody_foresaw_is_one_line_and_status_1(run_command, tiny_runs, tmp_path, monkeypatch):
+    monkeypatch.delenv("GNNREC_DEBUG", raising=False)
+    (tmp_path / "file").write_text("no folder")
+    status, _, err = run_command("export", tiny_runs["default"], "--to", tmp_path / "file" / "below", "--format", "npy")
+    assert status == 1
+    assert err.count("\n") == 1
+    assert "GNNREC_DEBUG=1 shows where" in err
