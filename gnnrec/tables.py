@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -24,15 +24,14 @@ def table(
     styles: Mapping[int, str] | None = None,
 ) -> str:
     """Rows as text. `numbers` names the columns that are aligned to the right, `styles` colours rows by position."""
-    made = Table(
-        box=SIMPLE_HEAD, title=plain(title) if title else None, title_justify="left", title_style="bold", pad_edge=False
-    )
+    made = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         right = name in numbers
         made.add_column(plain(name), justify="right" if right else "left", no_wrap=right, overflow="fold")
     for place, row in enumerate(rows):
         made.add_row(*(plain(cell) for cell in row), style=(styles or {}).get(place))
-    return text(made)
+    # Not the title of the table itself, which would be folded to the width of the table.
+    return text(Group(Text(plain(title).plain, style="bold"), made) if title else made)
 
 
 def text(shown: Any) -> str:
