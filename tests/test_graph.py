@@ -1,6 +1,6 @@
 """The heterogeneous graph: what is in it, what must not be, and what new items may change."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -238,3 +238,16 @@ def test_names_that_would_collide_are_refused(name: str) -> None:
 def test_settings_out_of_range(key: str, value: object) -> None:
     with pytest.raises(UserError, match=f"graph.{key}: found {value!r}; allowed"):
         GraphConfig(**{key: value})
+
+
+OTHER = {"neighbors": 2, "together": 2, "mutual": True, "min_similarity": 0.5, "missing": "mask", "friends": False}
+
+
+@pytest.mark.parametrize("key", [field.name for field in fields(GraphConfig)])
+def test_every_setting_of_the_graph_matters(key: str) -> None:
+    log, friends = powerlaw(30, 40, 200).interactions, np.array([[0], [2]], np.int32)
+    content = {"text": features(40, 6, missing=(3, 5))}
+    usual, other = (
+        build_graph(log, content, None, friends, config) for config in (GraphConfig(), GraphConfig(**{key: OTHER[key]}))
+    )
+    assert differences(usual, other)
