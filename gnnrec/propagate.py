@@ -42,7 +42,9 @@ class SparseOperator:
         if self._transposed is None:
             counts = (self.offsets[1:] - self.offsets[:-1]).long()
             rows = torch.repeat_interleave(torch.arange(self.shape[0], device=counts.device), counts)
-            self._transposed = SparseOperator.from_edges(rows, self.columns, self.values, (self.shape[1], self.shape[0]))
+            self._transposed = SparseOperator.from_edges(
+                rows, self.columns, self.values, (self.shape[1], self.shape[0])
+            )
             self._transposed._transposed = self
         return self._transposed
 
