@@ -1,3 +1,54 @@
 """gnnrec: multimodal recommendations from an interaction log and the items' text, pictures and sound."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from gnnrec.datasets import Dataset, SplitConfig, split
+    from gnnrec.errors import UserError
+    from gnnrec.export import export_embeddings, import_embeddings
+    from gnnrec.pipeline import evaluate, train
+    from gnnrec.recipe import Recipe, load_recipe
+    from gnnrec.recommend import Recommendation, Recommender
+    from gnnrec.run_folder import Run
+
+# Public name -> its module. Imported when first asked for, so that `gnnrec --help` does not wait for torch.
+_PUBLIC = {
+    "Dataset": "gnnrec.datasets",
+    "Recipe": "gnnrec.recipe",
+    "Recommendation": "gnnrec.recommend",
+    "Recommender": "gnnrec.recommend",
+    "Run": "gnnrec.run_folder",
+    "SplitConfig": "gnnrec.datasets",
+    "UserError": "gnnrec.errors",
+    "evaluate": "gnnrec.pipeline",
+    "export_embeddings": "gnnrec.export",
+    "import_embeddings": "gnnrec.export",
+    "load_recipe": "gnnrec.recipe",
+    "split": "gnnrec.datasets",
+    "train": "gnnrec.pipeline",
+}
+
+__all__ = [
+    "Dataset",
+    "Recipe",
+    "Recommendation",
+    "Recommender",
+    "Run",
+    "SplitConfig",
+    "UserError",
+    "evaluate",
+    "export_embeddings",
+    "import_embeddings",
+    "load_recipe",
+    "split",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'gnnrec' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)

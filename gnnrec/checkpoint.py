@@ -20,6 +20,7 @@ class TrainState:
 
     epoch: int = 0  # epochs finished
     step: int = 0  # batches finished in the running epoch
+    updates: int = 0  # of the weights, since the beginning
     loss_sum: float = 0.0  # of the batches finished in the running epoch
     best_metric: float = -1.0
     best_epoch: int = 0

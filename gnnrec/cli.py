@@ -177,7 +177,7 @@ def _say(options: argparse.Namespace) -> Callable[[str], None]:
 
 def _demo(options: argparse.Namespace) -> None:
     from gnnrec.demo import run_demo
-    from gnnrec.train import Interrupted
+    from gnnrec.training import Interrupted
 
     try:
         run_demo(options.data, options.out, options.set, say=print)
@@ -190,7 +190,7 @@ def _train(options: argparse.Namespace) -> None:
     from gnnrec.pipeline import train
     from gnnrec.recipe import load_recipe
     from gnnrec.tables import metrics_table
-    from gnnrec.train import Interrupted
+    from gnnrec.training import Interrupted
 
     recipe, say = load_recipe(options.recipe, options.set), _say(options)
     dataset = Dataset.load(options.data)

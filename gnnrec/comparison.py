@@ -9,7 +9,7 @@ import numpy as np
 
 from gnnrec.datasets import Dataset, Interactions
 from gnnrec.errors import UserError
-from gnnrec.evaluate import Evaluation
+from gnnrec.evaluation import Evaluation
 from gnnrec.pipeline import default_mask, evaluate
 from gnnrec.run_folder import Run
 from gnnrec.significance import compare, holm

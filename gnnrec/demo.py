@@ -11,7 +11,7 @@ from gnnrec.datasets import Dataset
 from gnnrec.encoders import EncodersConfig
 from gnnrec.encoders.pretrained import get, locate
 from gnnrec.errors import UserError
-from gnnrec.evaluate import Evaluation
+from gnnrec.evaluation import Evaluation
 from gnnrec.pipeline import fingerprint, train
 from gnnrec.recipe import Recipe, load_recipe
 from gnnrec.recommend import Recommender
@@ -32,7 +32,7 @@ def run_demo(data: Path | None, out: Path, overrides: Sequence[str], say: Say) -
 
     `overrides` are settings of our model only. Runs that are finished already are used as they are, interrupted ones
     resumed. Encoders that are not here are downloaded. Raises UserError where `out` holds runs with other settings
-    or on other data, and train.Interrupted after Ctrl-C.
+    or on other data, and training.Interrupted after Ctrl-C.
     """
     recipes = {name: load_recipe(name, overrides if name == OURS else ()) for name in RECIPES}
     dataset = Dataset.load(data or find_data())

@@ -21,13 +21,13 @@ from gnnrec.checkpoint import TrainState
 from gnnrec.datasets import Dataset, Interactions, Split, in_order, split
 from gnnrec.encoders import Features, encode_dataset
 from gnnrec.errors import UserError
-from gnnrec.evaluate import Evaluation, evaluate_ranking
+from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.graph import build_graph, item_modalities, owners, user_modalities
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import Run, save_run
 from gnnrec.tracking import Tracker
-from gnnrec.train import fit
+from gnnrec.training import fit
 
 CHRONOLOGICAL = ("leave_last", "user_time", "global_time", "random")  # splits whose val comes before its test
 MASKS = ("train+val", "train")
@@ -43,7 +43,7 @@ def train(
     """Encode, build the graph, fit, measure on val and save; an interrupted call of the same kind is resumed.
 
     The test rows of the split are dropped before anything is built. Raises UserError where `out` holds a finished
-    run or the checkpoint of another, and train.Interrupted after Ctrl-C.
+    run or the checkpoint of another, and training.Interrupted after Ctrl-C.
     """
     out, recipe, began = Path(out), recipe or Recipe(), time.time()
     # Kept in the run: the dataset's own way of splitting may be another one when the run is evaluated.

@@ -18,7 +18,7 @@ from gnnrec.errors import UserError
 from gnnrec.graph import GraphConfig
 from gnnrec.models import MODELS
 from gnnrec.models.modality_gnn import ModalityGNNConfig
-from gnnrec.train import TrainConfig
+from gnnrec.training import TrainConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ LAYERS = (
     ("pipeline",),
     ("run_folder",),
     ("recipe", "recipes", "tracking"),
-    ("train", "evaluate", "checkpoint"),
+    ("training", "evaluation", "checkpoint"),
     ("models",),
     ("recency", "fusion"),
     ("graph",),
@@ -208,7 +208,7 @@ def test_help_answers_without_the_libraries() -> None:
     ("path", "code", "check"),
     [
         ("graph.py", "from gnnrec.models import MODELS", upward),
-        ("graph.py", "def f():\n    import gnnrec.train", upward),
+        ("graph.py", "def f():\n    import gnnrec.training", upward),
         ("losses.py", "from gnnrec import recipe", upward),
         ("encoders/huggingface.py", "import transformers", misplaced),
         ("graph.py", "def f():\n    from transformers.models import bert", misplaced),

@@ -149,8 +149,12 @@ class ModalityGNN(EmbeddingModel):
         for modality in self.modalities:
             index = owners(graph, modality)
             nodes = item_start[index]  # item -> its modality node
+            heard = torch.ones(len(index), dtype=torch.bool, device=index.device)
             if (similar := (modality, "similar", modality)) in graph.edge_types:
-                nodes = operator(graph, similar, "mean") @ nodes
+                listen = operator(graph, similar, "mean")
+                nodes, heard = listen @ nodes, listen.offsets.diff() > 0  # who has no neighbour heard nothing
             tokens.append(item_start.new_zeros(item_start.shape).index_copy(0, index, nodes))
-            masks.append(item_start.new_zeros(len(item_start)).index_fill(0, index, 1.0).bool())
+            masks.append(
+                torch.zeros(len(item_start), dtype=torch.bool, device=index.device).index_copy(0, index, heard)
+            )
         return torch.stack(tokens, dim=1), torch.stack(masks, dim=1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gnnrec.comparison import COMPARED, check_same_data, differences, mask_of, measure
 from gnnrec.datasets import Dataset, Interactions
 from gnnrec.errors import UserError
-from gnnrec.evaluate import Evaluation
+from gnnrec.evaluation import Evaluation
 from gnnrec.facts import describe_log, modality_weights, provenance
 from gnnrec.models import has_embeddings, model_scorer
 from gnnrec.pipeline import held_out

@@ -20,7 +20,7 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Dataset, Split, split
 from gnnrec.encoders import Features, encode_dataset
-from gnnrec.evaluate import Evaluation
+from gnnrec.evaluation import Evaluation
 from gnnrec.files import write_json
 from gnnrec.graph import with_interactions
 from gnnrec.models import Model
@@ -28,7 +28,7 @@ from gnnrec.pipeline import evaluate_model, fit_model, training_graph
 from gnnrec.recipe import Recipe, load_recipe
 from gnnrec.run_folder import join_logs
 from gnnrec.significance import compare
-from gnnrec.train import validation_metric
+from gnnrec.training import validation_metric
 
 SHIPPED = Path(__file__).parents[2] / "data"
 FOLDERS = {"movies": SHIPPED / "movies", "music": SHIPPED / "music"} | {

@@ -20,7 +20,7 @@ from rows import RESULTS, row, save
 
 from gnnrec.datasets import Dataset, Interactions, Split, split
 from gnnrec.encoders import encode_dataset
-from gnnrec.evaluate import evaluate_ranking
+from gnnrec.evaluation import evaluate_ranking
 from gnnrec.files import write_json
 from gnnrec.models import model_scorer
 from gnnrec.pipeline import fit_model, training_graph

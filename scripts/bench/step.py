@@ -21,7 +21,7 @@ from torch_geometric.nn.models import LightGCN as PyGLightGCN
 from gnnrec.datasets import powerlaw
 from gnnrec.graph import build_graph
 from gnnrec.models.lightgcn import LightGCN, LightGCNConfig
-from gnnrec.train import TrainConfig, Trainer
+from gnnrec.training import TrainConfig, Trainer
 
 DIM, LAYERS, BATCH = 64, 3, 2048
 

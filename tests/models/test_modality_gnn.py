@@ -10,11 +10,11 @@ from torch_geometric.data import HeteroData
 from gnnrec.datasets import Dataset, Interactions, planted, powerlaw, split
 from gnnrec.encoders.encode import from_array
 from gnnrec.encoders.features import Features
-from gnnrec.evaluate import evaluate_ranking
+from gnnrec.evaluation import evaluate_ranking
 from gnnrec.graph import GraphConfig, add_items, build_graph, item_modalities
 from gnnrec.models import model_scorer
 from gnnrec.models.modality_gnn import ModalityGNN, ModalityGNNConfig
-from gnnrec.train import TrainConfig, fit
+from gnnrec.training import TrainConfig, fit
 
 USERS, ITEMS, DIM = 30, 25, 8
 

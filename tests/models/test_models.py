@@ -16,7 +16,7 @@ from gnnrec.graph import build_graph, with_interactions
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
 from gnnrec.pipeline import fit_model
 from gnnrec.recipe import Recipe
-from gnnrec.train import TrainConfig
+from gnnrec.training import TrainConfig
 
 USERS, ITEMS = 40, 30
 COLD_USER, COLD_ITEM = 39, 29

@@ -6,7 +6,7 @@ Letters: U users, I items, E training interactions, B batch, K negatives, d dime
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,8 @@ class TrainConfig:
     batch_size: int = 2048
     epochs: int = 100
     validate_every: int = 2  # epochs
-    patience: int = 6  # validations without a new best before training stops
+    patience: int = 10  # validations without a new best before training stops
+    average: float = 0.98  # decay per step of the moving average of the weights that is validated and kept; 0 for none
     metric: str = "ndcg@20"  # on validation; decides which epoch is kept
     precision: str = "auto"  # of the catalogue softmax: float32 | bfloat16 | auto (bfloat16 where the CPU has it)
     seed: int = 0
@@ -60,6 +61,8 @@ class TrainConfig:
         for key in ("negatives", "weight_decay"):
             if getattr(self, key) < 0:
                 raise UserError(f"train.{key}: found {getattr(self, key)}; allowed: 0 or more")
+        if not 0 <= self.average < 1:
+            raise UserError(f"train.average: found {self.average}; allowed: from 0, below 1")
         for key in ("temperature", "learning_rate"):
             if not getattr(self, key) > 0:
                 raise UserError(f"train.{key}: found {getattr(self, key)}; allowed: above 0")
@@ -139,6 +142,7 @@ class Trainer:
         self.generator = Generator().manual_seed(config.seed)
         self.epoch_start = self.generator.get_state()
         self.state = TrainState()
+        self.average = {name: value.detach().clone() for name, value in model.named_parameters()}
         self.best = {name: value.clone() for name, value in model.state_dict().items()}
         self.saved_at = time.monotonic()
         if checkpoint is not None and checkpoint.exists():
@@ -166,10 +170,11 @@ class Trainer:
         state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
         self.epoch_start = self.generator.get_state()
         last = state.epoch == self.config.epochs
-        if len(self.val) and (state.epoch % self.config.validate_every == 0 or last):
-            row[self.config.metric] = self._validate()
-        elif not len(self.val):
-            self._keep()
+        with self._averaged():
+            if len(self.val) and (state.epoch % self.config.validate_every == 0 or last):
+                row[self.config.metric] = self._validate()
+            elif not len(self.val):
+                self._keep()
         state.seconds += time.monotonic() - began
         row["seconds"] = state.seconds
         state.history.append(row)
@@ -181,7 +186,36 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
+        self.state.updates += 1
+        if self.config.average:
+            self._update_average()
         return loss.item()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Exponential moving average of the weights (Polyak averaging), over fewer steps at the very beginning."""
+        updates = self.state.updates
+        share = 1 - min(self.config.average, updates / (10 + updates))
+        for name, value in self.model.named_parameters():
+            self.average[name].lerp_(value, share)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The model with the averaged weights in the place of the last ones."""
+        if not self.config.average:
+            yield
+            return
+        last = {name: value.detach().clone() for name, value in self.model.named_parameters()}
+        self._set_weights(self.average)
+        try:
+            yield
+        finally:
+            self._set_weights(last)
+
+    @torch.no_grad()
+    def _set_weights(self, weights: Mapping[str, Tensor]) -> None:
+        for name, value in self.model.named_parameters():
+            value.copy_(weights[name])
 
     def _loss(self, batch: Tensor) -> Tensor:
         embeddings = self.model(self.graph)
@@ -236,6 +270,7 @@ class Trainer:
             return
         groups = {
             "model": self.model.state_dict(),
+            "average": self.average,
             "best": self.best,
             "random": {"now": self.generator.get_state(), "epoch_start": self.epoch_start},
         }
@@ -245,7 +280,7 @@ class Trainer:
     def _resume(self, path: Path) -> None:
         self.state, groups = load_checkpoint(path, self.optimizer, self.settings)
         self.model.load_state_dict(groups["model"])
-        self.best = groups["best"]
+        self.average, self.best = groups["average"], groups["best"]
         self.generator.set_state(groups["random"]["now"])
         self.epoch_start = groups["random"]["epoch_start"]
 

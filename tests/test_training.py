@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch_geometric.data import HeteroData
 
-import gnnrec.train
+import gnnrec.training
 from gnnrec.checkpoint import TrainState
 from gnnrec.datasets import Interactions, planted, powerlaw, split
 from gnnrec.encoders.encode import from_array
 from gnnrec.errors import UserError
 from gnnrec.graph import build_graph
 from gnnrec.models import MODELS, EmbeddingModel, model_scorer
-from gnnrec.train import Interrupted, TrainConfig, Trainer, fit, validation_metric
+from gnnrec.training import Interrupted, TrainConfig, Trainer, fit, validation_metric
 
 QUICK = TrainConfig(epochs=4, batch_size=140, validate_every=1)
 STEPS = 3  # of an epoch
@@ -96,7 +96,7 @@ def test_a_crash_costs_what_was_done_since_the_last_checkpoint_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, _ = run(DRAWN)
-    monkeypatch.setattr(gnnrec.train, "CHECKPOINT_SECONDS", 0.0)  # a checkpoint after every step
+    monkeypatch.setattr(gnnrec.training, "CHECKPOINT_SECONDS", 0.0)  # a checkpoint after every step
     original, steps = Trainer.step, 0
 
     def step(self: Trainer, batch: torch.Tensor) -> float:
@@ -138,7 +138,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_training(monkeypatch: pytest.M
         weights.append(sha256(model))
         return next(values)
 
-    monkeypatch.setattr(gnnrec.train, "validation_metric", metric)
+    monkeypatch.setattr(gnnrec.training, "validation_metric", metric)
     state = fit(model, graph, val, replace(QUICK, epochs=20, validate_every=2, patience=3))
     # The second of six validations was the best; 0.3 again is no progress, and after three the training stops.
     assert (state.best_epoch, state.epoch, state.best_metric, len(weights)) == (4, 10, 0.3, 5)
@@ -159,7 +159,7 @@ def test_without_validation_rows_the_last_epoch_is_kept() -> None:
 def test_validation_ranks_everything_but_what_was_trained_on() -> None:
     graph, val = problem()
     model = start(graph)
-    found = validation_metric(model, graph, gnnrec.train.interactions_of(graph), val, "ndcg@5")
+    found = validation_metric(model, graph, gnnrec.training.interactions_of(graph), val, "ndcg@5")
     scores = model_scorer(model, graph)(torch.arange(80))
     edges = graph["user", "interacts", "item"].edge_index
     scores[edges[0], edges[1]] = -torch.inf
@@ -201,7 +201,7 @@ def test_negatives_are_never_the_user_s_own_items() -> None:
 def test_every_loss_learns_what_is_planted(loss: str, negatives: int) -> None:
     graph, val = problem()
     model = start(graph, "lightgcn")
-    log = gnnrec.train.interactions_of(graph)
+    log = gnnrec.training.interactions_of(graph)
     before = validation_metric(model, graph, log, val, "ndcg@20")
     fit(model, graph, val, replace(QUICK, loss=loss, negatives=negatives, epochs=15))
     assert validation_metric(model, graph, log, val, "ndcg@20") > before + 0.05

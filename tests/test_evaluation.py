@@ -6,7 +6,7 @@ import torch
 
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.errors import UserError
-from gnnrec.evaluate import bootstrap, evaluate_ranking, popularity_groups
+from gnnrec.evaluation import bootstrap, evaluate_ranking, popularity_groups
 
 
 def log(pairs, num_users, num_items):
