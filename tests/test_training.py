@@ -61,6 +61,28 @@ def test_one_seed_gives_the_same_bits_and_another_does_not(config: TrainConfig) 
     assert losses[-1] < losses[0] and [row["epoch"] for row in state.history] == [1, 2, 3, 4]
 
 
+def test_the_kept_weights_are_the_moving_average_of_all_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, val = problem()
+    model, seen = start(graph), []
+    first = model.item.detach().clone()
+    original = Trainer.step
+
+    def step(self: Trainer, batch: torch.Tensor) -> float:
+        loss = original(self, batch)
+        seen.append(self.model.item.detach().clone())
+        return loss
+
+    monkeypatch.setattr(Trainer, "step", step)
+    fit(model, graph, val.rows(slice(0, 0)), replace(QUICK, epochs=3, average=0.6))  # without val the last one is kept
+    expected = first
+    for number, weights in enumerate(seen, start=1):
+        decay = min(0.6, number / (10 + number))
+        expected = decay * expected + (1 - decay) * weights
+    assert len(seen) == 3 * STEPS
+    torch.testing.assert_close(model.item.detach(), expected)
+    assert not torch.allclose(model.item.detach(), seen[-1], atol=1e-3)
+
+
 @pytest.mark.parametrize("config", [QUICK, DRAWN])
 @pytest.mark.parametrize("stop_at", [1, 3, 5])
 def test_ctrl_c_saves_and_the_same_call_ends_with_the_same_weights(
@@ -243,6 +265,7 @@ OTHER: dict[str, Any] = {
     "patience": 1,
     "metric": "recall@1",
     "precision": "float32",
+    "average": 0.0,
     "seed": 5,
 }
 
