@@ -32,7 +32,9 @@ CONTENT = ("text", "image", "audio")
 METRIC = "ndcg@10"
 
 
-def scorer_of(variant: str, dataset: Dataset, train: Interactions, val: Interactions, seed: int) -> Scorer:
+def scorer_of(
+    variant: str, dataset: Dataset, train: Interactions, val: Interactions, seed: int, overrides: list[str]
+) -> Scorer:
     if variant == "random":
         generator = torch.Generator().manual_seed(seed)
         return lambda users: torch.rand(len(users), train.num_items, generator=generator)
@@ -41,7 +43,7 @@ def scorer_of(variant: str, dataset: Dataset, train: Interactions, val: Interact
     else:
         kept = () if variant == "no content" else variant.split("+")
         off = [f"encoders.{name}=none" for name in CONTENT if name not in kept]
-        recipe = load_recipe(None, [*off, f"train.seed={seed}"])
+        recipe = load_recipe(None, [*off, *overrides, f"train.seed={seed}"])
     items, users = encode_dataset(dataset, recipe.encoders)
     graph = training_graph(dataset, Split(train, val, val.rows(slice(0, 0))), items, users, recipe)
     model, _ = fit_model(graph, val, recipe)
@@ -60,6 +62,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--use-folds", type=int, help="only the first so many")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--set", nargs="*", default=[], help="settings laid over the default recipe")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -77,7 +80,7 @@ def main() -> None:
         for variant in variants:
             for place, seed in enumerate(options.seeds):
                 began = time.monotonic()
-                scorer = scorer_of(variant, dataset, train, val, seed)
+                scorer = scorer_of(variant, dataset, train, val, seed, options.set)
                 found = evaluate_ranking(
                     scorer, relevant=relevant, train=train, seen=None, candidates=cold, resamples=0
                 )
