@@ -35,5 +35,5 @@ def test_public_names_exist(name: str) -> None:
 
 
 def test_public_verbs_are_functions_whatever_was_imported_before() -> None:
-    code = "import gnnrec.pipeline, gnnrec.training; from gnnrec import train, evaluate; train.__call__, evaluate.__call__"
+    code = "import gnnrec.training; from gnnrec import train, evaluate; [train.__code__, evaluate.__code__]"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, cwd=ROOT)
