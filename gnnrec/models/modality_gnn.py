@@ -47,6 +47,7 @@ class ModalityGNNConfig:
     friend: float = 1.0  # weight of the friends' mean in a user; 0 switches the friend edges off
     recent: int = 20  # how many last items form the short-term interest; 0 switches it off
     half_life: float = 5.0  # steps back at which a recent item counts half
+    item_bias: bool = False  # a free score per item for everybody: for logs where a few items are everybody's
     init_scale: float = 1.0  # expected length of a free embedding, and of a projected feature, at the start
 
     def __post_init__(self) -> None:
@@ -77,6 +78,7 @@ class ModalityGNN(EmbeddingModel):
             self.project[modality] = layer = nn.Linear(width, config.dim, bias=False)
             nn.init.normal_(layer.weight, std=config.init_scale / (config.dim * width) ** 0.5, generator=generator)
         self.fusion = FUSIONS[config.fusion](config.dim, max(len(self.modalities), 1), generator)
+        self.bias = nn.Parameter(torch.zeros(num_items, 1)) if config.item_bias else None
         self.ordered = config.recent > 0 and "time" in graph[INTERACTS]
         if self.ordered:
             self.context = normal((num_items, config.dim), config.init_scale, generator)
@@ -97,13 +99,17 @@ class ModalityGNN(EmbeddingModel):
         unknown = user.detach().abs().sum(1, keepdim=True) == 0
         user = F.normalize(torch.where(unknown, user.mean(0, keepdim=True), user), dim=1)
         item = F.normalize(item, dim=1)
-        if not self.ordered:
-            return Embeddings(user, item)
-        context = self._free(self.context, self.item_trained, graph["item"].num_nodes) + item
-        target = self._free(self.target, self.item_trained, graph["item"].num_nodes) + item
-        recent = recent_of_users(graph, self.config.recent, self.config.half_life) @ context
-        user = torch.cat([user, F.normalize(recent, dim=1)], dim=1)
-        return Embeddings(user, torch.cat([item, F.normalize(target, dim=1)], dim=1), context)
+        user_parts, item_parts, context, num_items = [user], [item], None, len(item)
+        if self.ordered:
+            context = self._free(self.context, self.item_trained, num_items) + item
+            target = self._free(self.target, self.item_trained, num_items) + item
+            recent = recent_of_users(graph, self.config.recent, self.config.half_life) @ context
+            user_parts.append(F.normalize(recent, dim=1))
+            item_parts.append(F.normalize(target, dim=1))
+        if self.bias is not None:
+            user_parts.append(user.new_ones(len(user), 1))
+            item_parts.append(self._free(self.bias, self.item_trained, num_items))
+        return Embeddings(torch.cat(user_parts, dim=1), torch.cat(item_parts, dim=1), context)
 
     def queries(self, graph: HeteroData, embeddings: Embeddings, interactions: Tensor) -> Tensor:
         users = graph[INTERACTS].edge_index[0, interactions]
@@ -111,7 +117,9 @@ class ModalityGNN(EmbeddingModel):
             return embeddings.user[users]
         before = recent_before(graph, self.config.recent, self.config.half_life).select_rows(interactions)
         recent = F.normalize(before @ embeddings.context, dim=1)
-        return torch.cat([embeddings.user[users, : self.config.dim], recent], dim=1)
+        # Where the parts of the user stand: long-term, short-term (which is replaced), and the constant of the bias.
+        user, dim = embeddings.user[users], self.config.dim
+        return torch.cat([user[:, :dim], recent, user[:, 2 * dim :]], dim=1)
 
     @torch.no_grad()
     def modality_weights(self, graph: HeteroData) -> tuple[Tensor, Tensor]:

@@ -110,6 +110,7 @@ OTHER: dict[str, Any] = {
     "layers": 1,
     "similarity": "dot",
     "init_scale": 0.3,
+    "item_bias": True,
     "fusion": "concat",
     "similar": 0.2,
     "together": 0.2,
