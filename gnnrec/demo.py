@@ -1,7 +1,6 @@
 """The main job from end to end: data, encoders, baselines and our model, the table, a user's list, the report."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +65,8 @@ def bring_encoders(dataset: Dataset, configs: Sequence[EncodersConfig], say: Say
         for config in configs
     }
     for modality, name in sorted((modality, name) for modality, name in wanted if name):
-        if not Path(name).is_dir() and locate(name) is None:
+        a_file = name.startswith("torchvision:") and name.count(":") == 2  # weights that the user brought
+        if not Path(name).is_dir() and not a_file and locate(name) is None:
             say(f"getting the {modality} model {name} …")
             get(name)
 
@@ -75,7 +75,7 @@ def finished_run(dataset: Dataset, folder: Path, recipe: Recipe, say: Say) -> Ru
     """The run of this recipe on this data in `folder`, trained now unless it is there."""
     if (folder / "run.json").exists():
         run = Run.load(folder)
-        asked = replace(recipe, split=recipe.split or dataset.split)  # as a run keeps it
+        asked = recipe.resolved(dataset)  # as a run keeps it
         if run.recipe != asked or run.provenance["dataset"]["fingerprint"] != fingerprint(dataset):
             raise UserError(
                 f"{folder}: holds a run with other settings or on other data; remove it or choose another --out"

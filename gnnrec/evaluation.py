@@ -16,7 +16,7 @@ from torch import Tensor
 from gnnrec import metrics
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.errors import UserError
-from gnnrec.ranking import Scorer, top_k
+from gnnrec.ranking import Scorer, top_k, unseen
 
 COHORT_METRICS = ("recall", "ndcg")
 
@@ -160,7 +160,7 @@ def _wanted(
 ) -> csr_array:
     """What counts as relevant: not seen, a candidate, of one of the users."""
     if seen is not None:
-        relevant = csr_array(relevant - relevant.multiply(seen))
+        relevant = unseen(relevant, seen)
     if candidates is not None:
         relevant = _only(relevant, candidates)
     if users is not None:

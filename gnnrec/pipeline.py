@@ -6,7 +6,6 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from gnnrec.run_folder import Run, save_run
 from gnnrec.tracking import Tracker
 from gnnrec.training import fit
 
-CHRONOLOGICAL = ("leave_last", "user_time", "global_time", "random")  # splits whose val comes before its test
+OWN_SPLITS = ("leave_last", "user_time", "global_time", "random")  # made here: test lists may know train and val
 MASKS = ("train+val", "train")
 
 
@@ -42,18 +41,21 @@ def train(
 ) -> Run:
     """Encode, build the graph, fit, measure on val and save; an interrupted call of the same kind is resumed.
 
-    The test rows of the split are dropped before anything is built. Raises UserError where `out` holds a finished
-    run or the checkpoint of another, and training.Interrupted after Ctrl-C.
+    No test row enters the graph, the training or the run; the dataset's fingerprint knows of all rows. Raises UserError
+    where `out` holds a finished run or the checkpoint of another, and training.Interrupted after Ctrl-C.
     """
     out, recipe, began = Path(out), recipe or Recipe(), time.time()
-    # Kept in the run: the dataset's own way of splitting may be another one when the run is evaluated.
-    recipe = replace(recipe, split=recipe.split or dataset.split)
+    recipe = recipe.resolved(dataset)
     if (out / "run.json").exists():
         raise UserError(f"{out}: holds a finished run already; choose another --out")
-    parts = split(dataset, recipe.split)
+    parts = split(dataset, recipe.split_config(dataset))
     logs = (parts.train, parts.val)
     item_features, user_features = encode_dataset(dataset, recipe.encoders)
     say(describe_content(item_features, "items") or "no content: the graph holds users and items only")
+    unreadable = [row for owner in (item_features, user_features) for part in owner.values() for row in part.rejected]
+    if unreadable:
+        file, reason = unreadable[0]
+        say(f"{len(unreadable):,} files of content cannot be read and count as missing, {file} for one: {reason}")
     graph = training_graph(dataset, parts, item_features, user_features, recipe)
     settings = recipe.to_toml() + fingerprint(dataset) + content_fingerprint(graph)
     model, state = fit_model(graph, parts.val, recipe, out=out, settings=settings)
@@ -74,7 +76,7 @@ def train(
             owner: {modality: features.encoder for modality, features in content.items()}
             for owner, content in (("items", item_features), ("users", user_features))
         },
-        "unreadable": [list(row) for features in item_features.values() for row in features.rejected],
+        "unreadable": [list(row) for row in unreadable],
         "best_epoch": state.best_epoch,
         "epochs": state.epoch,
         "training_seconds": round(state.seconds, 3),
@@ -148,7 +150,7 @@ def evaluate(
 
 
 def default_mask(run: Run) -> str:
-    return "train+val" if run.provenance["split"]["method"] in CHRONOLOGICAL else "train"
+    return "train+val" if run.provenance["split"]["method"] in OWN_SPLITS else "train"
 
 
 def held_out(run: Run, dataset: Dataset | None = None) -> Split:
@@ -159,7 +161,7 @@ def held_out(run: Run, dataset: Dataset | None = None) -> Split:
         raise UserError(
             f"{dataset.root}: the data is not what {run.folder} was trained on; pass the right one by --data"
         )
-    return split(dataset, run.recipe.split)
+    return split(dataset, run.recipe.split_config(dataset))
 
 
 def evaluate_model(
@@ -203,7 +205,7 @@ def modality_masks(graph: HeteroData) -> dict[str, NDArray[np.bool_]]:
 
 def split_method(dataset: Dataset, recipe: Recipe) -> str:
     """The method by which the log is cut in the end: what "auto" stands for."""
-    method = (recipe.split or dataset.split).method
+    method = recipe.split_config(dataset).method
     if method != "auto":
         return method
     if dataset.published_split is not None:
@@ -223,10 +225,12 @@ def fingerprint(dataset: Dataset) -> str:
 
 
 def content_fingerprint(graph: HeteroData) -> str:
-    """sha256 of the content of the modality nodes."""
+    """sha256 of the features of the modality nodes and of all edges: whose content it is, what is near."""
     digest = hashlib.sha256()
     for modality in (*item_modalities(graph), *user_modalities(graph)):
         digest.update(modality.encode() + graph[modality].x.numpy().tobytes())
+    for edge_type in sorted(graph.edge_types):
+        digest.update("/".join(edge_type).encode() + graph[edge_type].edge_index.numpy().tobytes())
     return digest.hexdigest()
 
 

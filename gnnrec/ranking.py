@@ -28,6 +28,13 @@ class Ranking:
     scores: Tensor  # [n, k] float32
 
 
+def unseen(relevant: csr_array, seen: csr_array) -> csr_array:
+    """What can be found at all: relevant items that are not masked as seen. Both users by items."""
+    left = csr_array(relevant - relevant.multiply(seen))
+    left.eliminate_zeros()
+    return left
+
+
 def embedding_scorer(user: Tensor, item: Tensor) -> Scorer:
     """The inner product of user [U, d] and item [I, d] embeddings, on the device they live on."""
     columns = item.detach().T  # [d, I]

@@ -12,7 +12,7 @@ from typing import Any
 
 import tomli_w
 
-from gnnrec.datasets import SplitConfig
+from gnnrec.datasets import Dataset, SplitConfig
 from gnnrec.encoders import EncodersConfig
 from gnnrec.errors import UserError
 from gnnrec.graph import GraphConfig
@@ -25,20 +25,23 @@ from gnnrec.training import TrainConfig
 class Recipe:
     model_name: str = "modality_gnn"  # `name` in the section [model]
     model: Any = field(default_factory=ModalityGNNConfig)  # the config of that model, from MODELS
-    split: SplitConfig | None = None  # None: as the dataset says
+    split: Mapping[str, Any] = field(default_factory=dict)  # keys of SplitConfig, laid over the dataset's own
     encoders: EncodersConfig = field(default_factory=EncodersConfig)
     graph: GraphConfig = field(default_factory=GraphConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any], where: str) -> "Recipe":
-        sections = {"split": SplitConfig, "encoders": EncodersConfig, "graph": GraphConfig, "train": TrainConfig}
-        _check_keys(document, ["model", *sections], where)
+        sections = {"encoders": EncodersConfig, "graph": GraphConfig, "train": TrainConfig}
+        _check_keys(document, ["model", "split", *sections], where)
         settings: dict[str, Any] = {
             name: _parse(kind, document[name], f"{where}: {name}")
             for name, kind in sections.items()
             if name in document
         }
+        if "split" in document:
+            whole: SplitConfig = _parse(SplitConfig, document["split"], f"{where}: split")
+            settings["split"] = {key: getattr(whole, key) for key in document["split"]}
         model = dict(_table(document.get("model", {}), f"{where}: model"))
         name = model.pop("name", "modality_gnn")
         if name not in MODELS:
@@ -46,14 +49,18 @@ class Recipe:
         return cls(model_name=name, model=_parse(MODELS[name][1], model, f"{where}: model"), **settings)
 
     def to_dict(self) -> dict[str, Any]:
-        sections = {
-            "split": self.split,
-            "encoders": self.encoders,
-            "graph": self.graph,
-            "train": self.train,
-        }
-        document = {name: dataclasses.asdict(part) for name, part in sections.items() if part is not None}
-        return {"model": {"name": self.model_name} | dataclasses.asdict(self.model)} | document
+        sections: dict[str, Any] = {"encoders": self.encoders, "graph": self.graph, "train": self.train}
+        document: dict[str, Any] = {name: dataclasses.asdict(part) for name, part in sections.items()}
+        split = {"split": dict(self.split)} if self.split else {}
+        return {"model": {"name": self.model_name} | dataclasses.asdict(self.model)} | split | document
+
+    def split_config(self, dataset: Dataset) -> SplitConfig:
+        """How this recipe cuts the log of `dataset`: as the dataset says, but for the keys that are set here."""
+        return dataclasses.replace(dataset.split, **self.split)
+
+    def resolved(self, dataset: Dataset) -> "Recipe":
+        """With every key of the split: what a run keeps, since the dataset may say otherwise later."""
+        return dataclasses.replace(self, split=dataclasses.asdict(self.split_config(dataset)))
 
     def to_toml(self) -> str:
         return tomli_w.dumps(self.to_dict())

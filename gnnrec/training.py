@@ -25,7 +25,7 @@ from gnnrec.graph import INTERACTS, interactions_of, num_interactions
 from gnnrec.losses import LOSSES, catalogue_softmax
 from gnnrec.models import EmbeddingModel, Embeddings, model_scorer
 from gnnrec.progress import progress
-from gnnrec.ranking import top_k
+from gnnrec.ranking import top_k, unseen
 
 CHECKPOINT_SECONDS = 30.0  # how much work a crash may cost at most, within long epochs
 
@@ -288,9 +288,10 @@ class Trainer:
 def validation_metric(model: Any, graph: HeteroData, train: Interactions, val: Interactions, metric: str) -> float:
     """Mean of one metric ("ndcg@20") over the users with a positive in `val`; training items are masked."""
     name, k = metric.split("@")
-    relevant = val.matrix()
+    seen = train.matrix()
+    relevant = unseen(val.matrix(), seen)
     users = np.flatnonzero(np.diff(relevant.indptr))
-    ranking = top_k(model_scorer(model, graph), torch.from_numpy(users), int(k), train.matrix())
+    ranking = top_k(model_scorer(model, graph), torch.from_numpy(users), int(k), seen)
     hits = metrics.hits_of(ranking.items.numpy(), users, relevant)
     return float(metrics.METRICS[name](hits, np.diff(relevant.indptr)[users], int(k)).mean())
 

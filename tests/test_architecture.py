@@ -37,7 +37,7 @@ HEAVY = {
     "torchvision": {"encoders/torchvision_models.py"},
     "librosa": {"encoders/mel.py"},
     "soundfile": {"encoders/media.py"},
-    "PIL": {"encoders/media.py", "report/html.py"},
+    "PIL": {"encoders/media.py"},
     "sentencepiece": {"encoders/use.py"},
     "huggingface_hub": {"encoders/pretrained.py"},
     "faiss": {"export.py"},

@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 import gnnrec
 from gnnrec.cli import main
-from gnnrec.datasets import Dataset, powerlaw, split
+from gnnrec.datasets import Dataset, SplitConfig, powerlaw, split
 from gnnrec.errors import UserError
 from gnnrec.files import sha256_of_file
 from gnnrec.pipeline import evaluate, train
@@ -87,7 +87,7 @@ def test_a_finished_run_is_not_overwritten(planted_folder: Path, planted_run: Ru
 
 
 def test_evaluate_ranks_the_test_rows_of_the_split(planted_folder: Path, planted_run: Run) -> None:
-    test = split(Dataset.load(planted_folder), planted_run.recipe.split).test
+    test = split(Dataset.load(planted_folder), SplitConfig(**planted_run.recipe.split)).test
     found = evaluate(planted_run)
     assert found.users.tolist() == np.unique(test.user).tolist()
     scores = planted_run.model(planted_run.graph)

@@ -58,7 +58,7 @@ def test_set_lays_values_over_a_recipe() -> None:
     assert recipe.train.learning_rate == 1.0 and isinstance(recipe.train.learning_rate, float)
     assert (recipe.train.metric, recipe.train.epochs, recipe.train.loss) == ("recall@10", 4, "bpr")
     assert recipe.encoders.text == "none" and recipe.graph.mutual is True
-    assert recipe.split is not None and recipe.split.method == "random"
+    assert recipe.split == {"method": "random"}
     assert math.isclose(load_recipe(overrides=["graph.min_similarity=0.25"]).graph.min_similarity, 0.25)
 
 

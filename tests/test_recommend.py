@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 
-from gnnrec.datasets import Dataset, split
+from gnnrec.datasets import Dataset, SplitConfig, split
 from gnnrec.errors import UserError
 from gnnrec.pipeline import train
 from gnnrec.recipe import load_recipe
@@ -103,7 +103,7 @@ def test_known_users_get_what_they_do_not_know(shop: Recommender) -> None:
     matrix = run.known.matrix().toarray() > 0
     scores = (run.embeddings.user @ run.embeddings.item.T).numpy()
     hits = 0
-    parts = split(Dataset.load(run.provenance["dataset"]["path"]), run.recipe.split)
+    parts = split(Dataset.load(run.provenance["dataset"]["path"]), SplitConfig(**run.recipe.split))
     for user in range(0, len(run.user_ids), 7):
         found = shop.recommend(run.user_ids[user], k=25)
         indexes = [run.item_ids.index(item.id) for item in found]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gnnrec.datasets import Dataset, split
+from gnnrec.datasets import Dataset, SplitConfig, split
 from gnnrec.errors import UserError
 from gnnrec.models import MODELS, Model, has_embeddings, model_scorer
 from gnnrec.pipeline import evaluate, train
@@ -52,7 +52,7 @@ def test_every_model_comes_back_with_the_same_scores(name: str, planted_folder: 
 def test_the_settings_are_whole_and_read_back(planted_run: Run) -> None:
     recipe = load_recipe(str(planted_run.folder / "settings.toml"))
     assert recipe == planted_run.recipe
-    assert recipe.split is not None and recipe.train.epochs == 12 and recipe.model.dim == 16
+    assert recipe.split and recipe.train.epochs == 12 and recipe.model.dim == 16
     assert set(planted_run.items.titles()) == {f"Title of {name}" for name in planted_run.item_ids}
     log = [json.loads(line) for line in (planted_run.folder / "log.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in log] == list(range(1, planted_run.provenance["epochs"] + 1))
@@ -68,7 +68,7 @@ def pairs_in(value: object) -> set[tuple[int, int]]:
 
 
 def test_no_test_row_is_anywhere_in_the_folder(planted_folder: Path, planted_run: Run) -> None:
-    parts = split(Dataset.load(planted_folder), planted_run.recipe.split)
+    parts = split(Dataset.load(planted_folder), SplitConfig(**planted_run.recipe.split))
     test, train_pairs, val = (
         set(zip(log.user.tolist(), log.item.tolist())) for log in (parts.test, parts.train, parts.val)
     )

@@ -77,12 +77,14 @@ def encode_catalog(
 ) -> dict[str, Features]:
     """Features of the text, image and audio columns; a modality of which no row has any content is left out.
 
-    given: features made elsewhere, modality -> [I, d] with NaN where a row is missing; no encoder runs for these.
+    given: features made elsewhere, modality -> [I, d] with NaN where a row is missing; no encoder runs for these, but
+    "none" leaves them out too.
     cache_dir: the folder of cached features, by default `features` in the cache of the user.
     device: by default CUDA where there is any.
     Raises UserError for a model that is not here and for a cache that cannot be written.
     """
-    features = {modality: from_array(values) for modality, values in (given or {}).items()}
+    off = {modality for modality in MODALITIES if config.encoder_of(modality) is None}
+    features = {modality: from_array(values) for modality, values in (given or {}).items() if modality not in off}
     for modality in catalog.modalities() if catalog else ():
         name = config.encoder_of(modality)
         if modality in features or name is None:

@@ -111,12 +111,12 @@ class HuggingFaceAudioEncoder:
 
 
 def revision(folder: Path) -> str:
-    """The commit of a snapshot of the hub, else a hash of the weights and settings in the folder."""
+    """The commit of a snapshot of the hub, else a hash of all files in the folder: weights, settings, vocabulary."""
     if folder.parent.name == "snapshots":
         return folder.name[:12]
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
-        digest.update(f"{path.name} {sha256_of_file(path)}\n".encode())
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)} {sha256_of_file(path)}\n".encode())
     return digest.hexdigest()[:12]
 
 

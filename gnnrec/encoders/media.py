@@ -38,7 +38,7 @@ def read_image(path: Path) -> Any:
             image.draft(None, (JPEG_SIDE, JPEG_SIDE))
             image.load()
             return _rgb(ImageOps.exif_transpose(image))
-    except Unreadable:
+    except (Unreadable, MemoryError):
         raise
     except Exception as error:  # decoders raise anything on broken bytes
         raise Unreadable(f"not a readable picture: {_first_line(error, path)}") from error
@@ -93,7 +93,7 @@ def read_audio(path: Path, sampling_rate: int, seconds: float) -> NDArray[np.flo
         if peak > 1:  # floating-point files may exceed the range that encoders expect
             sound = sound / peak
         return resample(sound, rate, sampling_rate)
-    except (Unreadable, UserError):  # a library that is missing is not the file's fault
+    except (Unreadable, UserError, MemoryError):  # a library that is missing is not the file's fault
         raise
     except Exception as error:  # decoders raise anything on broken bytes
         raise Unreadable(f"not a readable sound: {_first_line(error, path)}") from error

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnrec.encoders.media import Unreadable, read_image
 from gnnrec.files import write_text
 from gnnrec.report import plots
 
@@ -177,15 +178,13 @@ def thumbnail(path: Path | None) -> str | None:
     """A picture as a data URI, at most THUMBNAIL large; None where there is none that can be read."""
     if path is None:
         return None
-    from PIL import Image
-
     try:
-        with Image.open(path) as image:
-            image.thumbnail(THUMBNAIL)
-            buffer = io.BytesIO()
-            image.convert("RGB").save(buffer, "JPEG", quality=82)
-    except (OSError, ValueError, Image.DecompressionBombError):
+        image = read_image(path)
+    except (OSError, Unreadable):
         return None
+    image.thumbnail(THUMBNAIL)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -20,7 +20,7 @@ from rows import RESULTS, SHARED, row, save
 from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Dataset, Interactions, Split, split
-from gnnrec.encoders import Features, encode_dataset
+from gnnrec.encoders import encode_dataset
 from gnnrec.evaluation import Evaluation
 from gnnrec.files import write_json
 from gnnrec.graph import with_interactions
@@ -91,23 +91,13 @@ class Bench:
         return load_recipe(name, [*settings, *overrides, f"train.seed={seed}"])
 
     def _fit(self, recipe: Recipe) -> tuple[Split, HeteroData, Model, int, float]:
-        parts = split(self.dataset, recipe.split)
-        items, users = self._encode(recipe)
+        parts = split(self.dataset, recipe.split_config(self.dataset))
+        items, users = encode_dataset(self.dataset, recipe.encoders)
         began = time.monotonic()
         graph = training_graph(self.dataset, parts, items, users, recipe)
         model, state = fit_model(graph, parts.val, recipe)
         model.eval()
         return parts, graph, model, state.epoch, time.monotonic() - began
-
-    def _encode(self, recipe: Recipe) -> tuple[dict[str, Features], dict[str, Features]]:
-        items, users = encode_dataset(self.dataset, recipe.encoders)
-        # Features made elsewhere are switched off by the same settings as encoders are.
-        kept = {
-            modality: content
-            for modality, content in items.items()
-            if modality not in ("text", "image", "audio") or recipe.encoders.encoder_of(modality) is not None
-        }
-        return kept, users
 
 
 def shuffle_ties(log: Interactions) -> Interactions:
