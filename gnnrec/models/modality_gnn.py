@@ -5,6 +5,7 @@
 3. Every modality node listens to its nearest neighbours in that modality, whose items tell it what they start as; the
    item fuses what its modality nodes heard (the frozen item-item graph of FREEDOM, Zhou & Shen 2023, but one graph per
    modality and a weight per item and modality).
+   Beside it the item hears the items taken together with it (as in MSCA 2026), and a user hears her friends.
 4. Where the log has times, the items a user had last form her short-term interest, scored against a separate item
    embedding (the factorized transitions of FPMC, Rendle et al. 2010, over a recency-weighted window).
 

@@ -137,7 +137,7 @@ def _figures(data: ReportData) -> list[tuple[str, str, str]]:
         figures.append(("Embedding map", caption, plots.embedding_map(data.item_vectors, labels)))
     if data.modality_shares:
         shares = {name: {"attention": value} for name, value in data.modality_shares.items()}
-        caption = "Mean attention that an item pays to each of its modalities."
+        caption = "Mean weight of each modality in the items that have it, by the fusion."
         figures.append(("Modalities", caption, plots.bars(shares, "share")))
     return figures
 
