@@ -53,7 +53,8 @@ def catalogue_softmax(query: Tensor, items: Tensor, target: Tensor, low_precisio
 
     Equal to `sampled_softmax` with every other item as a negative, but the [B, C] scores exist only block by block
     and their gradient is made on the way, so that memory stays small and near the core. With `low_precision` the
-    matrix products round to bfloat16 (a cosine over a temperature of 0.2 moves by less than 0.03, the sum of two by twice that).
+    matrix products round to bfloat16 (a cosine over a temperature of 0.2 moves by less than 0.03, a sum of two by twice
+    that).
     """
     loss: Tensor = _CatalogueSoftmax.apply(query, items, target, low_precision)
     return loss

@@ -18,7 +18,7 @@ from torch_geometric.data import HeteroData
 import gnnrec
 from gnnrec.checkpoint import TrainState
 from gnnrec.datasets import Dataset, Interactions, Split, in_order, split
-from gnnrec.encoders import Features, encode_dataset
+from gnnrec.encoders import Features, default_device, encode_dataset
 from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.graph import build_graph, item_modalities, owners, user_modalities
@@ -102,22 +102,31 @@ def training_graph(
 def fit_model(
     graph: HeteroData, val: Interactions, recipe: Recipe, *, out: Path | None = None, settings: str = ""
 ) -> tuple[Model, TrainState]:
-    """The recipe's model, trained on the interactions of `graph`; with `out`, logged and resumable there."""
+    """The recipe's model, trained on the interactions of `graph`; with `out`, logged and resumable there.
+
+    Gradient training runs on CUDA where there is any; model and graph are on the CPU before and after.
+    """
     generator = Generator().manual_seed(recipe.train.seed)
     model: Model = MODELS[recipe.model_name][0](recipe.model, graph, generator)
     if isinstance(model, ClosedFormModel):
         began = time.monotonic()
         model.fit_closed_form(graph)
         return model, TrainState(finished=True, seconds=time.monotonic() - began)
-    if out is None:
-        return model, fit(model, graph, val, recipe.train)
-    out.mkdir(parents=True, exist_ok=True)
-    tracker = Tracker(out)
+    where: dict[str, Any] = {}
+    tracker = None
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        tracker = Tracker(out)
+        where = {"checkpoint": out / "checkpoint.safetensors", "settings": settings, "on_epoch": tracker}
+    device = default_device()
     try:
-        checkpoint = out / "checkpoint.safetensors"
-        return model, fit(model, graph, val, recipe.train, checkpoint=checkpoint, settings=settings, on_epoch=tracker)
+        state = fit(model.to(device), graph.to(device), val, recipe.train, **where)
     finally:
-        tracker.close()
+        model.cpu()
+        graph.to("cpu")
+        if tracker is not None:
+            tracker.close()
+    return model, state
 
 
 def evaluate(

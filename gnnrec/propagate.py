@@ -36,6 +36,13 @@ class SparseOperator:
         offsets[1:] = torch.bincount(target.long(), minlength=shape[0]).cumsum(0)
         return cls(offsets, source[order], weight[order].float().contiguous(), shape)
 
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "SparseOperator":
+        """The same matrix on another device; a graph that moves takes its operators along by this."""
+        offsets, columns, values = (
+            part.to(device, non_blocking=non_blocking) for part in (self.offsets, self.columns, self.values)
+        )
+        return SparseOperator(offsets, columns, values, self.shape)
+
     @property
     def transposed(self) -> "SparseOperator":
         """A^T [M, N], made once."""

@@ -125,15 +125,16 @@ class Trainer:
         self.items = graph[INTERACTS].edge_index[1]
         # Items nobody has taken yet are no negatives: training would only learn to push the cold ones away.
         self.candidates = (num_interactions(graph, "item") > 0).nonzero().squeeze(1)
-        self.place = torch.full((graph["item"].num_nodes,), -1).index_copy(
-            0, self.candidates, torch.arange(len(self.candidates))
+        device = self.items.device
+        self.place = torch.full((graph["item"].num_nodes,), -1, device=device).index_copy(
+            0, self.candidates, torch.arange(len(self.candidates), device=device)
         )
         # Of each user's own candidates in ascending order: the number of others before each one, user by user.
         own = torch.unique(graph[INTERACTS].edge_index[0] * len(self.candidates) + self.place[self.items])
         owner = own // len(self.candidates)
         self.num_own = torch.bincount(owner, minlength=graph["user"].num_nodes)  # [U]
         self.own_start = self.num_own.cumsum(0) - self.num_own  # [U]
-        self.own_gaps = own - (torch.arange(len(own)) - self.own_start[owner])
+        self.own_gaps = own - (torch.arange(len(own), device=device) - self.own_start[owner])
         self.optimizer = torch.optim.Adam(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -218,6 +219,7 @@ class Trainer:
             value.copy_(weights[name])
 
     def _loss(self, batch: Tensor) -> Tensor:
+        batch = batch.to(self.items.device)  # drawn on the CPU, so that every device sees the same order
         embeddings = self.model(self.graph)
         query = self.model.queries(self.graph, embeddings, batch) / self.config.temperature  # [B, d]
         target = self.items[batch]
@@ -245,6 +247,7 @@ class Trainer:
         users = self.graph[INTERACTS].edge_index[0, batch][:, None]
         num_candidates, num_own = len(self.candidates), self.num_own[users]  # [B, 1]
         share = torch.rand((len(batch), self.config.negatives), generator=self.generator, dtype=torch.float64)
+        share = share.to(users.device)
         drawn = (share * (num_candidates - num_own)).long()
         drawn += torch.searchsorted(self.own_gaps, users * num_candidates + drawn, right=True) - self.own_start[users]
         return self.candidates[drawn.clamp(max=num_candidates - 1)]  # who has everything gets her last
@@ -280,7 +283,8 @@ class Trainer:
     def _resume(self, path: Path) -> None:
         self.state, groups = load_checkpoint(path, self.optimizer, self.settings)
         self.model.load_state_dict(groups["model"])
-        self.average, self.best = groups["average"], groups["best"]
+        self.average = {name: value.to(self.items.device) for name, value in groups["average"].items()}
+        self.best = groups["best"]
         self.generator.set_state(groups["random"]["now"])
         self.epoch_start = groups["random"]["epoch_start"]
 

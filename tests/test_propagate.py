@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from gnnrec.datasets import powerlaw
+from gnnrec.graph import build_graph, operator
 from gnnrec.propagate import SparseOperator, normalize_edges
 
 ROWS, COLUMNS, EDGES, DIM = 23, 17, 90, 5
@@ -112,3 +114,17 @@ def test_one_thread_and_two_give_the_same_bits() -> None:
         torch.set_num_threads(before)
     assert torch.equal(results[0][0], results[1][0])
     assert torch.equal(results[0][1], results[1][1])
+
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_graph_that_moves_takes_its_operators_along(device: str) -> None:
+    graph = build_graph(powerlaw(20, 15, 70, seed=0).interactions, {})
+    x = torch.randn(15, 4, generator=torch.Generator().manual_seed(0))
+    expected = operator(graph, ("item", "rev_interacts", "user"), "symmetric") @ x
+    graph.to(device)
+    moved = operator(graph, ("item", "rev_interacts", "user"), "symmetric")
+    assert moved.values.device.type == device and moved.offsets.device.type == device
+    torch.testing.assert_close((moved @ x.to(device)).cpu(), expected)
