@@ -32,11 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.command(options)
     except UserError as error:
         return _fail(2, str(error))
-    except KeyboardInterrupt:
-        return _fail(1, "stopped")
+    except KeyboardInterrupt as stopped:
+        return _fail(1, str(stopped) or "stopped")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: head, less
         return 1
+    except OSError as error:
+        if error.filename is None:
+            return _fail(1, f"{type(error).__name__}: {error}")
+        return _fail(2, f"{error.filename}: {error.strerror}")
     except Exception as error:
         if os.environ.get("GNNREC_DEBUG"):
             raise
@@ -182,7 +186,7 @@ def _demo(options: argparse.Namespace) -> None:
     try:
         run_demo(options.data, options.out, options.set, say=print)
     except Interrupted as interrupted:
-        raise KeyboardInterrupt from interrupted
+        raise KeyboardInterrupt(str(interrupted)) from interrupted
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -195,11 +199,12 @@ def _train(options: argparse.Namespace) -> None:
     recipe, say = load_recipe(options.recipe, options.set), _say(options)
     dataset = Dataset.load(options.data)
     say(f"{dataset.name}: {len(dataset.user_ids):,} users, {len(dataset.item_ids):,} items, "
-        f"{len(dataset.interactions):,} interactions, {len(dataset.rejected):,} rows set aside")  # fmt: skip
+        f"{len(dataset.interactions):,} interactions, {len(dataset.rejected):,} "
+        "rows or files set aside (see gnnrec inspect)")  # fmt: skip
     try:
         run = train(dataset, options.out, recipe, say=say)
     except Interrupted as interrupted:
-        raise KeyboardInterrupt from interrupted
+        raise KeyboardInterrupt(str(interrupted)) from interrupted
     metrics = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
     if options.json:
         _print_json({"run": str(run.folder)} | metrics)
@@ -246,6 +251,8 @@ def _recommend(options: argparse.Namespace) -> None:
     asked = [options.user is not None, options.item is not None, any(value is not None for value in query.values())]
     if sum(asked) != 1:
         raise UserError("recommend: expected one of --user, --item, or a query of --text, --image, --audio")
+    if options.to_users and not asked[2]:
+        raise UserError("recommend --to-users: needs a new item by --text, --image or --audio")
     recommender = Recommender.load(options.run)
     if options.user is not None:
         title, found = f"for user {options.user}", recommender.recommend(options.user, options.k)

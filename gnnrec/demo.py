@@ -36,7 +36,8 @@ def run_demo(data: Path | None, out: Path, overrides: Sequence[str], say: Say) -
     recipes = {name: load_recipe(name, overrides if name == OURS else ()) for name in RECIPES}
     dataset = Dataset.load(data or find_data())
     say(f"{dataset.name}: {len(dataset.user_ids):,} users, {len(dataset.item_ids):,} items, "
-        f"{len(dataset.interactions):,} interactions, {len(dataset.rejected):,} rows set aside")  # fmt: skip
+        f"{len(dataset.interactions):,} interactions, {len(dataset.rejected):,} "
+        "rows or files set aside (see gnnrec inspect)")  # fmt: skip
     bring_encoders(dataset, [recipe.encoders for recipe in recipes.values()], say)
     runs = [finished_run(dataset, out / name, recipe, say) for name, recipe in recipes.items()]
     evaluations = measure(runs, "test", dataset=dataset)

@@ -4,18 +4,23 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from gnnrec.errors import UserError
 
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; on a clean exit it is fsynced and renamed over `target`."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last, since writers of other libraries choose the format by it.
-    handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=target.suffix, dir=target.parent)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix stays last, since writers of other libraries choose the format by it.
+        handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=target.suffix, dir=target.parent)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written ({error.strerror})") from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -27,6 +32,21 @@ def atomic_path(target: Path) -> Iterator[Path]:
         sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def claim_folder(folder: Path, allowed: Collection[str]) -> None:
+    """Make `folder`, or check that it holds nothing but files of the given names and left-over temporary ones.
+
+    Raises UserError where it cannot be made or is somebody else's.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made a folder of results ({error.strerror})") from error
+    foreign = [name for name in names if name not in allowed and not name.startswith(".tmp-")]
+    if foreign:
+        raise UserError(f"{folder}: holds {foreign[0]}, so it is no unfinished run; expected a new or empty folder")
 
 
 def sync_folder(folder: Path) -> None:

@@ -21,10 +21,11 @@ from gnnrec.datasets import Dataset, Interactions, Split, in_order, split
 from gnnrec.encoders import Features, default_device, encode_dataset
 from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
+from gnnrec.files import claim_folder
 from gnnrec.graph import build_graph, item_modalities, owners, user_modalities
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
 from gnnrec.recipe import Recipe
-from gnnrec.run_folder import Run, save_run
+from gnnrec.run_folder import FILES, Run, save_run
 from gnnrec.tracking import Tracker
 from gnnrec.training import fit
 
@@ -47,11 +48,15 @@ def train(
     out, recipe, began = Path(out), recipe or Recipe(), time.time()
     recipe = recipe.resolved(dataset)
     if (out / "run.json").exists():
-        raise UserError(f"{out}: holds a finished run already; choose another --out")
+        raise UserError(f"{out}: holds a finished run already; choose another folder (--out)")
+    claim_folder(out, FILES)
+    if (out / "checkpoint.safetensors").exists():
+        say(f"{out}: an interrupted training goes on")
     parts = split(dataset, recipe.split_config(dataset))
     logs = (parts.train, parts.val)
     item_features, user_features = encode_dataset(dataset, recipe.encoders)
-    say(describe_content(item_features, "items") or "no content: the graph holds users and items only")
+    content = [describe_content(item_features, "items"), describe_content(user_features, "users")]
+    say("; ".join(filter(None, content)) or "no content: the graph holds users and items only")
     unreadable = [row for owner in (item_features, user_features) for part in owner.values() for row in part.rejected]
     if unreadable:
         file, reason = unreadable[0]

@@ -32,6 +32,10 @@ from gnnrec.models import MODELS, ClosedFormModel, Embeddings, Model, has_embedd
 from gnnrec.recipe import Recipe, parse_toml
 
 FORMAT = 1
+FILES = (
+    *("settings.toml", "run.json", "weights.safetensors", "embeddings.safetensors", "graph.safetensors"),
+    *("items.parquet", "users.parquet", "metrics.json", "log.jsonl", "tensorboard", "checkpoint.safetensors"),
+)
 ID = "__id__"  # the id column of items.parquet and users.parquet, beside the catalogue's own columns
 
 

@@ -84,7 +84,7 @@ def metrics_table(documents: Mapping[str, Mapping[str, Any]], title: str) -> str
         (name, *(shown(row.get(metric)) + ("*" if row.get(metric) == best[metric] else " ") for metric in metrics))
         for name, row in values.items()
     ]
-    return table(("model", *metrics), rows, title, numbers=metrics)
+    return table(("model", *metrics), rows, f"{title}; * the largest of a column", numbers=metrics)
 
 
 def cohorts_table(cohorts: Mapping[str, Any], metric: str = "ndcg@10") -> str:

@@ -162,7 +162,10 @@ class Trainer:
             state.step += 1
             if stopped.is_set():
                 state.seconds += time.monotonic() - began
-                raise Interrupted
+                raise Interrupted(
+                    f"stopped in epoch {state.epoch + 1}"
+                    + ("; the state is saved and the same command goes on" if self.checkpoint else "")
+                )
             if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
                 self.save()
         if not np.isfinite(state.loss_sum):

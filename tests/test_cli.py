@@ -87,7 +87,7 @@ def test_train_makes_a_run_and_refuses_to_overwrite_it(run_command, one_document
 def test_train_speaks_of_what_was_set_aside(run_command, tiny_data, tmp_path):
     status, out, err = run_command("train", tiny_data, "--out", tmp_path / "run", "--recipe", "popularity")
     assert status == 0
-    assert "tiny: 40 users, 32 items, 360 interactions, 2 rows set aside" in err
+    assert "tiny: 40 users, 32 items, 360 interactions, 2 rows or files set aside (see gnnrec inspect)" in err
     assert "ndcg@10" in out
     assert out.endswith(f"run: {tmp_path / 'run'}\n")
 
@@ -228,9 +228,34 @@ def test_a_mistake_is_one_line_and_status_2(run_command, tiny_data, tiny_runs, t
 
 
 def test_what_nobody_foresaw_is_one_line_and_status_1(run_command, tiny_runs, tmp_path, monkeypatch):
+    def broken(*arguments: object) -> None:
+        raise RuntimeError("nobody\nforesaw this")
+
     monkeypatch.delenv("GNNREC_DEBUG", raising=False)
-    (tmp_path / "file").write_text("no folder")
-    status, _, err = run_command("export", tiny_runs["default"], "--to", tmp_path / "file" / "below", "--format", "npy")
+    monkeypatch.setattr("gnnrec.export.export_embeddings", broken)
+    status, _, err = run_command("export", tiny_runs["default"], "--to", tmp_path, "--format", "npy")
     assert status == 1
+    assert "RuntimeError: nobody foresaw this" in err
     assert err.count("\n") == 1
     assert "GNNREC_DEBUG=1 shows where" in err
+
+
+def test_a_folder_that_cannot_be_written_is_one_line_and_status_2(run_command, tiny_runs, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    below = tmp_path / "file" / "below"
+    status, _, err = run_command("export", tiny_runs["default"], "--to", below, "--format", "npy")
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"{below}" in err and "cannot be written (Not a directory)" in err
+
+
+def test_training_into_a_foreign_folder_is_refused_before_any_work(run_command, tiny_data):
+    before = sorted(path.name for path in tiny_data.iterdir())
+    status, _, err = run_command("train", tiny_data, "--out", tiny_data)
+    assert status == 2
+    assert f"{tiny_data}: holds {before[0]}, so it is no unfinished run; expected a new or empty folder" in err
+    assert sorted(path.name for path in tiny_data.iterdir()) == before
+
+
+def test_to_users_needs_a_new_item(run_command, tiny_runs):
+    status, _, err = run_command("recommend", tiny_runs["default"], "--user", "u1", "--to-users")
+    assert status == 2 and "--to-users: needs a new item by --text, --image or --audio" in err

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -52,7 +53,9 @@ def test_a_stopped_command_goes_on_to_the_same_weights(
     assert 3 <= len(read_log(out)) < 40, "it was stopped in the middle"
     assert (out / "checkpoint.safetensors").exists() and not (out / "run.json").exists()
     if number == signal.SIGINT:
-        assert process.returncode == 1 and errors.strip() == "gnnrec: stopped"
+        assert process.returncode == 1 and re.fullmatch(
+            r"gnnrec: stopped in epoch \d+; the state is saved and the same command goes on", errors.strip()
+        )
     with pytest.raises(UserError, match="holds an unfinished run"):
         Run.load(out)
     assert main(arguments) == 0
@@ -82,7 +85,7 @@ def test_a_resume_under_other_settings_or_other_content_is_refused(
 
 
 def test_a_finished_run_is_not_overwritten(planted_folder: Path, planted_run: Run) -> None:
-    with pytest.raises(UserError, match="holds a finished run already; choose another --out"):
+    with pytest.raises(UserError, match="holds a finished run already; choose another folder"):
         train(Dataset.load(planted_folder), planted_run.folder)
 
 

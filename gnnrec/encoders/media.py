@@ -133,4 +133,6 @@ def _first_line(error: Exception, path: Path) -> str:
     """The library's reason without the path, since the same content at another place has the same reason."""
     lines = str(error).strip().splitlines()
     reason = lines[0] if lines else type(error).__name__
-    return reason.replace(repr(str(path)), "the file").replace(str(path), "the file").replace(repr(path), "the file")
+    for name in (repr(str(path)), repr(path), str(path)):
+        reason = reason.replace(f": {name}", "").replace(f" {name}", "")
+    return reason
