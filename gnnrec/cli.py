@@ -184,7 +184,7 @@ def _demo(options: argparse.Namespace) -> None:
     from gnnrec.training import Interrupted
 
     try:
-        run_demo(options.data, options.out, options.set, say=print)
+        run_demo(options.data, options.out, options.set, say=lambda line: print(line, flush=True))
     except Interrupted as interrupted:
         raise KeyboardInterrupt(str(interrupted)) from interrupted
 
