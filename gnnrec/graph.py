@@ -167,7 +167,7 @@ def _add_modality(graph: HeteroData, owner: str, modality: str, features: Featur
     edge_index = torch.stack([index, torch.arange(len(index))])
     graph[owner, f"has_{modality}", modality].edge_index = edge_index
     graph[modality, f"rev_has_{modality}", owner].edge_index = edge_index.flip(0)
-    if config.neighbors:
+    if config.neighbors and owner == "item":  # no model listens along users' content
         # Imputed nodes listen to real ones; no one listens to them, since they hold nothing of their own.
         sources = (~nodes.imputed).nonzero().squeeze(1)
         edges, similarity = nearest_edges(nodes.x, sources, config)
