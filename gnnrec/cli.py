@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     # torch_geometric still scripts a helper at import; nothing a user of the command could do about it.
     warnings.filterwarnings("ignore", message=".*torch.jit.*is deprecated")
+    warnings.filterwarnings("ignore", message=".*decompression bomb")  # such a picture is set aside and listed
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.command is None:
@@ -270,12 +271,13 @@ def _recommend(options: argparse.Namespace) -> None:
 
 def _encode(options: argparse.Namespace) -> None:
     from gnnrec.datasets import Dataset
-    from gnnrec.encoders import encode_dataset
+    from gnnrec.encoders import encode_dataset, unusable_content
     from gnnrec.recipe import load_recipe
-    from gnnrec.tables import features_table
+    from gnnrec.tables import features_table, rejected_table
 
     recipe = load_recipe(options.recipe, options.set)
-    items, users = encode_dataset(Dataset.load(options.data), recipe.encoders)
+    dataset = Dataset.load(options.data)
+    items, users = encode_dataset(dataset, recipe.encoders)
     rows = [
         {
             "owner": owner,
@@ -284,19 +286,23 @@ def _encode(options: argparse.Namespace) -> None:
             "dimensions": features.values.shape[1],
             "rows": len(features.mask),
             "encoded": int(features.mask.sum()),
-            "unreadable": [{"file": file, "reason": reason} for file, reason in features.rejected],
+            "unusable": len(features.rejected),
         }
         for owner, content in (("items", items), ("users", users))
         for modality, features in content.items()
     ]
+    rejected = unusable_content(dataset, items, users).to_dicts()
     if options.json:
-        _print_json(rows)
-    else:
-        print(features_table(rows))
+        _print_json({"features": rows, "rejected": rejected})
+        return
+    print(features_table(rows))
+    if rejected:
+        print()
+        print(rejected_table(rejected))
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    from gnnrec.inspection import inspect_folder
+    from gnnrec.inspect import inspect_folder
     from gnnrec.tables import facts_tables
 
     if options.user is not None and options.plots is None:

@@ -18,14 +18,14 @@ from torch_geometric.data import HeteroData
 import gnnrec
 from gnnrec.checkpoint import TrainState
 from gnnrec.datasets import Dataset, Interactions, Split, in_order, split
-from gnnrec.encoders import Features, default_device, encode_dataset
+from gnnrec.encoders import Features, default_device, encode_dataset, unusable_content
 from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.files import claim_folder
 from gnnrec.graph import build_graph, item_modalities, owners, user_modalities
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
 from gnnrec.recipe import Recipe
-from gnnrec.run_folder import FILES, Run, save_run
+from gnnrec.run_folder import FILES, Run, save_rejected, save_run
 from gnnrec.tracking import Tracker
 from gnnrec.training import fit
 
@@ -57,10 +57,14 @@ def train(
     item_features, user_features = encode_dataset(dataset, recipe.encoders)
     content = [describe_content(item_features, "items"), describe_content(user_features, "users")]
     say("; ".join(filter(None, content)) or "no content: the graph holds users and items only")
-    unreadable = [row for owner in (item_features, user_features) for part in owner.values() for row in part.rejected]
-    if unreadable:
-        file, reason = unreadable[0]
-        say(f"{len(unreadable):,} files of content cannot be read and count as missing, {file} for one: {reason}")
+    unusable = unusable_content(dataset, item_features, user_features)
+    if len(unusable):
+        first = unusable.row(0, named=True)
+        say(
+            f"{first['file']}, line {first['line']}: {first['value']}: {first['reason']}; content that cannot be used "
+            f"counts as missing, {len(unusable):,} in all (rejected.csv in the run)"
+        )
+    save_rejected(out, unusable)
     graph = training_graph(dataset, parts, item_features, user_features, recipe)
     settings = recipe.to_toml() + fingerprint(dataset) + content_fingerprint(graph)
     model, state = fit_model(graph, parts.val, recipe, out=out, settings=settings)
@@ -81,7 +85,7 @@ def train(
             owner: {modality: features.encoder for modality, features in content.items()}
             for owner, content in (("items", item_features), ("users", user_features))
         },
-        "unreadable": [list(row) for row in unreadable],
+        "unusable_content": len(unusable),
         "best_epoch": state.best_epoch,
         "epochs": state.epoch,
         "training_seconds": round(state.seconds, 3),
@@ -105,11 +109,18 @@ def training_graph(
 
 
 def fit_model(
-    graph: HeteroData, val: Interactions, recipe: Recipe, *, out: Path | None = None, settings: str = ""
+    graph: HeteroData,
+    val: Interactions,
+    recipe: Recipe,
+    *,
+    out: Path | None = None,
+    settings: str = "",
+    on_epoch: Callable[[list[dict[str, float]]], None] = lambda history: None,
 ) -> tuple[Model, TrainState]:
     """The recipe's model, trained on the interactions of `graph`; with `out`, logged and resumable there.
 
-    Gradient training runs on CUDA where there is any; model and graph are on the CPU before and after.
+    Gradient training runs on CUDA where there is any; model and graph are on the CPU before and after. Without `out`,
+    `on_epoch` is called as by `training.fit` and may raise to end the training.
     """
     generator = Generator().manual_seed(recipe.train.seed)
     model: Model = MODELS[recipe.model_name][0](recipe.model, graph, generator)
@@ -117,7 +128,7 @@ def fit_model(
         began = time.monotonic()
         model.fit_closed_form(graph)
         return model, TrainState(finished=True, seconds=time.monotonic() - began)
-    where: dict[str, Any] = {}
+    where: dict[str, Any] = {"on_epoch": on_epoch}
     tracker = None
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)

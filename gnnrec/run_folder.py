@@ -7,6 +7,7 @@ embeddings.safetensors   user [U, d] and item [I, d], with all known interaction
 graph.safetensors        the training graph, and the train and val interactions
 items.parquet, users.parquet    ids in index order, and the columns of the catalogue
 metrics.json             the evaluation on val
+rejected.csv             content that could not be used: file and line that name it, reason, path or text
 log.jsonl, tensorboard/  the training
 """
 
@@ -34,7 +35,8 @@ from gnnrec.recipe import Recipe, parse_toml
 FORMAT = 1
 FILES = (
     *("settings.toml", "run.json", "weights.safetensors", "embeddings.safetensors", "graph.safetensors"),
-    *("items.parquet", "users.parquet", "metrics.json", "log.jsonl", "tensorboard", "checkpoint.safetensors"),
+    *("items.parquet", "users.parquet", "metrics.json", "rejected.csv"),
+    *("log.jsonl", "tensorboard", "checkpoint.safetensors"),
 )
 ID = "__id__"  # the id column of items.parquet and users.parquet, beside the catalogue's own columns
 
@@ -144,6 +146,12 @@ def save_run(
         items = {"text": list(dataset.items.text_columns), "media": sorted(dataset.items.media or {})}
     write_json(folder / "run.json", {"format": FORMAT, **provenance, "items": items})
     return Run.load(folder)
+
+
+def save_rejected(folder: Path, rejected: pl.DataFrame) -> None:
+    """Of content only: a row of the log that was set aside may be a test row, and a run holds none."""
+    with atomic_path(folder / "rejected.csv") as temporary:
+        rejected.write_csv(temporary)
 
 
 def join_logs(first: Interactions, second: Interactions) -> Interactions:

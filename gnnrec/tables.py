@@ -13,6 +13,8 @@ SHOWN = ("recall@10", "recall@20", "ndcg@10", "ndcg@20", "mrr", "coverage@10")  
 WIDTH_OF_A_FILE = 120
 STATES = {"ok": "green", "missing": "yellow", "warning": "red"}
 LONGEST_LIST = 12  # values of one fact
+MOST_TRIALS = 10  # of a study that are listed
+MOST_REJECTED = 50  # rows set aside that are listed
 
 
 def table(
@@ -122,12 +124,32 @@ def recommendations_table(found: Sequence[Any], title: str) -> str:
     return table(("rank", "id", "score"), rows, title, numbers=("rank", "score"))
 
 
+def trials_table(study: Mapping[str, Any]) -> str:
+    """The best trials of `tuning.Study`, those that were stopped early or failed after the others."""
+    order = {"complete": 0, "pruned": 1, "failed": 2}
+    trials = sorted(study["trials"], key=lambda trial: (order[trial["state"]], -(trial["value"] or 0)))
+    keys = list(study["best"]["settings"])
+    numbers = ("trial", study["metric"], *keys, "seconds")
+    rows = [
+        (trial["number"], trial["value"], *trial["settings"].values(), trial["seconds"], trial["state"])
+        for trial in trials[:MOST_TRIALS]
+    ]
+    title = f"{study['metric']} on validation, the best of {len(trials)} trials"
+    return table((*numbers, "state"), rows, title, numbers=numbers)
+
+
 def features_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    columns = ("owner", "modality", "encoder", "dimensions", "rows", "encoded", "unreadable")
-    lines = [[*(row[name] for name in columns[:-1]), len(row["unreadable"])] for row in rows]
-    drawn = table(columns, lines, "content features", numbers=columns[3:])
-    bad = [(file["file"], file["reason"]) for row in rows for file in row["unreadable"]]
-    return drawn + ("\n\n" + table(("file", "reason"), bad, "unreadable content") if bad else "")
+    columns = ("owner", "modality", "encoder", "dimensions", "rows", "encoded", "unusable")
+    lines = [[row[name] for name in columns] for row in rows]
+    return table(columns, lines, "content features", numbers=columns[3:])
+
+
+def rejected_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows in the shape of Dataset.rejected, the first ones of them."""
+    columns = ("file", "line", "reason", "value")
+    lines = [[row[name] for name in columns] for row in rows[:MOST_REJECTED]]
+    more = f", the first {MOST_REJECTED} of {len(rows):,}; --json lists all" if len(rows) > MOST_REJECTED else ""
+    return table(columns, lines, f"content that cannot be used and counts as missing{more}", numbers=("line",))
 
 
 def facts_tables(facts: Mapping[str, Any]) -> str:

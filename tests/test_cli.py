@@ -1,7 +1,9 @@
 """Every command as it is typed: exit status, what stands on stdout, and one line on stderr where something is wrong."""
 
+import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -149,12 +151,41 @@ def test_export_writes_the_files_it_names(run_command, tiny_runs, tmp_path):
 
 
 def test_encode_counts_what_there_is(one_document, run_command, tiny_data):
-    rows = {row["modality"]: row for row in one_document("encode", tiny_data)}
+    document = one_document("encode", tiny_data)
+    rows = {row["modality"]: row for row in document["features"]}
     assert {name: (row["encoded"], row["dimensions"]) for name, row in rows.items()} == {
         "text": (32, 6),
         "image": (31, 4),
     }
+    assert document["rejected"] == []
     assert run_command("encode", tiny_data)[0] == 0
+
+
+def test_a_broken_picture_is_named_with_its_line_by_every_command(
+    run_command, one_document, tiny_data, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "200")
+    data = tmp_path / "data"
+    shutil.copytree(tiny_data, data)
+    (data / "posters" / "7.png").write_bytes((data / "posters" / "7.png").read_bytes()[:100])
+    (data / "dataset.toml").write_text((data / "dataset.toml").read_text().partition("[features.image]")[0])
+    reason = "not a readable picture: image file is truncated"
+    listed = {"file": "items.csv", "line": 9, "reason": reason, "value": "posters/7.png"}
+    document = one_document("encode", data)
+    assert document["rejected"] == [listed]
+    assert [row["unusable"] for row in document["features"] if row["modality"] == "image"] == [1]
+    groups = [row for row in one_document("inspect", data)["set_aside"] if row["file"] == "items.csv"]
+    assert groups == [
+        {"file": "items.csv", "reason": reason, "rows": 1, "first_lines": [9], "values": ["posters/7.png"]}
+    ]
+    status, _, err = run_command("train", data, "--out", tmp_path / "run", "--recipe", "popularity")
+    assert status == 0
+    assert f"items.csv, line 9: posters/7.png: {reason}" in err
+    rejected = list(csv.DictReader((tmp_path / "run" / "rejected.csv").open(encoding="utf-8")))
+    assert rejected == [{name: str(value) for name, value in listed.items()}]  # and no row of the log
+    status, out, _ = run_command("encode", data)
+    assert status == 0
+    assert "posters/7.png" in out
 
 
 def test_inspect_of_data_and_of_a_run(one_document, run_command, tiny_data, tiny_runs, tmp_path):

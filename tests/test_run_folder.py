@@ -82,12 +82,13 @@ def test_no_test_row_is_anywhere_in_the_folder(planted_folder: Path, planted_run
     for name in ("train", "val"):
         stored |= set(zip(tensors[f"log/{name}/user"].tolist(), tensors[f"log/{name}/item"].tolist()))
     assert stored == train_pairs | val
-    # No other file has room for a pair: tables have a row per id, weights a row per user or item.
+    # No other file has room for a pair: tables have a row per id, weights a row per user or item, rejected.csv none.
     assert {path.name for path in planted_run.folder.iterdir()} == {
-        *FILES, "embeddings.safetensors", "metrics.json", "log.jsonl", "tensorboard"
+        *FILES, "embeddings.safetensors", "metrics.json", "rejected.csv", "log.jsonl", "tensorboard"
     }  # fmt: skip
     for name, ids in (("users", planted_run.user_ids), ("items", planted_run.item_ids)):
         assert len(pl.read_parquet(planted_run.folder / f"{name}.parquet")) == len(ids)
+    assert (planted_run.folder / "rejected.csv").read_text() == "file,line,reason,value\n"
 
 
 def test_nothing_learned_depends_on_the_test_rows(planted_folder: Path, planted_run: Run, tmp_path: Path) -> None:

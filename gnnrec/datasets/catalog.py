@@ -1,6 +1,6 @@
 """What is known about items (or users): one row each, text columns, checked paths of pictures and sounds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ class Catalog:
     table: pl.DataFrame  # [I] all columns as read, the id column included
     text_columns: tuple[str, ...] = ()
     media: Mapping[str, tuple[Path | None, ...]] | None = None  # "image", "audio": absolute path of each row, or None
+    file: str = ""  # that the rows were read from, relative to the folder of the dataset
+    lines: Sequence[int | None] = ()  # [I] the line of each row there, None for an id without a row; () where unknown
 
     def __len__(self) -> int:
         return len(self.table)
@@ -30,6 +32,9 @@ class Catalog:
         if not self.text_columns:
             return (None,) * len(self)
         return tuple((value or "").strip() or None for value in self.table[self.text_columns[0]].cast(pl.String))
+
+    def line(self, row: int) -> int | None:
+        return self.lines[row] if self.lines else None
 
     def modalities(self) -> tuple[str, ...]:
         """The kinds of content there is a column for: text, image, audio."""

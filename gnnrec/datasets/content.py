@@ -18,6 +18,8 @@ from gnnrec.datasets.paths import inside
 from gnnrec.datasets.raw import LINE, ROW, RawCatalog, RawTable
 from gnnrec.errors import UserError
 
+PATH_PROBLEMS = LEAVES, FOLDER, ABSENT = "path leaves the folder of the dataset", "path is a folder", "no such file"
+
 
 def attach(
     raw: RawCatalog | None,
@@ -42,8 +44,14 @@ def attach(
     for modality, path in features.items():
         loaded[modality], more = load_features(path, rows[ROW], raw.table)
         rejected.append(more)
-    table = rows.with_columns(pl.col(ID).alias(raw.id)).drop(ID, ROW, LINE)
-    return Catalog(table=table, text_columns=raw.text, media=media or None), loaded, rejected
+    catalog = Catalog(
+        table=rows.with_columns(pl.col(ID).alias(raw.id)).drop(ID, ROW, LINE),
+        text_columns=raw.text,
+        media=media or None,
+        file=raw.table.file,
+        lines=rows[LINE].to_list(),
+    )
+    return catalog, loaded, rejected
 
 
 def check_media(rows: pl.DataFrame, column: str, root: Path, file: str) -> tuple[tuple[Path | None, ...], pl.DataFrame]:
@@ -63,12 +71,12 @@ def check_media(rows: pl.DataFrame, column: str, root: Path, file: str) -> tuple
 
 
 def judge_media(root: Path, name: str) -> str | None:
-    """What is wrong with a path, or None. The content is the encoders' business."""
+    """What is wrong with a path, or None. The content is looked at by gnnrec.encoders."""
     if not inside(root, name):
-        return "path leaves the folder of the dataset"
+        return LEAVES
     if os.path.isdir(root / name):  # noqa: PTH112
-        return "path is a folder"
-    return None if os.path.isfile(root / name) else "no such file"  # noqa: PTH113
+        return FOLDER
+    return None if os.path.isfile(root / name) else ABSENT  # noqa: PTH113
 
 
 def load_features(path: Path, position: pl.Series, table: RawTable) -> tuple[NDArray[np.float32], pl.DataFrame]:

@@ -1,5 +1,7 @@
 """Features on disk by content: what was encoded once is never encoded again. One SQLite file for each encoder.
 
+Content that could not be read is not kept: another version of a decoder may read it.
+
 Letters: d dimensions.
 """
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from gnnrec.errors import UserError
 
-Row = NDArray[np.float32] | str  # [d], or the reason for which the content cannot be used
+Row = NDArray[np.float32]  # [d]
 QUERY_SIZE = 500  # keys in one query; SQLite allows 999 in its oldest builds
 
 
@@ -33,7 +35,7 @@ class FeatureCache:
             self._connection.execute("PRAGMA journal_mode=WAL")  # readers and one writer at the same time
             self._connection.execute("PRAGMA synchronous=NORMAL")
             self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS features (content TEXT PRIMARY KEY, value BLOB, reason TEXT) WITHOUT ROWID"
+                "CREATE TABLE IF NOT EXISTS features (content TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID"
             )
 
     def __enter__(self) -> "FeatureCache":
@@ -49,22 +51,16 @@ class FeatureCache:
             for start in range(0, len(keys), QUERY_SIZE):
                 part = keys[start : start + QUERY_SIZE]
                 marks = ",".join("?" * len(part))
-                query = f"SELECT content, value, reason FROM features WHERE content IN ({marks})"
-                for content, value, reason in self._connection.execute(query, part):
-                    if reason is not None:
-                        known[content] = reason
-                    elif len(value) == 4 * self.dim:
-                        known[content] = np.frombuffer(value, dtype="<f4")
+                query = f"SELECT content, value FROM features WHERE length(value) = ? AND content IN ({marks})"
+                for content, value in self._connection.execute(query, (4 * self.dim, *part)):
+                    known[content] = np.frombuffer(value, dtype="<f4")
         return known
 
     def store(self, rows: Mapping[str, Row]) -> None:
         """All rows or none, whatever happens meanwhile."""
-        values = [
-            (content, None, row) if isinstance(row, str) else (content, row.astype("<f4").tobytes(), None)
-            for content, row in rows.items()
-        ]
+        values = [(content, row.astype("<f4").tobytes()) for content, row in rows.items()]
         with self._errors(), self._connection:
-            self._connection.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", values)
+            self._connection.executemany("INSERT OR REPLACE INTO features (content, value) VALUES (?, ?)", values)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -150,19 +150,20 @@ def encode_contents(
     name = f"{encoder.name}:{config.audio_seconds:g}s" if modality == "audio" else encoder.name
     with FeatureCache(cache_dir or cache_root() / "features", name, encoder.dim) as cache:
         keys = [None if content is None else _content_hash(content) for content in contents]  # [I]
-        rows: dict[str, Row] = cache.fetch({key for key in keys if key is not None and not key.startswith("!")})
+        rows = cache.fetch({key for key in keys if key is not None and not key.startswith("!")})
         missing = {key: content for key, content in zip(keys, contents) if key is not None and key not in rows}
-        rows |= {key: key[1:] for key in missing if key.startswith("!")}
-        todo = [(key, content) for key, content in missing.items() if not key.startswith("!")]
+        reasons = {key: key[1:] for key in missing if key.startswith("!")}
+        todo = [(key, content) for key, content in missing.items() if key not in reasons]
         if modality == "text":
             todo.sort(key=lambda pair: len(pair[1]))  # texts of like length in a batch: little padding
         with progress(total=len(todo), text=f"{modality} by {encoder.name}", unit="row") as bar:
             for batch in _read_ahead(todo, _reader(modality, encoder, config), config.batch_size):
-                fresh = _encode_batch(batch, encoder)
+                fresh, unusable = _encode_batch(batch, encoder)
                 cache.store(fresh)
                 rows |= fresh
+                reasons |= unusable
                 bar.update(len(batch))
-    return _assemble(contents, keys, rows, encoder.dim, name)
+    return _assemble(keys, rows, reasons, encoder.dim, name)
 
 
 def _content_hash(content: str | Path) -> str:
@@ -207,25 +208,27 @@ def _read_ahead(
             yield done
 
 
-def _encode_batch(batch: Sequence[tuple[str, Any]], encoder: Encoder) -> dict[str, Row]:
-    rows: dict[str, Row] = {key: str(content) for key, content in batch if isinstance(content, Unreadable)}
+def _encode_batch(batch: Sequence[tuple[str, Any]], encoder: Encoder) -> tuple[dict[str, Row], dict[str, str]]:
+    """The rows by key, and for what cannot be used the reason."""
+    rows: dict[str, Row] = {}
+    reasons = {key: str(content) for key, content in batch if isinstance(content, Unreadable)}
     good = [(key, content) for key, content in batch if not isinstance(content, Unreadable)]
     if good:
         values = encoder.encode([content for _, content in good])  # [n, d]
         for (key, _), value in zip(good, values, strict=True):
-            rows[key] = value if np.isfinite(value).all() else "the encoder gave no finite numbers"
-    return rows
+            if np.isfinite(value).all():
+                rows[key] = value
+            else:
+                reasons[key] = "the encoder gave no finite numbers"
+    return rows, reasons
 
 
 def _assemble(
-    contents: Sequence[Any], keys: Sequence[str | None], rows: Mapping[str, Row], dim: int, name: str
+    keys: Sequence[str | None], rows: Mapping[str, Row], reasons: Mapping[str, str], dim: int, name: str
 ) -> Features:
-    values, mask = np.zeros((len(contents), dim), dtype=np.float32), np.zeros(len(contents), dtype=np.bool_)
-    rejected: list[tuple[str, str]] = []
-    for index, (content, key) in enumerate(zip(contents, keys)):
-        row = None if key is None else rows[key]
-        if isinstance(row, str):
-            rejected.append((str(content), row))
-        elif row is not None:
-            values[index], mask[index] = row, True
-    return Features(values=values, mask=mask, encoder=name, rejected=tuple(rejected))
+    values, mask = np.zeros((len(keys), dim), dtype=np.float32), np.zeros(len(keys), dtype=np.bool_)
+    for index, key in enumerate(keys):
+        if key in rows:
+            values[index], mask[index] = rows[key], True
+    rejected = {index: reasons[key] for index, key in enumerate(keys) if key in reasons}
+    return Features(values=values, mask=mask, encoder=name, rejected=rejected)

@@ -1,6 +1,6 @@
 """Features: what an encoder made of the content of items or users. Letters: n rows, d dimensions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,7 +15,7 @@ class Features:
     values: NDArray[np.float32]  # [n, d]
     mask: NDArray[np.bool_]  # [n]
     encoder: str  # what made them, as recorded in a run: name or path, and revision
-    rejected: tuple[tuple[str, str], ...] = field(default=())  # (file, reason) of content that could not be read
+    rejected: Mapping[int, str] = field(default_factory=dict)  # row -> why its content could not be used
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.mask.shape != self.values.shape[:1]:

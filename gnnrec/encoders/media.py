@@ -1,5 +1,6 @@
 """Pictures and sounds on disk -> what the encoders take. What cannot be read gives a reason, never an exception."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec.encoders.mel import resample
-from gnnrec.errors import UserError, missing_extra
+from gnnrec.errors import missing_extra
 
 MAX_PIXELS = 50_000_000
 PICTURE_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000", "PPM", "ICO", "TGA")
@@ -16,6 +17,10 @@ MAX_RATE, MAX_CHANNELS = 768_000, 64
 SHORTEST = 0.1  # seconds of sound
 QUIETEST = 1e-4  # highest sample of a sound that is not silence, -80 dB
 BLOCK = 1 << 16  # samples read at a time
+HONEST = 0.9  # share of the claimed length that has to be there; of an MP3 the length is an estimate
+UNKNOWN_LENGTH = 2**31 - 2**16  # claimed by programs that write a sound into a pipe, whose end they do not know
+# What libsndfile notes where the header of a WAV claims another number of bytes than there are.
+BYTES_CLAIMED = re.compile(r"^\s*data : (\d+) \(should be (\d+)\)", re.MULTILINE)
 
 
 class Unreadable(Exception):
@@ -74,9 +79,15 @@ def _rgb(image: Any) -> Any:
 
 
 def read_audio(path: Path, sampling_rate: int, seconds: float) -> NDArray[np.float32]:
-    """The first `seconds` of a sound, mono, resampled to `sampling_rate`; what a broken file still holds.
+    """The first `seconds` of a sound as `decode_audio` gives them, resampled to `sampling_rate`. Raises Unreadable."""
+    sound, rate = decode_audio(path, seconds)
+    return resample(sound, rate, sampling_rate)
 
-    Raises Unreadable, whatever the file holds.
+
+def decode_audio(path: Path, seconds: float) -> tuple[NDArray[np.float32], int]:
+    """The first `seconds` of a sound, mono, and its samples a second.
+
+    Raises Unreadable, whatever the file holds; also where it ends before its header says, within these seconds.
     """
     try:
         import soundfile
@@ -88,12 +99,15 @@ def read_audio(path: Path, sampling_rate: int, seconds: float) -> NDArray[np.flo
             if not 1_000 <= rate <= MAX_RATE or file.channels > MAX_CHANNELS:
                 raise Unreadable(f"{rate} samples a second and {file.channels} channels are not plausible")
             sound = _mono(file, int(seconds * rate))
+            claimed = _claimed_samples(file)
         _check(sound, rate)
+        if len(sound) < HONEST * min(claimed, seconds * rate):
+            raise Unreadable(f"ends after {len(sound) / rate:.1f} s, its header claims {claimed / rate:.1f} s")
         peak = np.abs(sound).max()
         if peak > 1:  # floating-point files may exceed the range that encoders expect
             sound = sound / peak
-        return resample(sound, rate, sampling_rate)
-    except (Unreadable, UserError, MemoryError):  # a library that is missing is not the file's fault
+        return sound, rate
+    except (Unreadable, MemoryError):
         raise
     except Exception as error:  # decoders raise anything on broken bytes
         raise Unreadable(f"not a readable sound: {_first_line(error, path)}") from error
@@ -120,6 +134,16 @@ def _mono(file: Any, count: int) -> NDArray[np.float32]:
     return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
 
 
+def _claimed_samples(file: Any) -> float:
+    """The length that the header claims; 0 where it claims none."""
+    claimed = float(file.frames)
+    noted = BYTES_CLAIMED.search(file.extra_info)
+    if noted and file.frames:
+        num_bytes, found = map(int, noted.groups())
+        claimed *= 1 if num_bytes >= UNKNOWN_LENGTH else num_bytes / found
+    return claimed if claimed < UNKNOWN_LENGTH else 0.0
+
+
 def _check(sound: NDArray[np.float32], rate: int) -> None:
     if len(sound) < SHORTEST * rate:
         raise Unreadable(f"{len(sound) / rate:.2f} s of sound, at least {SHORTEST} s are needed")
@@ -130,9 +154,9 @@ def _check(sound: NDArray[np.float32], rate: int) -> None:
 
 
 def _first_line(error: Exception, path: Path) -> str:
-    """The library's reason without the path, since the same content at another place has the same reason."""
+    """The library's reason without the path and the number of bytes, so that like damage has the same reason."""
     lines = str(error).strip().splitlines()
-    reason = lines[0] if lines else type(error).__name__
+    reason = re.sub(r" \(\d+ bytes [^)]*\)", "", lines[0]) if lines else type(error).__name__
     for name in (repr(str(path)), repr(path), str(path)):
         reason = reason.replace(f": {name}", "").replace(f" {name}", "")
     return reason

@@ -71,9 +71,9 @@ def test_values_masks_and_reasons(pictures: list[Path | None], tmp_path: Path) -
     assert features.mask.tolist() == [True] * 6 + [False] * 3
     assert np.array_equal(features.values[:6], [*COLOURS, COLOURS[0]])
     assert not features.values[6:].any()
-    assert [Path(file).name for file, _ in features.rejected] == ["broken.png", "absent.png"]
-    assert "not a readable picture" in features.rejected[0][1]
-    assert features.rejected[1][1] == "No such file or directory"
+    assert list(features.rejected) == [7, 8]
+    assert "not a readable picture" in features.rejected[7]
+    assert features.rejected[8] == "No such file or directory"
 
 
 def test_a_second_run_encodes_nothing_and_a_change_one_item(pictures: list[Path | None], tmp_path: Path) -> None:
@@ -86,6 +86,17 @@ def test_a_second_run_encodes_nothing_and_a_change_one_item(pictures: list[Path 
     seen, changed = encode(pictures, tmp_path)
     assert seen == 1
     assert changed.values[3].tolist() == [1, 2, 3]
+
+
+def test_what_a_limit_refused_is_tried_again_when_the_limit_is_raised(
+    pictures: list[Path | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnnrec.encoders.media.MAX_PIXELS", 8 * 8 - 1)
+    seen, features = encode(pictures, tmp_path)
+    assert (seen, features.mask.any(), len(features.rejected)) == (0, False, 8)
+    monkeypatch.undo()
+    seen, features = encode(pictures, tmp_path)
+    assert (seen, int(features.mask.sum())) == (5, 6)
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -108,7 +119,7 @@ def test_numbers_that_are_none_are_no_features(tmp_path: Path) -> None:
 
     features = encode_contents(["good", "bad"], "text", Overflow(False), EncodersConfig(), tmp_path)
     assert features.mask.tolist() == [True, False]
-    assert features.rejected == (("bad", "the encoder gave no finite numbers"),)
+    assert features.rejected == {1: "the encoder gave no finite numbers"}
 
 
 def small_dataset(folder: Path) -> Dataset:
@@ -156,7 +167,7 @@ def test_none_leaves_a_modality_out(tmp_path: Path) -> None:
     features = encode_catalog(catalog, config, cache_dir=tmp_path / "cache", device="cpu")
     assert list(features) == ["image"]
     assert features["image"].mask.tolist() == [True, False]
-    assert features["image"].rejected[0][0].endswith("b.png")
+    assert list(features["image"].rejected) == [1]
 
 
 def test_a_query_of_any_subset(tmp_path: Path) -> None:
