@@ -3,12 +3,12 @@
     python scripts/bench/read.py [--rows 10000000]
 
 Variants: `plain` has nothing to complain of but 1,000 repeated rows, 1,000 bad timestamps and 1,000 unknown items;
-`gzip` is `plain`, packed; in `ragged` a row has a field too many; in `quoted` one has quotes: the csv module reads it.
+`gzip` is `plain`, packed; in `ragged` a row has a field too many; in `quoted` every user and item is quoted;
+in `irregular` a row has a quote within a field, so that the csv module reads it all.
 """
 
 import argparse
 import json
-import platform
 import resource
 import subprocess
 import sys
@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from rows import row, save
 
-RESULTS = Path(__file__).parent / "results" / "read.json"
-VARIANTS = ("plain", "gzip", "ragged", "quoted")
+VARIANTS = ("plain", "gzip", "ragged", "quoted", "irregular")
 NUM_USERS, NUM_ITEMS, NUM_BAD = 500_000, 100_000, 1_000
 
-MORE = {"ragged": "u1,i1,5,1500000000,extra\n", "quoted": '"u1","i1",5,1500000000\n'}  # a last row
+MORE = {"ragged": "u1,i1,5,1500000000,extra\n", "irregular": 'u1,i1"x,5,1500000000\n'}  # a last row
 
 DESCRIPTION = """\
 [interactions]
@@ -49,7 +49,11 @@ def write(folder: Path, num_rows: int, variant: str) -> None:
     )
     log = pl.concat([log[:-NUM_BAD], log[-2 * NUM_BAD : -NUM_BAD]])
     file = "log.csv.gz" if variant == "gzip" else "log.csv"
-    log.write_csv(folder / file, compression="gzip" if variant == "gzip" else "uncompressed")
+    log.write_csv(
+        folder / file,
+        compression="gzip" if variant == "gzip" else "uncompressed",
+        quote_style="non_numeric" if variant == "quoted" else "necessary",
+    )
     if variant in MORE:
         with (folder / file).open("a") as opened:
             opened.write(MORE[variant])
@@ -82,17 +86,8 @@ def measure(variant: str, num_rows: int) -> dict[str, object]:
         )
         ran = subprocess.run([sys.executable, __file__, "--load", folder], check=True, capture_output=True, text=True)
     found = json.loads(ran.stdout)
-    return {
-        "dataset": f"made, {num_rows:,} rows",
-        "variant": variant,
-        "seeds": 1,
-        "metrics": {"rows": found["rows"], "rejected": found["rejected"]},
-        "spread": {},
-        "seconds": round(found["seconds"], 2),
-        "peak_mb": round(found["peak_mb"]),
-        "command": "python scripts/bench/read.py",
-        "machine": f"{platform.machine()}, 2 cores, polars {pl.__version__}",
-    }
+    values = {"rows": found["rows"], "rejected": found["rejected"]}
+    return row(f"made, {num_rows:,} rows", variant, [0], [values], found["seconds"], peak_mb=round(found["peak_mb"]))
 
 
 def main() -> None:
@@ -109,9 +104,8 @@ def main() -> None:
     else:
         variants = (options.variant,) if options.variant else VARIANTS
         rows = [measure(variant, options.rows) for variant in variants]
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(rows, indent=2) + "\n")
-        print(RESULTS.read_text())
+        save("read", rows)
+        print(json.dumps(rows, indent=2))
 
 
 if __name__ == "__main__":
