@@ -17,7 +17,7 @@ MAX_LINES = 400
 LAYERS = (
     ("cli",),
     ("demo",),
-    ("report", "inspection", "doctor", "tables", "facts", "pictures", "neighbourhood"),
+    ("report", "inspect", "doctor", "tables", "plots"),
     ("recommend", "export", "comparison"),
     ("pipeline",),
     ("run_folder",),
@@ -45,8 +45,8 @@ HEAVY = {
     "pyarrow": {"datasets/sources/columnar.py", "export.py"},
     "psycopg": {"datasets/sources/sql.py"},
     "torch.utils.tensorboard": {"tracking.py"},
-    "matplotlib": {"pictures.py", "report/plots.py"},
-    "sklearn": {"report/plots.py"},
+    "matplotlib": {"plots/draw.py", "plots/network.py", "plots/render.py"},
+    "sklearn": {"plots/draw.py"},
     "jinja2": {"report/html.py"},
 }
 

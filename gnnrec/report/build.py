@@ -16,7 +16,7 @@ from gnnrec.comparison import COMPARED, check_same_data, differences, mask_of, m
 from gnnrec.datasets import Dataset, Interactions
 from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation
-from gnnrec.facts import describe_log, modality_weights, provenance
+from gnnrec.inspect.facts import describe_log, modality_weights, provenance
 from gnnrec.models import has_embeddings, model_scorer
 from gnnrec.pipeline import held_out
 from gnnrec.ranking import top_k

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnrec import plots
 from gnnrec.encoders.media import Unreadable, read_image
 from gnnrec.files import write_text
-from gnnrec.report import plots
+from gnnrec.progress import progress
 
 THUMBNAIL = (120, 180)  # pixels; larger pictures are made smaller, which is what keeps the file small
 LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))  # p below -> mark
@@ -49,6 +50,23 @@ class Sample:
     user: str
     history: Sequence[Card]
     recommended: Sequence[Card]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bars:
+    """Lying bars, drawn by the page itself: groups below each other, in each a bar for every series with a value."""
+
+    heading: str
+    caption: str = ""
+    groups: Mapping[str, Mapping[str, float]]  # group -> series -> value, 0 or more
+
+    @property
+    def series(self) -> list[str]:
+        return list(dict.fromkeys(name for values in self.groups.values() for name in values))
+
+    @property
+    def largest(self) -> float:
+        return max((value for values in self.groups.values() for value in values.values()), default=0) or 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,70 +112,55 @@ def render_report(data: ReportData) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, thumbnail=thumbnail, mark=mark, metric=metric_name)
-    figures = [(heading, caption, Markup(svg)) for heading, caption, svg in _figures(data)]
-    cohorts = [(heading, Markup(svg)) for heading, svg in _cohort_figures(data)]
     metric_names = list(data.models[0].metrics) if data.models else []
     best = {name: max(row.metrics.get(name, 0.0) for row in data.models) for name in metric_names}
+    drawn = progress(_figures(data), text="drawing", unit="plot")
     return environment.get_template("report.html").render(
         data=data,
-        figures=figures,
-        cohorts=cohorts,
+        figures=[(plot.heading, caption, Markup(plots.svg(plot))) for plot, caption in drawn],
+        modalities=_modality_bars(data),
+        cohorts=_cohort_bars(data),
         metric_names=metric_names,
         best=best,
         beyond_names=list(dict.fromkeys(name for values in data.beyond.values() for name in values)),
     )
 
 
-def _figures(data: ReportData) -> list[tuple[str, str, str]]:
-    """Heading, caption and SVG of the plots that there is data for."""
-    figures = []
-    if data.log:
-        epochs, losses = _series(data.log, "loss")
-        if losses:
-            figures.append(
-                ("Training loss", "Mean over the batches of an epoch.", plots.training_curve(epochs, losses, "loss"))
-            )
-        epochs, values = _series(data.log, data.validation_metric)
-        if values:
-            name = metric_name(data.validation_metric)
-            curve = plots.training_curve(epochs, values, name, best=epochs[int(np.argmax(values))])
-            figures.append(("Validation", f"{name} on the validation split, by which the weights are chosen.", curve))
+def _figures(data: ReportData) -> list[tuple[plots.Plot, str]]:
+    """The plots that there is data for, each with its finding and what to know about it."""
+    made = plots.training_curves(data.log, data.validation_metric, metric_name(data.validation_metric))
+    about = ""
     if data.popularity is not None:
-        caption = "How much attention one item gets."
+        made.append(plots.long_tail(data.popularity, data.exposure))
         if data.exposure is not None:
-            caption += " A recommender that follows popularity more steeply than people do lies above the grey line "
-            caption += "on the left and below it on the right."
-        figures.append(("Long tail", caption, plots.long_tail(data.popularity, data.exposure)))
+            about = ". Lists that follow popularity more steeply than people do lie above the grey line on the left."
     if data.activity is not None:
-        caption = "How many users have how many interactions."
-        figures.append(("Activity", caption, plots.histogram(data.activity, "interactions of a user", "users")))
+        made.append(plots.activity(data.activity))
     if data.item_vectors is not None:
-        caption = "Each dot is an item; what lies together is recommended together."
-        labels = data.item_labels or [None] * len(data.item_vectors)
-        figures.append(("Embedding map", caption, plots.embedding_map(data.item_vectors, labels)))
-    if data.modality_shares:
-        shares = {name: {"attention": value} for name, value in data.modality_shares.items()}
-        caption = "Mean weight of each modality in the items that have it, by the fusion."
-        figures.append(("Modalities", caption, plots.bars(shares, "share")))
-    return figures
+        made.append(plots.embedding_map(data.item_vectors, data.item_labels or [None] * len(data.item_vectors)))
+    return [
+        (plot, plot.finding[:1].upper() + plot.finding[1:] + about * (plot.heading == "Long tail")) for plot in made
+    ]
 
 
-def _series(log: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float], list[float]]:
-    """Epochs and values of the rows that have the key."""
-    rows = [row for row in log if row.get(key) is not None]
-    return [row["epoch"] for row in rows], [row[key] for row in rows]
+def _modality_bars(data: ReportData) -> Bars | None:
+    if not data.modality_shares:
+        return None
+    caption = "Mean weight of each modality in the items that have any, by the fusion."
+    shares = {name: {"weight": value} for name, value in data.modality_shares.items()}
+    return Bars(heading="Modalities", caption=caption, groups=shares)
 
 
-def _cohort_figures(data: ReportData) -> list[tuple[str, str]]:
-    """Heading and SVG of each kind of cohort that any of the models was measured on."""
+def _cohort_bars(data: ReportData) -> list[Bars]:
+    """Each kind of cohort that any of the models was measured on."""
     kinds: dict[str, dict[str, dict[str, float]]] = {}  # heading -> group -> model -> value
     for model, cohorts in data.cohorts.items():
         for heading, group, numbers in _groups(cohorts):
             if data.cohort_metric in numbers:
-                name = f"{group}\n{numbers['users']:,} users" if "users" in numbers else group
+                name = f"{group}, {numbers['users']:,} users" if "users" in numbers else group
                 kinds.setdefault(heading, {}).setdefault(name, {})[model] = numbers[data.cohort_metric]
-    label = metric_name(data.cohort_metric)
-    return [(heading, plots.bars(groups, label)) for heading, groups in kinds.items()]
+    caption = f"{metric_name(data.cohort_metric)} by model."
+    return [Bars(heading=heading, caption=caption, groups=groups) for heading, groups in kinds.items()]
 
 
 def _groups(cohorts: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:

@@ -95,13 +95,31 @@ def test_every_section_is_there_and_names_are_unique(data):
     assert {"models", "data", "plots", "cohorts", "samples", "settings", "provenance"} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
     text = " ".join(page.words)
-    figures = ("Training loss", "Validation", "Long tail", "Activity", "Embedding map", "Modalities")
-    cohorts = ("Users by activity", "Items by popularity", "Items never seen", "Items with and without content")
-    assert all(heading in text for heading in figures + cohorts)
-    assert page.tags.count("svg") == len(figures) + len(cohorts)
+    figures = ("Training loss", "Validation", "Long tail", "Activity", "Embedding map")
+    bars = (
+        "Modalities",
+        "Users by activity",
+        "Items by popularity",
+        "Items never seen",
+        "Items with and without content",
+    )
+    assert all(heading in text for heading in figures + bars)
+    assert page.tags.count("svg") == len(figures)
     assert "kept: epoch 5, 0.0500" in text  # the best validation value that was planted
     assert "90,274" in text
     assert page.tags.count("img") == 2  # one poster in the history, one in the list; the broken one is left out
+
+
+def test_bars_are_as_long_as_their_values():
+    cohorts = {name: {"user_activity": {"low": {"ndcg@10": low}, "high": {"ndcg@10": high}}} for name, low, high in (
+        ("ours", 0.2, 0.05), ("other", 0.1, 0.4)
+    )}  # fmt: skip
+    html = render_report(ReportData(title="t", cohorts=cohorts, modality_shares={"text": 0.75, "sound": 0.25}))
+    found = re.findall(r'class="series(\d)" style="--share: ([\d.]+)"></i>([\d.]+)<', html)
+    assert found == [
+        *(("0", "1.0000", "0.750"), ("0", "0.3333", "0.250")),
+        *(("0", "0.5000", "0.200"), ("1", "0.2500", "0.100"), ("0", "0.1250", "0.050"), ("1", "1.0000", "0.400")),
+    ]
 
 
 def test_text_of_the_data_is_escaped(data):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Catalog, Dataset, Interactions, split_report
+from gnnrec.encoders import check_media
 from gnnrec.errors import UserError
 from gnnrec.graph import item_modalities
 from gnnrec.models.modality_gnn import ModalityGNN
@@ -34,7 +35,7 @@ def describe_dataset(dataset: Dataset) -> Facts:
             *describe_content("items", dataset.items, dataset.item_features),
             *describe_content("users", dataset.users, dataset.user_features),
         ],
-        "set_aside": rejected_by_reason(dataset.rejected),
+        "set_aside": rejected_by_reason(pl.concat([dataset.rejected, check_media(dataset)])),
     }
     if dataset.friends is not None:
         facts["log"]["pairs_of_friends"] = dataset.friends.shape[1]
@@ -164,7 +165,7 @@ def provenance(run: Run) -> Facts:
         "data_sha256": told["dataset"]["fingerprint"],
         "licence_of_the_data": told["dataset"]["licence"] or None,
         "rows_set_aside": told["dataset"]["rejected_rows"],
-        "unreadable_content": len(told["unreadable"]),
+        "unusable_content": told.get("unusable_content"),  # not in runs of the first days
         **{f"{owner}_{name}": encoder for owner, part in told["encoders"].items() for name, encoder in part.items()},
         "versions": told["versions"],
         "machine": told["machine"],

@@ -1,0 +1,108 @@
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gnnrec import plots
+from gnnrec.plots.draw import COLOURS, GREY, MAX_POINTS
+from gnnrec.plots.render import PAGE_COLOURS
+
+
+def words(svg):
+    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+
+def points(path):
+    """The corners [n, 2] of an SVG path."""
+    return np.array(re.findall(r"(-?[\d.]+) (-?[\d.]+)", path), dtype=float)
+
+
+def line_of(svg, colour):
+    """The corners of the longest line in one colour."""
+    lines = re.findall(rf'<path d="([^"]*)"[^>]*style="fill: none; [^"]*stroke: {colour}[;"]', svg)
+    return max((points(line) for line in lines), key=len)
+
+
+def test_the_long_tail_shows_shares_at_their_ranks():
+    popularity = np.array([1, 1000, 10, 100])  # in no order; ranks 1 to 4 in bins of their own
+    line = line_of(plots.svg(plots.long_tail(popularity, np.array([5, 5, 5, 5]))), GREY)
+    assert len(line) == 4
+    # Each share is a tenth of the one before: equal steps on a logarithmic axis; y grows downwards in SVG.
+    assert np.diff(line[:, 1]) == pytest.approx([np.diff(line[:, 1])[0]] * 3, rel=1e-3)
+    assert np.all(np.diff(line[:, 1]) > 0)
+    assert (line[1:, 0] - line[0, 0]) / (line[3, 0] - line[0, 0]) == pytest.approx(
+        np.log([2, 3, 4]) / np.log(4), rel=1e-3
+    )
+    flat = line_of(plots.svg(plots.long_tail(popularity, np.array([5, 5, 5, 5]))), COLOURS[0])
+    assert np.ptp(flat[:, 1]) < 0.01
+
+
+def test_the_training_curves_follow_their_values_and_mark_the_best():
+    log = [
+        {"epoch": 1, "loss": 3.0, "ndcg@10": 0.1},
+        {"epoch": 2, "loss": 2.0, "ndcg@10": 0.3},
+        {"epoch": 3, "loss": 1.5},
+        {"epoch": 4, "loss": 1.0, "ndcg@10": 0.2},
+    ]
+    loss, validation = plots.training_curves(log, "ndcg@10", "NDCG")
+    assert len(line_of(plots.svg(loss), COLOURS[0])) == 4
+    drawn = plots.svg(validation)
+    line = line_of(drawn, COLOURS[0])
+    assert np.diff(line[:, 0])[1] / np.diff(line[:, 0])[0] == pytest.approx(2, rel=1e-3)
+    assert -np.diff(line[:, 1])[0] / np.diff(line[:, 1])[1] == pytest.approx(2, rel=1e-3)
+    assert validation.finding.endswith("kept: epoch 2, 0.3000")
+    assert line_of(drawn, COLOURS[1])[:, 0] == pytest.approx([line[1, 0]] * 2, abs=0.01)
+    assert plots.training_curves([], "ndcg@10", "NDCG") == []
+
+
+def test_the_embedding_map_names_the_frequent_labels():
+    vectors = np.random.default_rng(0).normal(size=(70, 5)).astype(np.float32)
+    labels = [f"$l{row % 7}$" for row in range(69)] + [None]  # seven labels, six colours; the last one is less frequent
+    named = words(plots.svg(plots.embedding_map(vectors, labels)))
+    assert [name for name in named if name.startswith("$")] == [f"$l{number}$" for number in range(6)]
+    assert "other" in named
+
+
+def test_a_large_map_is_thinned_out_and_repeatable():
+    vectors = np.random.default_rng(0).normal(size=(MAX_POINTS + 2000, 3)).astype(np.float32)
+    drawn = plots.svg(plots.embedding_map(vectors, ["a"] * len(vectors)))
+    assert drawn == plots.svg(plots.embedding_map(vectors, ["a"] * len(vectors)))
+    assert len(drawn) < 1_000_000
+
+
+def test_findings_by_hand():
+    # 6 of 12, and 4 + 3 of 12.
+    assert plots.long_tail(np.array([2, 1, 3, 6])).finding == "1 of 4 items have half of the interactions"
+    assert plots.long_tail(np.array([2, 4, 3, 3])).finding == "2 of 4 items have half of the interactions"
+    assert plots.activity(np.array([0, 1, 3, 1000])).finding == "the median user has 3 interactions"
+    bars = [{"rating": "1", "rows": 5}, {"rating": "2", "rows": 9}]
+    assert plots.ratings(bars).finding == "the most frequent one is 2"
+    assert plots.time_line(np.array([0, 86_400 * 3])).finding == "1970-01-01 to 1970-01-04"
+
+
+def test_plots_take_the_colours_of_the_page_and_leave_no_trace():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    drawn = plots.svg(plots.long_tail(np.array([0, 1, 1, 5, 200]), np.array([1, 1, 1, 1, 1])))
+    assert drawn.startswith("<svg")
+    assert "currentColor" in drawn and "var(--line)" in drawn and "var(--muted)" in drawn
+    assert not any(colour in drawn for colour in PAGE_COLOURS)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_a_png_is_written_whole_and_titles_are_no_formulas(tmp_path):
+    plot = replace(plots.activity(np.array([1, 5, 200])), heading="$a$ 书籍", finding="$x^{ " * 30)
+    assert plots.save_png(plot, tmp_path / "deep" / "a.png") == tmp_path / "deep" / "a.png"
+    with Image.open(tmp_path / "deep" / "a.png") as image:
+        assert image.size == (840, 624)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("values", [np.zeros(3, dtype=np.int64), np.array([7]), np.array([], dtype=np.int64)])
+def test_degenerate_input_still_draws(values):
+    assert plots.svg(plots.activity(values)).startswith("<svg")
+    if len(values):
+        assert plots.svg(plots.long_tail(values, np.zeros_like(values))).startswith("<svg")
