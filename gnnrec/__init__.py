@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gnnrec.recipe import Recipe, load_recipe
     from gnnrec.recommend import Recommendation, Recommender
     from gnnrec.run_folder import Run
+    from gnnrec.tuning import tune_settings
 
 # Public name -> its module. Imported when first asked for, so that `gnnrec --help` does not wait for torch.
 _PUBLIC = {
@@ -29,6 +30,7 @@ _PUBLIC = {
     "load_recipe": "gnnrec.recipe",
     "split": "gnnrec.datasets",
     "train": "gnnrec.pipeline",
+    "tune_settings": "gnnrec.tuning",
 }
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "load_recipe",
     "split",
     "train",
+    "tune_settings",
 ]
 
 

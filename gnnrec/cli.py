@@ -92,6 +92,22 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--set", **_SETTING)
     train.add_argument("--json", action="store_true", help="print one JSON document")
 
+    tune = add(
+        "tune-settings",
+        _tune_settings,
+        "search the settings that are best on validation; the same command goes on after a stop",
+        "gnnrec tune-settings data/movies --out study --search train.temperature=0.1..0.5:log model.layers=1,2,3",
+    )
+    tune.add_argument("data", type=Path, help="dataset folder")
+    tune.add_argument("--out", type=Path, required=True, help="folder of the study; best.toml in it is the best recipe")
+    tune.add_argument("--recipe", help="a shipped recipe or a .toml file to start from (default: default)")
+    tune.add_argument("--set", **_SETTING)
+    tune.add_argument("--search", **_SETTING | {"help": "LOW..HIGH, LOW..HIGH:log or a,b,c (default: by the model)"})
+    tune.add_argument("--trials", type=int, default=30, help="of the whole study (default: 30)")
+    tune.add_argument("--minutes", type=float, help="of the whole study (default: no limit)")
+    tune.add_argument("--seeds", type=int, default=1, help="trainings a trial is the mean of (default: 1)")
+    tune.add_argument("--json", action="store_true", help="print one JSON document")
+
     evaluate = add(
         "evaluate",
         _evaluate,
@@ -213,6 +229,22 @@ def _train(options: argparse.Namespace) -> None:
         if metrics:
             print(metrics_table({recipe.model_name: metrics}, title=f"validation, {metrics['users']:,} users"))
         print(f"run: {run.folder}")
+
+
+def _tune_settings(options: argparse.Namespace) -> None:
+    from gnnrec.datasets import Dataset
+    from gnnrec.recipe import load_recipe
+    from gnnrec.tables import trials_table
+    from gnnrec.training import Interrupted
+    from gnnrec.tuning import tune_settings
+
+    recipe = load_recipe(options.recipe, options.set)
+    budget = {name: getattr(options, name) for name in ("search", "trials", "minutes", "seeds")}
+    try:
+        study = tune_settings(Dataset.load(options.data), options.out, recipe, **budget, say=_say(options)).to_json()
+    except Interrupted as interrupted:
+        raise KeyboardInterrupt(str(interrupted)) from interrupted
+    _print_json(study) if options.json else print(trials_table(study), f"recipe: {study['recipe']}", sep="\n\n")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ LAYERS = (
     ("cli",),
     ("demo",),
     ("report", "inspect", "doctor", "tables", "plots"),
-    ("recommend", "export", "comparison"),
+    ("recommend", "query", "export", "comparison", "tuning", "search_space"),
     ("pipeline",),
     ("run_folder",),
     ("recipe", "recipes", "tracking"),
@@ -48,6 +48,8 @@ HEAVY = {
     "matplotlib": {"plots/draw.py", "plots/network.py", "plots/render.py"},
     "sklearn": {"plots/draw.py"},
     "jinja2": {"report/html.py"},
+    "optuna": {"tuning.py"},
+    "sqlalchemy": {"tuning.py"},
 }
 
 # What runs code that a file brings along, and what reaches for the network past the hub's own client.

@@ -17,7 +17,10 @@ from gnnrec.pipeline import evaluate
 from gnnrec.run_folder import Run
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("demo", "train", "evaluate", "export", "recommend", "encode", "inspect", "report", "models", "doctor")
+COMMANDS = (
+    *("demo", "train", "tune-settings", "evaluate", "export", "recommend"),
+    *("encode", "inspect", "report", "models", "doctor"),
+)
 FEW_STEPS = ("--set", "train.epochs=2", "model.dim=8")
 
 
@@ -73,7 +76,7 @@ def test_every_command_has_help_with_an_example(run_command, name):
 def test_the_commands_are_these(run_command):
     status, out, _ = run_command()
     assert status == 0
-    assert re.findall(r"^    (\w+)", out, flags=re.M) == list(COMMANDS)
+    assert re.findall(r"^    ([\w-]+)", out, flags=re.M) == list(COMMANDS)
 
 
 def test_train_makes_a_run_and_refuses_to_overwrite_it(run_command, one_document, tiny_data, tmp_path):
