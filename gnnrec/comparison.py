@@ -11,6 +11,7 @@ from gnnrec.datasets import Dataset, Interactions
 from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation
 from gnnrec.pipeline import default_mask, evaluate
+from gnnrec.progress import progress
 from gnnrec.run_folder import Run
 from gnnrec.significance import compare, holm
 
@@ -44,7 +45,10 @@ def measure(
     if split == "test" and dataset is None:
         dataset = Dataset.load(runs[0].provenance["dataset"]["path"])
     mask = mask_of(runs[0], split, mask)
-    return [evaluate(run, split_name=split, mask=mask, dataset=dataset) for run in runs]
+    return [
+        evaluate(run, split_name=split, mask=mask, dataset=dataset)
+        for run in progress(runs, text="measuring", unit="run")
+    ]
 
 
 def differences(first: Evaluation, others: Sequence[Evaluation]) -> list[Differences]:
@@ -52,7 +56,10 @@ def differences(first: Evaluation, others: Sequence[Evaluation]) -> list[Differe
 
     `p_holm` is the p-value of the randomisation test, corrected over all runs and metrics of this call.
     """
-    rows: list[Differences] = [{name: difference(first, other, name) for name in COMPARED} for other in others]
+    rows: list[Differences] = [
+        {name: difference(first, other, name) for name in COMPARED}
+        for other in progress(others, text="paired tests", unit="run")
+    ]
     found = {f"{place} {name}": row[name]["p_randomisation"] for place, row in enumerate(rows) for name in COMPARED}
     corrected = holm(found)
     for place, row in enumerate(rows):

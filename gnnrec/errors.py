@@ -8,3 +8,8 @@ class UserError(ValueError):
 def missing_extra(extra: str, package: str) -> UserError:
     """The error for an optional dependency that is not installed."""
     return UserError(f"{package} is not installed: needs the extra {extra!r}: pip install 'gnnrec[{extra}]'")
+
+
+def count(number: int, noun: str) -> str:
+    """1 row, 2 rows, 90,274 rows."""
+    return f"{number:,} {noun}" + "s" * (number != 1)

@@ -16,9 +16,11 @@ from torch import Tensor
 from gnnrec import metrics
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.errors import UserError
+from gnnrec.progress import progress
 from gnnrec.ranking import Scorer, top_k, unseen
 
 COHORT_METRICS = ("recall", "ndcg")
+USERS_AT_A_TIME = 2048  # between two steps of the progress bar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +75,7 @@ def evaluate_ranking(
     asked = np.flatnonzero(np.diff(wanted.indptr))  # [n]
     if not len(asked):
         raise UserError("evaluate: no user has an unseen positive in this split; expected at least one")
-    ranking = top_k(scorer, torch.from_numpy(asked), max(ks), seen_matrix, candidates=candidates)
-    lists = _Lists(asked, ranking.items.numpy(), wanted, tuple(ks))
+    lists = _Lists(asked, ranked_items(scorer, asked, max(ks), seen_matrix, candidates), wanted, tuple(ks))
     per_user = lists.accuracy()
     cohorts: dict[str, Any] = {
         "user_activity": _user_activity(lists, per_user, history),
@@ -119,6 +120,22 @@ class _Lists:
         return summary
 
 
+def ranked_items(
+    scorer: Scorer,
+    users: NDArray[np.int64],
+    k: int,
+    seen: csr_array | None,
+    candidates: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int64]:
+    """The items of `ranking.top_k` for each of the users [n], with a progress bar. [n, k]"""
+    lists = [np.empty((0, k), dtype=np.int64)]
+    with progress(total=len(users), text="ranking", unit="user") as bar:
+        for part in np.split(users, range(USERS_AT_A_TIME, len(users), USERS_AT_A_TIME)):
+            lists.append(top_k(scorer, torch.from_numpy(part), k, seen, candidates=candidates).items.numpy())
+            bar.update(len(part))
+    return np.concatenate(lists)
+
+
 def summarise(per_user: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
     """Means of the metrics that cohorts are reported in."""
     return {name: float(value.mean()) for name, value in per_user.items() if name.split("@")[0] in COHORT_METRICS}
@@ -145,7 +162,7 @@ def bootstrap(
     num_users = len(values)
     random = np.random.default_rng(seed)
     means = np.empty((resamples, values.shape[1]))
-    for row in range(resamples):
+    for row in progress(range(resamples), text="drawing users again", unit="sample"):
         times = np.bincount(random.integers(num_users, size=num_users), minlength=num_users)
         means[row] = times @ values / num_users
     low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2), axis=0)
@@ -214,8 +231,7 @@ def _cold_items(
         return summary
     wanted = _only(lists.wanted, cold)
     users = np.flatnonzero(np.diff(wanted.indptr))
-    ranking = top_k(scorer, torch.from_numpy(users), max(lists.ks), seen, candidates=cold)
-    among = _Lists(users, ranking.items.numpy(), wanted, lists.ks)
+    among = _Lists(users, ranked_items(scorer, users, max(lists.ks), seen, cold), wanted, lists.ks)
     return summary | {"among_cold": summarise(among.accuracy())}
 
 

@@ -1,6 +1,6 @@
 """RawDataset -> Dataset: the one path on which every source is checked and indexed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,12 +13,18 @@ from gnnrec.datasets.dataset import REJECTED_SCHEMA, Dataset, SplitConfig
 from gnnrec.datasets.index import index_friends, index_log, permuted
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.datasets.raw import LINE, RawDataset
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, count
+
+STEPS = 3  # cleaned, indexed, content attached
 
 
-def assemble(raw: RawDataset) -> Dataset:
-    """Check, permute and index. Raises UserError where nothing usable is left."""
+def assemble(raw: RawDataset, done: Callable[[], object] = lambda: None) -> Dataset:
+    """Check, permute and index. Raises UserError where nothing usable is left.
+
+    `done` is called after each of the STEPS, for a progress bar.
+    """
     log, rejected, below_min_rating = clean_log(raw.log)
+    done()
     check_not_empty(log, rejected, below_min_rating, raw)
     items = users = None
     item_ids, user_ids = log["item"].unique(), log["user"].unique()
@@ -34,12 +40,14 @@ def assemble(raw: RawDataset) -> Dataset:
     log, more = index_log(log, raw.log.table.file, user_order, item_order)
     rejected += more
     check_not_empty(log, rejected, below_min_rating, raw)
+    done()
     friends, more = index_friends(raw.friends, user_order)
     rejected += more
-    item_catalog, item_features, more = attach(raw.items, items, item_order, raw.root, raw.item_features, "items")
+    item_catalog, item_features, more = attach(raw.items, items, item_order, raw.root, raw.item_features)
     rejected += more
-    user_catalog, user_features, more = attach(raw.users, users, user_order, raw.root, raw.user_features, "users")
+    user_catalog, user_features, more = attach(raw.users, users, user_order, raw.root, raw.user_features)
     rejected += more
+    done()
     interactions, published = order_in_time(log, len(user_order), len(item_order))
     split = raw.split or SplitConfig()
     return Dataset(
@@ -67,11 +75,12 @@ def check_not_empty(log: pl.DataFrame, rejected: Sequence[pl.DataFrame], below: 
     reasons = pl.concat([part.cast(REJECTED_SCHEMA) for part in rejected])
     file = raw.log.table.file
     if not len(reasons):
-        raise UserError(f"{file}: all {below} rows are below [interactions] min_rating {raw.log.min_rating}")
-    reason, count = reasons["reason"].value_counts(sort=True).row(0)
+        least = f"[interactions] min_rating {raw.log.min_rating}"
+        raise UserError(f"{file}: no row reaches {least}; {count(below, 'good row')} below it")
+    reason, number = reasons["reason"].value_counts(sort=True).row(0)
     first = reasons.filter(pl.col("reason") == reason).row(0, named=True)
     raise UserError(
-        f"{file}: no usable row is left; most often: {reason} ({count} rows, first in {first['file']}, "
+        f"{file}: no usable row is left; most often: {reason} ({count(number, 'row')}, first in {first['file']}, "
         f"line {first['line']}: {first['value']!r})"
     )
 

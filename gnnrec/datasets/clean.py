@@ -75,8 +75,6 @@ def clean_log(raw: RawLog) -> tuple[pl.DataFrame, list[pl.DataFrame], int]:
         frame = frame.with_columns(pl.col("timestamp").cast(pl.Int64))
     num_good = len(frame)
     if raw.min_rating is not None:
-        if raw.rating is None:
-            raise UserError("[interactions] min_rating: needs rating, the name of a column")
         frame = frame.filter(pl.col("rating") >= raw.min_rating)
     if raw.rating is not None:
         frame = frame.with_columns(pl.col("rating").cast(pl.Float32))

@@ -17,6 +17,7 @@ from gnnrec.datasets.dataset import REJECTED_SCHEMA
 from gnnrec.datasets.paths import inside
 from gnnrec.datasets.raw import LINE, ROW, RawCatalog, RawTable
 from gnnrec.errors import UserError
+from gnnrec.progress import progress
 
 PATH_PROBLEMS = LEAVES, FOLDER, ABSENT = "path leaves the folder of the dataset", "path is a folder", "no such file"
 
@@ -27,18 +28,15 @@ def attach(
     order: Sequence[str],
     root: Path,
     features: Mapping[str, Path],
-    where: str,
 ) -> tuple[Catalog | None, dict[str, NDArray[np.float32]], list[pl.DataFrame]]:
     """The catalogue and the ready-made features in index order; ids without a row have nulls and NaN."""
     if raw is None or frame is None:
-        if features:
-            raise UserError(f"[features]: {min(features)}: needs [{where}]: row r of it belongs to row r of that file")
         return None, {}, []
     rows = pl.DataFrame({ID: order}).join(frame, on=ID, how="left", maintain_order="left")
     rejected = []
     media = {}
     for modality, column in raw.media.items():
-        media[modality], more = check_media(rows, column, root, raw.table.file)
+        media[modality], more = check_paths(rows, column, root, raw.table.file)
         rejected.append(more)
     loaded = {}
     for modality, path in features.items():
@@ -54,7 +52,7 @@ def attach(
     return catalog, loaded, rejected
 
 
-def check_media(rows: pl.DataFrame, column: str, root: Path, file: str) -> tuple[tuple[Path | None, ...], pl.DataFrame]:
+def check_paths(rows: pl.DataFrame, column: str, root: Path, file: str) -> tuple[tuple[Path | None, ...], pl.DataFrame]:
     """The absolute path of each row, None where the field is empty or wrong; the wrong ones. [I]
 
     An item whose picture is missing stays an item: only the path is set aside.
@@ -62,15 +60,16 @@ def check_media(rows: pl.DataFrame, column: str, root: Path, file: str) -> tuple
     root = root.resolve()
     paths: list[Path | None] = []
     wrong = []
-    for name, line in rows.select(pl.col(column).cast(pl.String).str.strip_chars(), LINE).iter_rows():
-        problem = None if not name else judge_media(root, name)
+    named = rows.select(pl.col(column).cast(pl.String).str.strip_chars(), LINE)
+    for name, line in progress(named.iter_rows(), total=len(named), text=f"looking for files of {file}", unit="file"):
+        problem = None if not name else judge_path(root, name)
         if problem:
             wrong.append((file, line, problem, name))
         paths.append(root / name if name and not problem else None)
     return tuple(paths), pl.DataFrame(wrong, schema=REJECTED_SCHEMA, orient="row").sort("line")
 
 
-def judge_media(root: Path, name: str) -> str | None:
+def judge_path(root: Path, name: str) -> str | None:
     """What is wrong with a path, or None. The content is looked at by gnnrec.encoders."""
     if not inside(root, name):
         return LEAVES

@@ -79,13 +79,22 @@ def read_description(folder: Path) -> Description:
         raise UserError(f"{FILE}: no section [interactions]; it names the log: path, user, item")
     log = read_section(LogSection, document["interactions"], "interactions")
     check_source(log, "interactions")
+    if log.min_rating is not None and log.rating is None:
+        raise UserError(f"{FILE}: [interactions] min_rating: needs rating, the name of a column")
     item_features, user_features = read_features(document.get("features", {}))
+    items, users = read_catalog(document, "items"), read_catalog(document, "users")
+    for key, features, catalog in (("", item_features, items), ("user.", user_features, users)):
+        if features and (catalog is None or (catalog.path is None and catalog.uri is None)):
+            name = "[users]" if key else "[items]"
+            raise UserError(
+                f"{FILE}: [features.{key}{min(features)}]: needs {name}: row r of it belongs to row r of that file"
+            )
     return Description(
         name=document.get("name", folder.resolve().name),
         licence=document.get("licence", ""),
         log=log,
-        items=read_catalog(document, "items"),
-        users=read_catalog(document, "users"),
+        items=items,
+        users=users,
         item_features=item_features,
         user_features=user_features,
         split=read_section(SplitConfig, document["split"], "split") if "split" in document else None,
@@ -137,7 +146,10 @@ def read_section(cls: type[Section], table: Any, where: str, without: tuple[str,
         if any(isinstance(part, (bool, list)) for part in parts):  # True is an int to Python
             raise UserError(f"{FILE}: [{where}] {key}: {value!r} is not {text}")
         values[key] = tuple(parts) if list in allowed else value
-    return cls(**values)
+    try:
+        return cls(**values)
+    except UserError as error:
+        raise UserError(f"{FILE}: {error}") from error
 
 
 def check_source(section: LogSection | CatalogSection, where: str) -> None:

@@ -18,7 +18,7 @@ def file_inside(root: Path, name: str, where: str) -> Path:
     """The existing file or folder `name` of the dataset at `root`; `where` names the key for the message."""
     root = root.resolve()
     if not inside(root, name):
-        raise UserError(f"{where}: {name!r} leaves the folder of the dataset {root}; only files below it are read")
+        raise UserError(f"{where}: {name!r} leaves the folder of the dataset; only files below it are read")
     if not os.path.exists(root / name):  # noqa: PTH110
-        raise UserError(f"{where}: there is no file {name!r} in {root}")
+        raise UserError(f"{where}: there is no file {name!r}")
     return root / name

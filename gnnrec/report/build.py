@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from gnnrec.comparison import COMPARED, check_same_data, differences, mask_of, measure
 from gnnrec.datasets import Dataset, Interactions
 from gnnrec.errors import UserError
-from gnnrec.evaluation import Evaluation
+from gnnrec.evaluation import Evaluation, ranked_items
 from gnnrec.inspect.facts import describe_log, modality_weights, provenance
 from gnnrec.models import has_embeddings, model_scorer
 from gnnrec.pipeline import held_out
-from gnnrec.ranking import top_k
 from gnnrec.report import html
 from gnnrec.report.html import Card, ModelRow, ReportData, Sample
 from gnnrec.run_folder import Run
@@ -124,9 +122,7 @@ def ours_and_best_other(evaluations: Sequence[Evaluation]) -> list[int]:
 def top_lists(run: Run, users: NDArray[np.int64], mask: str) -> NDArray[np.int64]:
     """The lists that the evaluation measured, [n, k]; -1 where nothing is left to recommend."""
     graph, known = (run.known_graph, run.known) if mask == "train+val" else (run.graph, run.train)
-    found = top_k(model_scorer(run.model, graph), torch.from_numpy(users), LIST, known.matrix())
-    lists: NDArray[np.int64] = found.items.numpy()
-    return lists
+    return ranked_items(model_scorer(run.model, graph), users, LIST, known.matrix())
 
 
 def samples(

@@ -26,10 +26,12 @@ def folder(root: Path, log: str | bytes = HEADER + GOOD, items: str | bytes = IT
 
 
 def error_of(root: Path) -> str:
+    """The one line, without the folder that it begins with."""
     with pytest.raises(UserError) as raised:
         Dataset.load(root)
     assert "\n" not in str(raised.value)
-    return str(raised.value)
+    assert str(raised.value).startswith(f"{root}/")
+    return str(raised.value).removeprefix(f"{root}/")
 
 
 def rejected(root: Path) -> list[tuple]:
@@ -145,7 +147,26 @@ def test_when_no_row_is_left_the_most_frequent_reason_is_told(tmp_path):
     message = error_of(folder(tmp_path, items="item,title,cover\nother,Other,\n"))
     assert "item id is not in the items file (2 rows" in message
     message = error_of(folder(tmp_path, toml=TOML.replace("[items]", "min_rating = 9\n[items]")))
-    assert message == "log.csv: all 2 rows are below [interactions] min_rating 9"
+    assert message == "log.csv: no row reaches [interactions] min_rating 9; 2 good rows below it"
+    message = error_of(
+        folder(tmp_path, log=HEADER + "a,x,5,10\na,y,?,10\nb,y,?,20\n", items="item,title,cover\ny,Y,\n")
+    )
+    assert message.startswith("log.csv: no usable row is left; most often: rating is no number (2 rows, first in")
+    message = error_of(folder(tmp_path, log=HEADER + "a,x,?,10\n"))
+    assert "rating is no number (1 row, first in log.csv, line 2: '?')" in message
+
+
+def test_an_error_names_the_folder_as_it_was_typed(tmp_path, monkeypatch):
+    folder(tmp_path, toml="[interactions\n")
+    monkeypatch.chdir(tmp_path.parent)
+    for typed, place in (
+        (tmp_path.name, f"{tmp_path.name}/dataset.toml"),
+        (f"./{tmp_path.name}/", f"{tmp_path.name}/dataset.toml"),
+        (str(tmp_path), f"{tmp_path}/dataset.toml"),
+    ):
+        with pytest.raises(UserError) as raised:
+            Dataset.load(typed)
+        assert str(raised.value).startswith(f"{place}: not valid TOML")
 
 
 def test_bad_catalogue_rows(tmp_path):
@@ -245,7 +266,7 @@ def test_features_follow_the_rows_of_the_file_past_rejected_ones(tmp_path):
 def test_features_without_a_catalogue(tmp_path):
     toml = '[interactions]\npath = "log.csv"\n[features.image]\npath = "image.npy"\n'
     np.save(folder(tmp_path, toml=toml) / "image.npy", np.ones((2, 2)))
-    assert error_of(tmp_path).startswith("[features]: image: needs [items]")
+    assert error_of(tmp_path).startswith("dataset.toml: [features.image]: needs [items]")
 
 
 def test_bad_friends(tmp_path):

@@ -133,7 +133,7 @@ def test_hugging_face_dict_gives_the_split_and_a_description_names_columns(tmp_p
     save_to_disk(root / "train", {"who": ["a", "b"], "what": ["x", "y"]})
     save_to_disk(root / "validation", {"who": ["a", "b"], "what": ["y", "x"]})
     (root / "dataset_dict.json").write_text('{"splits": ["train", "validation"]}')
-    with pytest.raises(UserError, match=r"dict: no column 'user': none of user, .* it has: who, what, split"):
+    with pytest.raises(UserError, match=r"/dict/.: no column 'user': none of user, .* it has: who, what, split"):
         Dataset.load(root)
     toml = '[interactions]\npath = "dict"\nuser = "who"\nitem = "what"\nsplit = "split"\n'
     cut = split(Dataset.load(write(tmp_path, {"dataset.toml": toml})))
@@ -171,9 +171,11 @@ def test_sqlite(tmp_path):
         ("sqlite:///no.db", QUERY, "there is no file 'no.db'"),
         ("mysql://me:geheim@host/db", QUERY, "'mysql://host/db'; allowed: sqlite:///file.db and postgresql://"),
         ("postgresql://me:geheim@127.0.0.1:1/db", QUERY, "postgresql://127.0.0.1:1/db: "),
+        ("postgresql://me:geheim@[::1/db", QUERY, "uri: not the address of a server"),
     ],
 )
-def test_databases_that_cannot_be_read(tmp_path, uri, query, message):
+def test_databases_that_cannot_be_read(tmp_path, monkeypatch, uri, query, message):
+    monkeypatch.setenv("GNNREC_DATABASE", "dbname=db host=127.0.0.1 port=1")
     with sqlite3.connect(tmp_path / "log.db") as connection:
         connection.execute("CREATE TABLE log (who TEXT, what INTEGER, rating, at INTEGER)")
         connection.execute("INSERT INTO log VALUES ('a', 1, 5, 1)")
@@ -181,6 +183,32 @@ def test_databases_that_cannot_be_read(tmp_path, uri, query, message):
     with pytest.raises(UserError) as raised:
         Dataset.load(tmp_path)
     assert message in str(raised.value) and "\n" not in str(raised.value) and "geheim" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "server"),
+    [
+        ("postgresql://me:geheim@127.0.0.1:1/db", "dbname=db host=127.0.0.1 port=1"),
+        ("postgresql://127.0.0.1:2?@127.0.0.1:1/db", "dbname=db host=127.0.0.1 port=1"),  # the @ makes it port 1
+        ("postgresql:///db?host=/var/run&password=geheim", "dbname=db host=/var/run"),
+    ],
+)
+def test_a_server_is_asked_only_where_the_environment_names_it(tmp_path, monkeypatch, uri, server):
+    pytest.importorskip("psycopg")
+    write(tmp_path, {"dataset.toml": SQL_TOML.format(uri=uri, query=QUERY)})
+    for allowed in (None, "1", "dbname=db host=127.0.0.1 port=2"):
+        monkeypatch.delenv("GNNREC_DATABASE", raising=False)
+        if allowed:
+            monkeypatch.setenv("GNNREC_DATABASE", allowed)
+        with pytest.raises(UserError) as raised:
+            Dataset.load(tmp_path)
+        assert str(raised.value) == (
+            f"{tmp_path}/dataset.toml: [interactions] uri: names a server, and servers are asked only with your leave: "
+            f"set GNNREC_DATABASE='{server}'"
+        )
+    monkeypatch.setenv("GNNREC_DATABASE", f"dbname=other;{server}")
+    with pytest.raises(UserError, match="onnection"):  # it is tried, and nobody answers
+        Dataset.load(tmp_path)
 
 
 def postgresql_programs() -> Path | None:
@@ -217,8 +245,9 @@ def postgresql() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_postgresql(tmp_path, postgresql):
+def test_postgresql(tmp_path, monkeypatch, postgresql):
     psycopg = pytest.importorskip("psycopg")
+    monkeypatch.setenv("GNNREC_DATABASE", f"dbname=postgres host={postgresql.partition('host=')[2]}")
     with psycopg.connect(postgresql) as connection:
         connection.execute("CREATE TABLE log (who text, what int, rating numeric, at bigint)")
         connection.cursor().executemany("INSERT INTO log VALUES (%s, %s, %s, %s)", ROWS)

@@ -22,13 +22,13 @@ def found(folder: Path) -> bool:
 
 
 def read(folder: Path) -> RawDataset:
-    table = read_arrow_folder(folder, folder.name)
+    table = read_arrow_folder(folder, ".")
     named = {key: next((name for name in names if name in table.columns), None) for key, names in NAMES.items()}
     user, item = named["user"], named["item"]
     if user is None or item is None:
         key = "user" if user is None else "item"
         raise UserError(
-            f"{folder.name}: no column {key!r}: none of {', '.join(NAMES[key])}; it has: {', '.join(table.columns)}; "
+            f"{table.file}: no column {key!r}: none of {', '.join(NAMES[key])}; it has: {', '.join(table.columns)}; "
             "write a dataset.toml beside the folder that names them"
         )
     return RawDataset(

@@ -20,7 +20,7 @@ def found(folder: Path) -> bool:
 def read(folder: Path) -> RawDataset:
     paths = sorted(folder.glob("*.inter"))
     if len(paths) > 1:
-        raise UserError(f"{folder}: {len(paths)} .inter files ({paths[0].name}, {paths[1].name}); one is needed")
+        raise UserError(f"{paths[1].name}: beside {paths[0].name}; one .inter file is allowed")
     name = paths[0].stem
     log, kinds = read_atomic(paths[0])
     return RawDataset(

@@ -1,15 +1,17 @@
 """Tables from a database: sqlite:///file below the folder of the dataset, or postgresql://…
 
 Secrets come from the environment: leave the password out of the uri and set PGPASSWORD, or use ~/.pgpass.
+A dataset.toml may be a stranger's: a server that it names is connected to only where the environment names it too.
 """
 
+import os
+import shlex
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import polars as pl
 
@@ -17,17 +19,23 @@ from gnnrec.datasets.paths import file_inside
 from gnnrec.datasets.raw import RawTable
 from gnnrec.datasets.sources.columnar import numbered, one_line
 from gnnrec.errors import UserError, missing_extra
+from gnnrec.progress import progress
 
 CHUNK = 50_000  # rows fetched at a time
 SQLITE = "sqlite:///"
 POSTGRESQL = ("postgresql", "postgres")
+ALLOWED = "GNNREC_DATABASE"  # environment variable: the servers that may be asked, parted by semicolons
+SECRET = ("user", "password", "sslpassword")  # parameters that do not say which server it is
 
 
 def read_query(folder: Path, uri: str, query: str, where: str) -> RawTable:
-    """The answer to `query` with all values as strings; nothing is ever written to the database. Raises UserError."""
+    """The answer to `query` with all values as strings; nothing is ever written to the database.
+
+    Raises UserError, also where ALLOWED does not name the server.
+    """
     if uri.startswith(SQLITE):
         return read_sqlite(file_inside(folder, uri.removeprefix(SQLITE), f"{where} uri"), query, where)
-    if urlsplit(uri).scheme in POSTGRESQL:
+    if uri.partition("://")[0] in POSTGRESQL:
         return read_postgresql(uri, query, where)
     raise UserError(f"{where} uri: {public(uri)!r}; allowed: sqlite:///file.db and postgresql://user@host/database")
 
@@ -36,7 +44,8 @@ def read_sqlite(path: Path, query: str, where: str) -> RawTable:
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             cursor = connection.execute(query)
-            return collect(cursor.description, iter(lambda: cursor.fetchmany(CHUNK), []), f"{path.name}: query")
+            parts = iter(lambda: cursor.fetchmany(CHUNK), [])
+            return collect(cursor.description, parts, f"{path.name}: query", where)
     except sqlite3.Error as error:
         raise UserError(f"{where}: {path.name}: {one_line(error)}") from error
 
@@ -44,26 +53,42 @@ def read_sqlite(path: Path, query: str, where: str) -> RawTable:
 def read_postgresql(uri: str, query: str, where: str) -> RawTable:
     try:
         import psycopg
+        from psycopg.conninfo import conninfo_to_dict, make_conninfo
     except ImportError as error:
-        raise missing_extra("sql", "psycopg") from error
+        raise UserError(f"{where} uri: {missing_extra('sql', 'psycopg')}") from error
+    try:
+        # By the parser of the library that connects: what another makes of a tricky uri may be another server.
+        told = conninfo_to_dict(uri)
+    except psycopg.Error as error:
+        raise UserError(f"{where} uri: not the address of a server; as in postgresql://user@host/database") from error
+    server = make_conninfo(**{name: value for name, value in told.items() if name not in SECRET})
+    if server not in os.environ.get(ALLOWED, "").split(";"):
+        leave = f"{ALLOWED}={shlex.quote(server)}"
+        raise UserError(f"{where} uri: names a server, and servers are asked only with your leave: set {leave}")
     try:
         with psycopg.connect(uri, connect_timeout=10) as connection:
             connection.read_only = True
             with connection.cursor(name="gnnrec") as cursor:  # a named cursor stays on the server: rows come in parts
                 cursor.execute(query.encode())
-                return collect(cursor.description, iter(lambda: cursor.fetchmany(CHUNK), []), f"{public(uri)}: query")
+                parts = iter(lambda: cursor.fetchmany(CHUNK), [])
+                return collect(cursor.description, parts, f"{public(uri)}: query", where)
     except psycopg.Error as error:
         raise UserError(f"{where}: {public(uri)}: {one_line(error)}") from error
 
 
-def collect(description: Sequence[Any] | None, parts: Iterable[Sequence[Sequence[Any]]], file: str) -> RawTable:
+def collect(
+    description: Sequence[Any] | None, parts: Iterable[Sequence[Sequence[Any]]], file: str, where: str
+) -> RawTable:
     if description is None:
-        raise UserError(f"{file}: gives no rows; a SELECT is needed")
+        raise UserError(f"{where} query: gives no rows; a SELECT is needed")
     schema = {str(column[0]): pl.String for column in description}
     if len(schema) < len(description):
-        raise UserError(f"{file}: two columns have the same name; name them with AS")
+        raise UserError(f"{where} query: two columns have the same name; name them with AS")
     frames = [pl.DataFrame(schema=schema)]
-    frames += [pl.DataFrame([[text(value) for value in row] for row in part], schema, orient="row") for part in parts]
+    with progress(text=file, unit="row") as bar:
+        for part in parts:
+            frames.append(pl.DataFrame([[text(value) for value in row] for row in part], schema, orient="row"))
+            bar.update(len(part))
     return numbered(pl.concat(frames), file)
 
 
@@ -77,6 +102,6 @@ def text(value: Any) -> str | None:
 
 
 def public(uri: str) -> str:
-    """The uri without user and password."""
-    parts = urlsplit(uri)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    """The uri without user, password and parameters."""
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
