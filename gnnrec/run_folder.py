@@ -15,22 +15,22 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Generator, Tensor
-from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Catalog, Dataset, Interactions
 from gnnrec.errors import UserError
 from gnnrec.files import atomic_path, write_json, write_text
-from gnnrec.graph import with_interactions
-from gnnrec.models import MODELS, ClosedFormModel, Embeddings, Model, has_embeddings
-from gnnrec.recipe import Recipe, parse_toml
+
+if TYPE_CHECKING:  # torch and torch_geometric take seconds to import: only what builds the graph or the model does it
+    from torch_geometric.data import HeteroData
+
+    from gnnrec.models import Embeddings, Model
+    from gnnrec.recipe import Recipe
 
 FORMAT = 1
 FILES = (
@@ -43,43 +43,133 @@ ID = "__id__"  # the id column of items.parquet and users.parquet, beside the ca
 
 @dataclass(frozen=True)
 class Run:
+    """A finished run. Loading reads ids, catalogue and provenance; the rest is read when it is first asked for, and
+    only `recipe`, `embeddings`, `model` and the graphs need torch."""
+
     folder: Path
-    recipe: Recipe
     user_ids: tuple[str, ...]
     item_ids: tuple[str, ...]
-    train: Interactions
-    val: Interactions
     items: Catalog | None
     provenance: dict[str, Any]
 
     @cached_property
-    def graph(self) -> HeteroData:
-        """The training graph."""
-        return _unpack_graph(_load_tensors(self.folder / "graph.safetensors"))
+    def recipe(self) -> "Recipe":
+        from gnnrec.recipe import Recipe, parse_toml
+
+        path = self.folder / "settings.toml"
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: damaged or missing: {error}") from error
+        return Recipe.from_dict(parse_toml(text, str(path)), str(path))
 
     @cached_property
-    def known_graph(self) -> HeteroData:
-        """The training graph with train and val interactions as histories: what is known when serving."""
-        return with_interactions(self.graph, self.known)
+    def train(self) -> Interactions:
+        return self._log("train")
+
+    @cached_property
+    def val(self) -> Interactions:
+        return self._log("val")
 
     @cached_property
     def known(self) -> Interactions:
         return join_logs(self.train, self.val)
 
     @cached_property
-    def model(self) -> Model:
-        model = MODELS[self.recipe.model_name][0](self.recipe.model, self.graph, Generator())
-        _load_weights(model, _load_tensors(self.folder / "weights.safetensors"), self.folder)
+    def graph(self) -> "HeteroData":
+        """The training graph."""
+        from gnnrec.run_tensors import load_tensors, unpack_graph
+
+        return unpack_graph(load_tensors(self.folder / "graph.safetensors"))
+
+    @cached_property
+    def known_graph(self) -> "HeteroData":
+        """The training graph with train and val interactions as histories: what is known when serving."""
+        from gnnrec.graph import with_interactions
+
+        return with_interactions(self.graph, self.known)
+
+    @cached_property
+    def model(self) -> "Model":
+        from torch import Generator
+
+        from gnnrec.models import MODELS
+        from gnnrec.run_tensors import load_tensors, load_weights
+
+        model: Model = MODELS[self.recipe.model_name][0](self.recipe.model, self.graph, Generator())
+        load_weights(model, load_tensors(self.folder / "weights.safetensors"), self.folder)
         model.eval()
         return model
 
     @cached_property
-    def embeddings(self) -> Embeddings:
+    def has_embeddings(self) -> bool:
+        """Whether a score is the inner product of a user's and an item's vector."""
+        if (self.folder / "embeddings.safetensors").exists():
+            return True
+        from gnnrec.models import has_embeddings
+
+        return has_embeddings(self.model)
+
+    @property
+    def embeddings(self) -> "Embeddings":
         """Of all users and items, with everything known as history. Raises UserError for a model without them."""
-        if not has_embeddings(self.model):
+        import torch
+
+        from gnnrec.models import Embeddings
+
+        return Embeddings(torch.from_numpy(self._vectors("user")), torch.from_numpy(self.item_vectors))
+
+    @cached_property
+    def item_vectors(self) -> NDArray[np.float32]:
+        """The items' embeddings. [I, d]"""
+        return self._vectors("item")
+
+    def user_vector(self, index: int) -> NDArray[np.float32]:
+        """The embedding of one user, of whom alone the file is read. [d]"""
+        vector: NDArray[np.float32] = self._vectors("user", slice(index, index + 1))[0]
+        return vector
+
+    def user_index(self, name: str) -> int:
+        """Raises UserError for an unknown id."""
+        return _index_of(self._user_index, name, f"{self.folder}: no user")
+
+    def item_index(self, name: str) -> int:
+        """Raises UserError for an unknown id."""
+        return _index_of(self._item_index, name, f"{self.folder}: no item")
+
+    @cached_property
+    def _user_index(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.user_ids)}
+
+    @cached_property
+    def _item_index(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.item_ids)}
+
+    def _log(self, name: str) -> Interactions:
+        path, prefix = self.folder / "graph.safetensors", f"log/{name}/"
+        try:
+            with safe_open(path, framework="np") as file:
+                keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 (not a dict)
+                columns = {key.removeprefix(prefix): file.get_tensor(key) for key in keys}
+            return Interactions(num_users=len(self.user_ids), num_items=len(self.item_ids), **columns)
+        except (OSError, SafetensorError, ValueError, TypeError) as error:
+            raise UserError(f"{path}: damaged or missing: {error}") from error
+
+    def _vectors(self, owner: str, rows: slice = slice(None)) -> NDArray[np.float32]:
+        """Embeddings of "user" or "item" from the file, the given rows only."""
+        if not self.has_embeddings:
             raise UserError(f"{self.folder}: the model {self.recipe.model_name} scores without embeddings")
-        tensors = _load_tensors(self.folder / "embeddings.safetensors")
-        return Embeddings(tensors["user"], tensors["item"])
+        path, size = self.folder / "embeddings.safetensors", len(self.user_ids if owner == "user" else self.item_ids)
+        try:
+            with safe_open(path, framework="np") as file:
+                stored = file.get_slice(owner)
+                found = stored.get_shape()[0]
+                vectors: NDArray[np.float32] = stored[rows]
+        except (OSError, SafetensorError, ValueError) as error:
+            raise UserError(f"{path}: damaged or missing: {error}") from error
+        if found != size:
+            raise UserError(f"{path}: {found} rows of {owner}, but {size} ids; the files are of different runs")
+        return vectors
 
     @classmethod
     def load(cls, folder: str | Path) -> "Run":
@@ -92,21 +182,16 @@ class Run:
             raise UserError(f"{folder}: holds {what} (run.json is missing); gnnrec train makes or finishes one")
         try:
             provenance = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            text = (folder / "settings.toml").read_text(encoding="utf-8")
             users, items = (pl.read_parquet(folder / f"{name}.parquet") for name in ("users", "items"))
         except (OSError, ValueError, pl.exceptions.PolarsError) as error:
             raise UserError(f"{folder}: damaged run: {str(error).splitlines()[0]}") from error
         found = provenance.get("format") if isinstance(provenance, dict) else None
         if found != FORMAT:
             raise UserError(f"{folder}/run.json: format {found!r}; this version reads {FORMAT}")
-        train, val = _load_logs(folder / "graph.safetensors", len(users), len(items))
         return cls(
             folder=folder,
-            recipe=Recipe.from_dict(parse_toml(text, f"{folder}/settings.toml"), f"{folder}/settings.toml"),
             user_ids=tuple(users[ID]),
             item_ids=tuple(items[ID]),
-            train=train,
-            val=val,
             items=_load_catalog(items.drop(ID), provenance["items"]),
             provenance=provenance,
         )
@@ -114,24 +199,30 @@ class Run:
 
 def save_run(
     folder: Path,
-    recipe: Recipe,
+    recipe: "Recipe",
     dataset: Dataset,
-    graph: HeteroData,
+    graph: "HeteroData",
     train: Interactions,
     val: Interactions,
-    model: Model,
+    model: "Model",
     metrics: dict[str, Any],
     provenance: dict[str, Any],
 ) -> Run:
     """Write everything, run.json last, and read it back."""
+    import torch
+
+    from gnnrec.graph import with_interactions
+    from gnnrec.models import has_embeddings
+    from gnnrec.run_tensors import pack_graph, pack_log, save_tensors
+
     write_text(folder / "settings.toml", recipe.to_toml())
-    _save_tensors(folder / "weights.safetensors", dict(model.state_dict()))
+    save_tensors(folder / "weights.safetensors", dict(model.state_dict()))
     if has_embeddings(model):
         model.eval()
         with torch.no_grad():
             embeddings = model(with_interactions(graph, join_logs(train, val)))
-        _save_tensors(folder / "embeddings.safetensors", {"user": embeddings.user, "item": embeddings.item})
-    _save_tensors(folder / "graph.safetensors", _pack_graph(graph) | _pack_log("train", train) | _pack_log("val", val))
+        save_tensors(folder / "embeddings.safetensors", {"user": embeddings.user, "item": embeddings.item})
+    save_tensors(folder / "graph.safetensors", pack_graph(graph) | pack_log("train", train) | pack_log("val", val))
     for name, ids, catalog in (("users", dataset.user_ids, dataset.users), ("items", dataset.item_ids, dataset.items)):
         table = pl.DataFrame({ID: list(ids)}, schema={ID: pl.String})
         if catalog is not None:
@@ -181,68 +272,8 @@ def _load_catalog(table: pl.DataFrame, columns: dict[str, list[str]] | None) -> 
     return Catalog(table=shown, text_columns=tuple(columns["text"]), media=media)
 
 
-def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    # Clones, since safetensors refuses tensors that share memory.
-    with atomic_path(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary)
-
-
-def _load_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: damaged or missing: {error}") from error
-
-
-def _load_weights(model: Model, state: dict[str, Tensor], folder: Path) -> None:
-    if isinstance(model, ClosedFormModel):
-        model.load_buffers(state)
-        return
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise UserError(f"{folder}/weights.safetensors: does not fit settings.toml and graph.safetensors") from error
-
-
-def _pack_log(name: str, log: Interactions) -> dict[str, Tensor]:
-    columns = {"user": log.user, "item": log.item, "timestamp": log.timestamp, "rating": log.rating}
-    return {f"log/{name}/{key}": torch.from_numpy(value.copy()) for key, value in columns.items() if value is not None}
-
-
-def _load_logs(path: Path, num_users: int, num_items: int) -> tuple[Interactions, Interactions]:
-    logs: dict[str, dict[str, Any]] = {"train": {}, "val": {}}
-    try:
-        with safe_open(path, framework="np") as file:
-            for key in file.keys():  # noqa: SIM118 (not a dict)
-                if key.startswith("log/"):
-                    _, name, column = key.split("/")
-                    logs[name][column] = file.get_tensor(key)
-        train, val = (Interactions(num_users=num_users, num_items=num_items, **logs[name]) for name in logs)
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path}: damaged or missing: {error}") from error
-    return train, val
-
-
-def _pack_graph(graph: HeteroData) -> dict[str, Tensor]:
-    """Tensors only, as node/TYPE/KEY and edge/SOURCE/RELATION/TARGET/KEY; cached operators are made anew."""
-    tensors = {}
-    for node_type in graph.node_types:
-        for key, value in graph[node_type].items():
-            tensors[f"node/{node_type}/{key}"] = torch.as_tensor(value)
-    for edge_type in graph.edge_types:
-        for key, value in graph[edge_type].items():
-            if isinstance(value, Tensor):
-                tensors["/".join(("edge", *edge_type, key))] = value
-    return tensors
-
-
-def _unpack_graph(tensors: dict[str, Tensor]) -> HeteroData:
-    graph = HeteroData()
-    for name, tensor in sorted(tensors.items()):
-        kind, *place = name.split("/")
-        if kind == "node":
-            value: Any = int(tensor) if place[1] == "num_nodes" else tensor
-            graph[place[0]][place[1]] = value
-        elif kind == "edge":
-            graph[place[0], place[1], place[2]][place[3]] = tensor
-    return graph
+def _index_of(index: dict[str, int], name: str, nobody: str) -> int:
+    if name not in index:
+        some = ", ".join(list(index)[:3])
+        raise UserError(f"{nobody} with the id {name!r}; there are {len(index):,}, for example {some}")
+    return index[name]

@@ -20,7 +20,7 @@ LAYERS = (
     ("report", "inspect", "doctor", "tables", "plots"),
     ("recommend", "query", "export", "comparison", "tuning", "search_space"),
     ("pipeline",),
-    ("run_folder",),
+    ("run_folder", "run_tensors"),
     ("recipe", "recipes", "tracking"),
     ("training", "evaluation", "checkpoint"),
     ("models",),

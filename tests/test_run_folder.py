@@ -18,7 +18,10 @@ from gnnrec.recipe import load_recipe
 from gnnrec.recommend import Recommender
 from gnnrec.run_folder import Run
 
-FILES = ("run.json", "settings.toml", "weights.safetensors", "graph.safetensors", "items.parquet", "users.parquet")
+FILES = (
+    *("run.json", "settings.toml", "weights.safetensors", "embeddings.safetensors", "graph.safetensors"),
+    *("items.parquet", "users.parquet"),
+)
 
 
 def scores_of(model: Model, run: Run) -> torch.Tensor:
@@ -84,7 +87,7 @@ def test_no_test_row_is_anywhere_in_the_folder(planted_folder: Path, planted_run
     assert stored == train_pairs | val
     # No other file has room for a pair: tables have a row per id, weights a row per user or item, rejected.csv none.
     assert {path.name for path in planted_run.folder.iterdir()} == {
-        *FILES, "embeddings.safetensors", "metrics.json", "rejected.csv", "log.jsonl", "tensorboard"
+        *FILES, "metrics.json", "rejected.csv", "log.jsonl", "tensorboard"
     }  # fmt: skip
     for name, ids in (("users", planted_run.user_ids), ("items", planted_run.item_ids)):
         assert len(pl.read_parquet(planted_run.folder / f"{name}.parquet")) == len(ids)
@@ -117,7 +120,9 @@ def test_a_damaged_run_is_one_clear_line(name: str, damage: str, planted_run: Ru
     if damage != "missing":
         path.write_bytes(contents[damage])
     with pytest.raises(UserError) as caught:
-        Recommender.load(folder).recommend(planted_run.user_ids[0])
+        run = Run.load(folder)
+        Recommender(run).recommend(planted_run.user_ids[0])
+        scores_of(run.model, run)
     message = str(caught.value)
     assert str(folder) in message and "\n" not in message and len(message) < 400
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from gnnrec.errors import UserError
 from gnnrec.graph import TOGETHER, item_modalities, owners
 from gnnrec.run_folder import Run
 
@@ -27,12 +26,7 @@ def neighbourhood(run: Run, user: str) -> nx.DiGraph:
 
     Messages flow along the edges. At most MOST_NODES nodes. Raises UserError for an unknown user.
     """
-    if user not in run.user_ids:
-        some = ", ".join(run.user_ids[:3])
-        raise UserError(
-            f"{run.folder}: no user with the id {user!r}; there are {len(run.user_ids):,}, for example {some}"
-        )
-    graph, index = run.known_graph, run.user_ids.index(user)
+    graph, index = run.known_graph, run.user_index(user)
     titles = run.items.titles() if run.items else (None,) * len(run.item_ids)
     modalities = item_modalities(graph)
     per_item = 3 * len(modalities) if modalities else TOGETHER_EACH

@@ -1,0 +1,70 @@
+"""The tensors of a run folder: the graph, the logs and the weights in safetensors files. Needs torch, as little else of
+a run does."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from gnnrec.datasets import Interactions
+from gnnrec.errors import UserError
+from gnnrec.files import atomic_path
+from gnnrec.models import ClosedFormModel, Model
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    # Clones, since safetensors refuses tensors that share memory.
+    with atomic_path(path) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary)
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: damaged or missing: {error}") from error
+
+
+def load_weights(model: Model, state: dict[str, Tensor], folder: Path) -> None:
+    if isinstance(model, ClosedFormModel):
+        model.load_buffers(state)
+        return
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(f"{folder}/weights.safetensors: does not fit settings.toml and graph.safetensors") from error
+
+
+def pack_log(name: str, log: Interactions) -> dict[str, Tensor]:
+    """Tensors as log/NAME/COLUMN."""
+    columns = {"user": log.user, "item": log.item, "timestamp": log.timestamp, "rating": log.rating}
+    return {f"log/{name}/{key}": torch.from_numpy(value.copy()) for key, value in columns.items() if value is not None}
+
+
+def pack_graph(graph: HeteroData) -> dict[str, Tensor]:
+    """Tensors only, as node/TYPE/KEY and edge/SOURCE/RELATION/TARGET/KEY; cached operators are made anew."""
+    tensors = {}
+    for node_type in graph.node_types:
+        for key, value in graph[node_type].items():
+            tensors[f"node/{node_type}/{key}"] = torch.as_tensor(value)
+    for edge_type in graph.edge_types:
+        for key, value in graph[edge_type].items():
+            if isinstance(value, Tensor):
+                tensors["/".join(("edge", *edge_type, key))] = value
+    return tensors
+
+
+def unpack_graph(tensors: dict[str, Tensor]) -> HeteroData:
+    graph = HeteroData()
+    for name, tensor in sorted(tensors.items()):
+        kind, *place = name.split("/")
+        if kind == "node":
+            value: Any = int(tensor) if place[1] == "num_nodes" else tensor
+            graph[place[0]][place[1]] = value
+        elif kind == "edge":
+            graph[place[0], place[1], place[2]][place[3]] = tensor
+    return graph
