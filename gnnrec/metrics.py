@@ -73,7 +73,11 @@ def hits_of(items: NDArray[np.int64], users: NDArray[np.int64], relevant: csr_ar
 
 
 def accuracy(hits: Hits, num_relevant: Counts, ks: Sequence[int]) -> dict[str, PerUser]:
-    """Every metric at every k ("ndcg@10" …), and "mrr" over the whole list. num_relevant [n] is at least 1."""
+    """Every metric at every k ("ndcg@10" …), and "mrr". num_relevant [n] is at least 1.
+
+    "mrr" is cut at the length of the list, which is the largest k, and not taken over the whole catalogue: a first hit
+    further down counts 0.
+    """
     values = {f"{name}@{k}": metric(hits, num_relevant, k) for name, metric in METRICS.items() for k in ks}
     return values | {"mrr": reciprocal_rank(hits, num_relevant, hits.shape[1])}
 

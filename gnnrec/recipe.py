@@ -6,8 +6,6 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import tomli_w
@@ -18,6 +16,7 @@ from gnnrec.errors import UserError
 from gnnrec.graph import GraphConfig
 from gnnrec.models import MODELS
 from gnnrec.models.modality_gnn import ModalityGNNConfig
+from gnnrec.recipes import read_recipe
 from gnnrec.training import TrainConfig
 
 
@@ -68,32 +67,11 @@ class Recipe:
 
 def load_recipe(name: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
     """A shipped recipe by name or a TOML file by path, with "section.key=value" settings laid over it."""
-    where, text = "settings", ""
-    if name is not None:
-        path = Path(name)
-        shipped = resources.files("gnnrec.recipes") / f"{name}.toml"
-        if path.suffix == ".toml":
-            where = str(path)
-            try:
-                text = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise UserError(f"{path}: cannot be read ({error})") from error
-        elif shipped.is_file():
-            where, text = f"recipe {name}", shipped.read_text(encoding="utf-8")
-        else:
-            raise UserError(
-                f"recipe {name!r}: no such recipe; allowed: {', '.join(shipped_recipes())}, or a .toml file"
-            )
+    where, text = ("settings", "") if name is None else read_recipe(name)
     document = parse_toml(text, where)
     for override in overrides:
         _override(document, override)
     return Recipe.from_dict(document, where)
-
-
-def shipped_recipes() -> list[str]:
-    return sorted(
-        entry.name[:-5] for entry in resources.files("gnnrec.recipes").iterdir() if entry.name.endswith(".toml")
-    )
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ MAX_LINES = 400
 # Imports go down, or stay within a layer as long as they make no circle.
 LAYERS = (
     ("cli",),
+    ("commands",),
     ("demo",),
     ("report", "inspect", "doctor", "tables", "plots"),
     ("recommend", "query", "export", "comparison", "tuning", "search_space"),

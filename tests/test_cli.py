@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gnnrec import cli, export, pipeline
 from gnnrec.cli import main
 from gnnrec.pipeline import evaluate
 from gnnrec.run_folder import Run
@@ -227,13 +228,16 @@ MISTAKES = {
     "evaluate RUN --split train": "found 'train'; allowed: val, test",
     "evaluate RUN --mask all": "found 'all'; allowed: train+val, train",
     "evaluate RUN --data nowhere": "nowhere",
-    "export RUN --to x --format csv": "unknown format 'csv'; allowed: parquet",
+    "export RUN --to x --format parquet,csv": "found 'csv'; allowed: parquet, npy",
     "export POPULARITY --to x": "popularity scores without embeddings",
     "recommend RUN": "expected one of --user, --item",
     "recommend RUN --user u1 --item i1": "expected one of --user, --item",
     "recommend RUN --user nobody": "no user with the id 'nobody'",
     "recommend RUN --user u1 -k 0": "found 0; allowed: 1 or more",
-    "recommend RUN --image nowhere.png": "has no encoder of image",
+    "recommend RUN --user u1 -k few": "found few; allowed: 1 or more",
+    "recommend RUN --image nowhere.png": "nowhere.png: no such file",
+    "recommend RUN --audio RUN": "a folder",
+    "recommend RUN --image DATA/posters/1.png": "has no encoder of image",
     "recommend POPULARITY --text words": "popularity cannot place new content",
     "encode DATA --set encoders.batch_size=0": "at least 1 is allowed",
     "inspect nowhere": "nowhere",
@@ -249,11 +253,43 @@ MISTAKES = {
 }
 
 
+SEEN_AT_ONCE = (
+    *("evaluate RUN --split train", "evaluate RUN --mask all", "evaluate RUN --against nowhere", "evaluate nowhere"),
+    *("export RUN --to x --format csv", "recommend RUN --user u1 -k 0", "recommend RUN --image nowhere.png"),
+    *("recommend RUN", "inspect RUN --user u1", "inspect nowhere", "train nowhere --out x", "report nowhere"),
+    *("train DATA --out x --recipe nope", "train DATA --out x --recipe nope.toml", "demo --data nowhere"),
+)
+
+
+def test_what_can_be_seen_at_once_is_seen_before_anything_heavy_is_loaded(tiny_data, tiny_runs):
+    code = """if True:
+        import sys
+        from gnnrec.cli import main
+        for typed in sys.argv[1:]:
+            try:
+                status = main(typed.split("|"))
+            except SystemExit as stopped:
+                status = stopped.code
+            assert status == 2, typed
+        assert not {"torch", "numpy", "polars"} & set(sys.modules)
+    """
+    places = {"DATA": str(tiny_data), "RUN": str(tiny_runs["default"])}
+    typed = ["|".join(places.get(word, word) for word in line.split()) for line in SEEN_AT_ONCE]
+    done = subprocess.run([sys.executable, "-c", code, *typed], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (0, len(SEEN_AT_ONCE)), done.stderr
+
+
+def test_what_is_allowed_is_what_there_is():
+    assert cli.MASKS == pipeline.MASKS
+    assert set(cli.FORMATS) == set(export.FORMATS)
+
+
 @pytest.mark.parametrize("typed", MISTAKES)
 def test_a_mistake_is_one_line_and_status_2(run_command, tiny_data, tiny_runs, tmp_path, monkeypatch, typed):
     monkeypatch.chdir(tmp_path)
     places = {"DATA": tiny_data, "RUN": tiny_runs["default"], "POPULARITY": tiny_runs["popularity"]}
-    status, out, err = run_command(*(places.get(word, word) for word in typed.split()))
+    words = [re.sub("^[A-Z]{3,}", lambda found: str(places.get(found[0], found[0])), word) for word in typed.split()]
+    status, out, err = run_command(*words)
     assert (status, out) == (2, "")
     assert err.count("\n") == 1
     assert err.startswith("gnnrec")

@@ -8,7 +8,8 @@ import pytest
 
 from gnnrec.errors import UserError
 from gnnrec.models import MODELS
-from gnnrec.recipe import Recipe, load_recipe, shipped_recipes
+from gnnrec.recipe import Recipe, load_recipe
+from gnnrec.recipes import shipped_recipes
 
 
 def test_every_shipped_recipe_loads_and_comes_back_the_same(tmp_path: Path) -> None:

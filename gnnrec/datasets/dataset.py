@@ -31,7 +31,7 @@ class SplitConfig:
     val_share: float = 0.1  # of each user's (user_time, random) or of all (global_time) interactions
     test_share: float = 0.1
     seed: int = 0  # random, and where the published split has no val
-    min_core: int = 0  # k of the k-core filter; 0 leaves the log as it is
+    min_core: int = 0  # k of the k-core filter over all rows, test rows too; 0 leaves the log as it is
 
     def __post_init__(self) -> None:
         if self.method not in SPLIT_METHODS:

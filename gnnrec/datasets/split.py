@@ -38,6 +38,8 @@ def split(dataset: Dataset, config: SplitConfig | None = None) -> Split:
 
     Users with fewer than three rows are all train, except by published and global_time. With min_core k, rows of
     users and items with fewer than k rows are left out first, again and again until none is left; the ids stay.
+    It counts all rows, also those that become test, as published k-core sets do: which users and items are measured
+    at all thus depends a little on the test rows.
 
     Raises UserError where the method needs what the log has not, and where nothing is left to train on.
     """

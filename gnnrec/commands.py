@@ -1,0 +1,216 @@
+"""What each command calls and prints; `cli.py` parses what was typed. No logic lives here.
+
+Heavy modules are imported inside the commands, so that `gnnrec --help` and what is typed wrongly are answered at once.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from gnnrec.errors import UserError
+
+
+def print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def remarks(options: argparse.Namespace) -> Callable[[str], None]:
+    """Remarks go to stderr, and nowhere with --json."""
+    if getattr(options, "json", False):
+        return lambda line: None
+    return lambda line: print(line, file=sys.stderr)
+
+
+def demo(options: argparse.Namespace) -> None:
+    from gnnrec.demo import run_demo
+
+    run_demo(options.data, options.out, options.set, say=lambda line: print(line, flush=True))
+
+
+def train(options: argparse.Namespace) -> None:
+    from gnnrec import pipeline
+    from gnnrec.datasets import Dataset
+    from gnnrec.recipe import load_recipe
+    from gnnrec.tables import metrics_table
+
+    recipe, say = load_recipe(options.recipe, options.set), remarks(options)
+    dataset = Dataset.load(options.data)
+    say(f"{dataset.name}: {len(dataset.user_ids):,} users, {len(dataset.item_ids):,} items, "
+        f"{len(dataset.interactions):,} interactions, {len(dataset.rejected):,} "
+        "rows or files set aside (see gnnrec inspect)")  # fmt: skip
+    run = pipeline.train(dataset, options.out, recipe, say=say)
+    metrics = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
+    if options.json:
+        print_json({"run": str(run.folder)} | metrics)
+    else:
+        if metrics:
+            print(metrics_table({recipe.model_name: metrics}, title=f"validation, {metrics['users']:,} users"))
+        print(f"run: {run.folder}")
+
+
+def tune_settings(options: argparse.Namespace) -> None:
+    from gnnrec import tuning
+    from gnnrec.datasets import Dataset
+    from gnnrec.recipe import load_recipe
+    from gnnrec.tables import trials_table
+
+    recipe = load_recipe(options.recipe, options.set)
+    budget = {name: getattr(options, name) for name in ("search", "trials", "minutes", "seeds")}
+    study = tuning.tune_settings(
+        Dataset.load(options.data), options.out, recipe, **budget, say=remarks(options)
+    ).to_json()
+    if options.json:
+        print_json(study)
+    else:
+        print(trials_table(study), f"recipe: {study['recipe']}", sep="\n\n")
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    from gnnrec.comparison import evaluate_against
+    from gnnrec.datasets import Dataset
+    from gnnrec.evaluation import refuse_samples
+    from gnnrec.tables import cohorts_table, comparison_table, metrics_table
+
+    if options.candidates != "all":
+        refuse_samples(options.candidates)
+    dataset = None if options.data is None else Dataset.load(options.data)
+    runs = [options.run] if options.against is None else [options.run, options.against]
+    documents, comparison = evaluate_against(runs, options.split, options.mask, dataset)
+    if options.json:
+        print_json(documents[0] | ({"against": documents[1], "comparison": comparison} if comparison else {}))
+        return
+    names = [str(run) for run in runs]
+    title = f"{options.split}, {documents[0]['users']:,} users, known: {documents[0]['mask']}"
+    print(metrics_table(dict(zip(names, documents)), title=title))
+    print()
+    print(comparison_table(comparison, *names) if comparison else cohorts_table(documents[0]["cohorts"]))
+
+
+def export(options: argparse.Namespace) -> None:
+    from gnnrec.export import export_embeddings
+    from gnnrec.run_folder import Run
+
+    run = Run.load(options.run)
+    user, item = run.embeddings.user.numpy(), run.embeddings.item.numpy()
+    for path in export_embeddings(user, item, run.user_ids, run.item_ids, options.to, options.format):
+        print(path)
+
+
+def recommend(options: argparse.Namespace) -> None:
+    query = {"text": options.text, "image": options.image, "audio": options.audio}
+    asked = [options.user is not None, options.item is not None, any(value is not None for value in query.values())]
+    if sum(asked) != 1:
+        raise UserError("recommend: expected one of --user, --item, or a query of --text, --image, --audio")
+    if options.to_users and not asked[2]:
+        raise UserError("recommend --to-users: needs a new item by --text, --image or --audio")
+    from gnnrec.recommend import Recommender
+    from gnnrec.tables import recommendations_table
+
+    recommender = Recommender.load(options.run)
+    if options.user is not None:
+        title, found = f"for user {options.user}", recommender.recommend(options.user, options.k)
+    elif options.item is not None:
+        title, found = f"like item {options.item}", recommender.similar_items(options.item, options.k)
+    elif options.to_users:
+        title, found = "users for this new item", recommender.users_for_query(**query, k=options.k)
+    else:
+        title, found = "for this query", recommender.recommend_query(**query, k=options.k)
+    if options.json:
+        print_json([recommendation.to_json() for recommendation in found])
+    else:
+        print(recommendations_table(found, title))
+
+
+def encode(options: argparse.Namespace) -> None:
+    from gnnrec.datasets import Dataset
+    from gnnrec.encoders import encode_dataset, unusable_content
+    from gnnrec.recipe import load_recipe
+    from gnnrec.tables import features_table, rejected_table
+
+    recipe = load_recipe(options.recipe, options.set)
+    dataset = Dataset.load(options.data)
+    items, users = encode_dataset(dataset, recipe.encoders)
+    rows = [
+        {
+            "owner": owner,
+            "modality": modality,
+            "encoder": features.encoder,
+            "dimensions": features.values.shape[1],
+            "rows": len(features.mask),
+            "encoded": int(features.mask.sum()),
+            "unusable": len(features.rejected),
+        }
+        for owner, content in (("items", items), ("users", users))
+        for modality, features in content.items()
+    ]
+    rejected = unusable_content(dataset, items, users).to_dicts()
+    if options.json:
+        print_json({"features": rows, "rejected": rejected})
+        return
+    print(features_table(rows))
+    if rejected:
+        print()
+        print(rejected_table(rejected))
+
+
+def inspect(options: argparse.Namespace) -> None:
+    if options.user is not None and options.plots is None:
+        raise UserError("inspect --user: needs --plots FOLDER for the picture")
+    from gnnrec.inspect import inspect_folder
+    from gnnrec.tables import facts_tables
+
+    facts, pictures = inspect_folder(options.folder, options.plots, options.user)
+    if options.json:
+        print_json(facts | {"pictures": [str(path) for path in pictures]})
+        return
+    print(facts_tables(facts))
+    for path in pictures:
+        print(path)
+
+
+def report(options: argparse.Namespace) -> None:
+    from gnnrec.report import write_report
+
+    print(write_report(options.run, options.out, options.against))
+
+
+def models(options: argparse.Namespace) -> None:
+    from gnnrec.encoders.pretrained import PRETRAINED, get, locate
+    from gnnrec.tables import models_table
+
+    if options.action == "get":
+        if not options.name:
+            raise UserError(f"models get: expected a name; allowed: {', '.join(PRETRAINED)}")
+        for name in options.name:
+            print(f"{name}: {get(name)}")
+        return
+    rows = [
+        {
+            "name": name,
+            "task": model.task,
+            "what": model.what,
+            "megabytes": model.size_mb,
+            "dim": model.dim,
+            "licence": model.licence,
+            "source": model.source,
+            "here": locate(name) is not None,
+        }
+        for name, model in PRETRAINED.items()
+    ]
+    if options.json:
+        print_json(rows)
+    else:
+        print(models_table(rows))
+
+
+def doctor(options: argparse.Namespace) -> None:
+    from gnnrec.doctor import diagnose
+    from gnnrec.tables import doctor_table
+
+    rows = diagnose()
+    if options.json:
+        print_json(rows)
+    else:
+        print(doctor_table(rows))
