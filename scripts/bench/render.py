@@ -74,12 +74,45 @@ def step() -> str:
     return table(["training step", "CPU ms", "times gnnrec"], rows)
 
 
+def rank() -> str:
+    rows = [
+        [
+            entry["variant"],
+            f"{entry['metrics']['users_per_second']:,.0f} (IQR {entry['spread']['users_per_second']:,.0f})",
+            f"{entry['metrics']['times_faiss']:.2f} (IQR {entry['spread']['times_faiss']:.2f})",
+        ]
+        for entry in load("rank")
+    ]
+    return table(["full ranking", "users/s", "times faiss"], rows)
+
+
 def read() -> str:
     rows = [[entry["variant"], f"{entry['seconds']:.1f}", f"{entry['peak_mb'] / 1024:.2f}"] for entry in load("read")]
     return table(["10 million rows of CSV", "seconds", "peak GB"], rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"accuracy": accuracy, "cold": cold, "step": step, "read": read}
+def cold_start() -> str:
+    rows = [
+        [
+            entry["dataset"],
+            entry["variant"],
+            f"{entry['metrics']['seconds']:.2f} (IQR {entry['spread']['seconds']:.2f})",
+            str(entry["runs"]),
+            str(entry["peak_mb"]),
+        ]
+        for entry in load("cold_start")
+    ]
+    return table(["run", "gnnrec recommend", "seconds", "processes", "peak MB"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "accuracy": accuracy,
+    "cold": cold,
+    "step": step,
+    "rank": rank,
+    "read": read,
+    "cold_start": cold_start,
+}
 
 
 def render(text: str) -> str:
