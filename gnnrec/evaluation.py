@@ -3,9 +3,10 @@
 Letters: n users with a positive in the split, k length of the lists, I items, d dimensions.
 """
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ USERS_AT_A_TIME = 2048  # between two steps of the progress bar
 class Evaluation:
     """What a scorer is worth on one split. `users` and `per_user` are for paired tests and stay out of the JSON."""
 
+    candidates: int  # items that were ranked: all, or those of the part that was asked for
     metrics: dict[str, float]  # "ndcg@10" -> mean over users
     confidence: dict[str, list[float]]  # "ndcg@10" -> 95 % interval [low, high], bootstrap over users
     cohorts: dict[str, Any]
@@ -42,6 +44,7 @@ class Evaluation:
         return {
             "split": split,
             "users": self.num_users,
+            "candidates": self.candidates,
             "metrics": self.metrics,
             "confidence": self.confidence,
             "cohorts": self.cohorts,
@@ -67,9 +70,12 @@ def evaluate_ranking(
 
     `seen` is masked; a relevant item that is masked cannot be ranked and does not count as relevant. `train` gives
     popularity, history and cohorts. `item_vectors` [I, d] make the diversity of lists, `modality_masks` (modality ->
-    [I], has it) the cohorts of missing content. `candidates` [I] restricts the items that are ranked and that count,
-    `users` the users. Raises UserError where no user has anything to rank.
+    [I], has it) the cohorts of missing content. `candidates` [I] restricts the items that are ranked and that count
+    to one part of the catalogue, such as the cold items, alike for everybody; the result says how many are left.
+    `users` restricts the users. Raises UserError where no user has anything to rank, and for sampled candidates.
     """
+    if candidates is not None and not _is_mask(candidates, relevant.num_items):
+        refuse_samples(candidates)
     history, seen_matrix = train.matrix(), None if seen is None else seen.matrix()
     wanted = _wanted(relevant.matrix(), seen_matrix, candidates, users)
     asked = np.flatnonzero(np.diff(wanted.indptr))  # [n]
@@ -87,6 +93,7 @@ def evaluate_ranking(
         },
     }
     return Evaluation(
+        candidates=relevant.num_items if candidates is None else int(candidates.sum()),
         metrics={name: float(values.mean()) for name, values in per_user.items()},
         confidence=bootstrap(per_user, resamples, seed) if resamples else {},
         cohorts=cohorts,
@@ -134,6 +141,22 @@ def ranked_items(
             lists.append(top_k(scorer, torch.from_numpy(part), k, seen, candidates=candidates).items.numpy())
             bar.update(len(part))
     return np.concatenate(lists)
+
+
+def _is_mask(found: object, size: int) -> bool:
+    return isinstance(found, np.ndarray) and found.dtype == bool and found.shape == (size,)
+
+
+def refuse_samples(found: object) -> NoReturn:
+    """Raise UserError: metrics over a positive and some sampled negatives order models otherwise than they are.
+
+    Krichene & Rendle 2020, "On sampled metrics for item recommendation".
+    """
+    what = f"an array of shape {found.shape}" if isinstance(found, np.ndarray) else reprlib.repr(found)
+    raise UserError(
+        f"evaluate candidates: found {what}; allowed: all, or in Python one mask [items] of booleans for everybody; "
+        "sampled metrics can rank models in the wrong order (Krichene & Rendle 2020)"
+    )
 
 
 def summarise(per_user: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:

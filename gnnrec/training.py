@@ -22,10 +22,10 @@ from gnnrec.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.errors import UserError
 from gnnrec.graph import INTERACTS, interactions_of, num_interactions
-from gnnrec.losses import LOSSES, catalogue_softmax
+from gnnrec.losses import LOSSES, catalogue_softmax, shared_softmax
 from gnnrec.models import EmbeddingModel, Embeddings, model_scorer
 from gnnrec.progress import progress
-from gnnrec.ranking import top_k, unseen
+from gnnrec.ranking import fast_bfloat16, top_k, unseen
 
 CHECKPOINT_SECONDS = 30.0  # how much work a crash may cost at most, within long epochs
 
@@ -35,9 +35,13 @@ class TrainConfig:
     loss: str = "softmax"  # softmax | bpr | bce | hinge
     temperature: float = 0.2  # scores are divided by it
     negatives: int = 0  # drawn uniformly per positive; 0 takes every other item of the catalogue
+    whole_catalogue: int = 65_536  # items up to which the softmax takes all; of more it takes the shared negatives,
+    shared_negatives: int = 4096  # drawn uniformly at each step, the same for the whole batch
     learning_rate: float = 3e-3
     weight_decay: float = 0.0
-    batch_size: int = 2048
+    batch_size: int = 2048  # at least; more where an epoch would have more than max_steps
+    # A step passes over all edges, so that steps in proportion to the log would make an epoch's cost its square.
+    max_steps: int = 400  # of an epoch
     epochs: int = 100
     validate_every: int = 2  # epochs
     patience: int = 10  # validations without a new best before training stops
@@ -55,10 +59,10 @@ class TrainConfig:
         if name not in metrics.METRICS or not k.isdigit() or int(k) < 1:
             allowed = ", ".join(f"{name}@K" for name in metrics.METRICS)
             raise UserError(f"train.metric: found {self.metric!r}; allowed: {allowed}")
-        for key in ("batch_size", "epochs", "validate_every", "patience"):
+        for key in ("batch_size", "max_steps", "shared_negatives", "epochs", "validate_every", "patience"):
             if getattr(self, key) < 1:
                 raise UserError(f"train.{key}: found {getattr(self, key)}; allowed: 1 or more")
-        for key in ("negatives", "weight_decay"):
+        for key in ("negatives", "whole_catalogue", "weight_decay"):
             if getattr(self, key) < 0:
                 raise UserError(f"train.{key}: found {getattr(self, key)}; allowed: 0 or more")
         if not 0 <= self.average < 1:
@@ -68,7 +72,7 @@ class TrainConfig:
                 raise UserError(f"train.{key}: found {getattr(self, key)}; allowed: above 0")
 
 
-class Interrupted(Exception):
+class Interrupted(KeyboardInterrupt):
     """Training was stopped by the user; its state is saved and the same call goes on from there."""
 
 
@@ -138,8 +142,8 @@ class Trainer:
         self.optimizer = torch.optim.Adam(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        native = torch.ops.mkldnn._is_mkldnn_bf16_supported() or graph[INTERACTS].edge_index.is_cuda
-        self.low_precision = config.precision == "bfloat16" or (config.precision == "auto" and native)
+        self.low_precision = config.precision == "bfloat16" or (config.precision == "auto" and fast_bfloat16(device))
+        self.batch_size = max(config.batch_size, -(-len(self.items) // config.max_steps))
         self.generator = Generator().manual_seed(config.seed)
         self.epoch_start = self.generator.get_state()
         self.state = TrainState()
@@ -154,7 +158,7 @@ class Trainer:
         self.model.train()
         resumed_random = self.generator.get_state() if state.step else None
         self.generator.set_state(self.epoch_start)
-        batches = torch.randperm(len(self.items), generator=self.generator).split(self.config.batch_size)
+        batches = torch.randperm(len(self.items), generator=self.generator).split(self.batch_size)
         if resumed_random is not None:
             self.generator.set_state(resumed_random)
         for batch in batches[state.step :]:
@@ -227,6 +231,8 @@ class Trainer:
         query = self.model.queries(self.graph, embeddings, batch) / self.config.temperature  # [B, d]
         target = self.items[batch]
         if not self.config.negatives and self.config.loss == "softmax":
+            if len(self.candidates) > self.config.whole_catalogue:
+                return self._shared_softmax(query, target, embeddings.item)
             rows = self._candidate_rows(embeddings)
             return catalogue_softmax(query, rows, self.place[target], self.low_precision)
         positive = (query * embeddings.item[target]).sum(1)
@@ -236,6 +242,13 @@ class Trainer:
             scores = query @ self._candidate_rows(embeddings).T  # [B, candidates]
             negative = scores.scatter(1, self.place[target][:, None], -torch.inf)
         return LOSSES[self.config.loss](positive, negative)
+
+    def _shared_softmax(self, query: Tensor, target: Tensor, item: Tensor) -> Tensor:
+        """The softmax over the catalogue, estimated from negatives that are the same for the whole batch."""
+        drawn = torch.randint(len(self.candidates), (self.config.shared_negatives,), generator=self.generator)
+        drawn = self.candidates[drawn.to(target.device)]
+        stands_for = (len(self.candidates) - 1) / len(drawn)
+        return shared_softmax(query, item[target], item[drawn], target, drawn, stands_for, self.low_precision)
 
     def _candidate_rows(self, embeddings: Embeddings) -> Tensor:
         if len(self.candidates) == len(self.place):

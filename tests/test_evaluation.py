@@ -79,7 +79,7 @@ def test_beyond_accuracy_by_hand(evaluation):
 def test_json_has_the_promised_shape(evaluation):
     document = json.loads(json.dumps(evaluation.to_json("test"), allow_nan=False))
     assert (document["split"], document["users"]) == ("test", 3)
-    assert set(document) == {"split", "users", "metrics", "confidence", "cohorts", "beyond"}
+    assert set(document) == {"split", "users", "candidates", "metrics", "confidence", "cohorts", "beyond"}
     assert set(document["confidence"]) == set(document["metrics"])
 
 
