@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from rows import row, save
 
 VARIANTS = ("plain", "gzip", "ragged", "quoted", "irregular")
 NUM_USERS, NUM_ITEMS, NUM_BAD = 500_000, 100_000, 1_000
@@ -80,6 +79,8 @@ def load(folder: str) -> None:
 
 
 def measure(variant: str, num_rows: int) -> dict[str, object]:
+    from rows import row  # not above: it brings torch, whose memory would count as that of reading
+
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [sys.executable, __file__, "--write", folder, "--variant", variant, "--rows", str(num_rows)], check=True
@@ -104,6 +105,8 @@ def main() -> None:
     else:
         variants = (options.variant,) if options.variant else VARIANTS
         rows = [measure(variant, options.rows) for variant in variants]
+        from rows import save
+
         save("read", rows)
         print(json.dumps(rows, indent=2))
 
