@@ -9,9 +9,9 @@ from gnnrec.comparison import differences, measure
 from gnnrec.datasets import Dataset
 from gnnrec.encoders import EncodersConfig
 from gnnrec.encoders.pretrained import get, locate
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, count
 from gnnrec.evaluation import Evaluation
-from gnnrec.pipeline import fingerprint, train
+from gnnrec.pipeline import catalog_fingerprint, fingerprint, train
 from gnnrec.recipe import Recipe, load_recipe
 from gnnrec.recommend import Recommender
 from gnnrec.report import write_report
@@ -35,9 +35,7 @@ def run_demo(data: Path | None, out: Path, overrides: Sequence[str], say: Say) -
     """
     recipes = {name: load_recipe(name, overrides if name == OURS else ()) for name in RECIPES}
     dataset = Dataset.load(data or find_data())
-    say(f"{dataset.name}: {len(dataset.user_ids):,} users, {len(dataset.item_ids):,} items, "
-        f"{len(dataset.interactions):,} interactions, {len(dataset.rejected):,} "
-        "rows or files set aside (see gnnrec inspect)")  # fmt: skip
+    say(dataset.summary())
     bring_encoders(dataset, [recipe.encoders for recipe in recipes.values()], say)
     runs = [finished_run(dataset, out / name, recipe, say) for name, recipe in recipes.items()]
     evaluations = measure(runs, "test", dataset=dataset)
@@ -76,8 +74,8 @@ def finished_run(dataset: Dataset, folder: Path, recipe: Recipe, say: Say) -> Ru
     """The run of this recipe on this data in `folder`, trained now unless it is there."""
     if (folder / "run.json").exists():
         run = Run.load(folder)
-        asked = recipe.resolved(dataset)  # as a run keeps it
-        if run.recipe != asked or run.provenance["dataset"]["fingerprint"] != fingerprint(dataset):
+        made_of = {"fingerprint": fingerprint(dataset), "catalog": catalog_fingerprint(dataset)}
+        if run.recipe != recipe.resolved(dataset) or not made_of.items() <= run.provenance["dataset"].items():
             raise UserError(
                 f"{folder}: holds a run with other settings or on other data; remove it or choose another --out"
             )
@@ -97,7 +95,7 @@ def standing(evaluations: dict[str, Evaluation]) -> str:
     documents = {name: evaluation.to_json("test") for name, evaluation in evaluations.items()}
     ours = evaluations[OURS]
     best = max((name for name in RECIPES if name != OURS), key=lambda name: evaluations[name].metrics[DECIDES])
-    title = f"test, {ours.num_users:,} users, full catalogue; {OURS} is our model, * the best"
+    title = f"test, {count(ours.num_users, 'user')}, full catalogue; {OURS} is our model, * the best"
     tested = comparison_table(differences(ours, [evaluations[best]])[0], OURS, best)
     return f"{metrics_table(documents, title)}\n\n{tested}"
 

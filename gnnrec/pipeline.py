@@ -1,6 +1,7 @@
 """The verbs as functions: a dataset becomes a run, a run is evaluated. The command line and Python users call them."""
 
 import hashlib
+import json
 import os
 import platform
 import sys
@@ -21,7 +22,7 @@ from gnnrec.datasets import Dataset, Interactions, Split, in_order, split
 from gnnrec.encoders import Features, default_device, encode_dataset, unusable_content
 from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
-from gnnrec.files import claim_folder
+from gnnrec.files import claim_folder, sha256_of_file
 from gnnrec.graph import build_graph, item_modalities, owners, user_modalities
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
 from gnnrec.recipe import Recipe
@@ -77,6 +78,7 @@ def train(
             "name": dataset.name,
             "path": str(dataset.root.resolve()),
             "fingerprint": fingerprint(dataset),
+            "catalog": catalog_fingerprint(dataset),
             "licence": dataset.licence,
             "rejected_rows": len(dataset.rejected),
         },
@@ -246,6 +248,22 @@ def fingerprint(dataset: Dataset) -> str:
     log = dataset.interactions
     for column in (log.user, log.item, log.timestamp, log.rating, dataset.published_split):
         digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+def catalog_fingerprint(dataset: Dataset) -> str:
+    """sha256 of what items and users are made of: texts, files of pictures and sounds, given features, friends."""
+    digest = hashlib.sha256()
+    for catalog in (dataset.items, dataset.users):
+        digest.update(json.dumps(catalog.text() if catalog else None).encode())
+        for modality, paths in ((catalog.media or {}) if catalog else {}).items():
+            files = [sha256_of_file(path) if path is not None and path.is_file() else None for path in paths]
+            digest.update(json.dumps([modality, files]).encode())
+    for features in (dataset.item_features, dataset.user_features):
+        for modality, values in features.items():
+            digest.update(modality.encode() + np.ascontiguousarray(values).tobytes())
+    if dataset.friends is not None:
+        digest.update(np.ascontiguousarray(dataset.friends).tobytes())
     return digest.hexdigest()
 
 

@@ -20,7 +20,7 @@ class Comparison:
     interval: tuple[float, float]  # 95 %, paired bootstrap over users
     p_t: float  # paired t-test
     p_wilcoxon: float  # signed-rank, zero differences split (Pratt)
-    p_randomisation: float  # signs of the differences flipped at random (Fisher); assumes the least
+    p_randomisation: float  # paired randomisation test, which assumes the least
 
 
 def compare(
@@ -55,12 +55,15 @@ def compare(
         interval=(float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))),
         p_t=p_t,
         p_wilcoxon=p_wilcoxon,
-        p_randomisation=sign_flip_test(difference, resamples, seed),
+        p_randomisation=randomisation_test(difference, resamples, seed),
     )
 
 
-def sign_flip_test(difference: PerUser, resamples: int = 10_000, seed: int = 0) -> float:
-    """Two-sided p of the mean [n] under random signs; the observed one counts as a draw, so p is never 0."""
+def randomisation_test(difference: PerUser, resamples: int = 10_000, seed: int = 0) -> float:
+    """Two-sided p of the mean difference [n] under random signs (Fisher's paired randomisation test).
+
+    The observed signs count as one draw, so p is never 0.
+    """
     random = np.random.default_rng(seed)
     observed = abs(difference.sum())
     moved = difference[difference != 0]

@@ -2,28 +2,40 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gnnrec.files import write_text
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class Tracker:
     """Called with all rows so far after each epoch; the JSONL file always holds exactly those, also after a resume."""
 
     def __init__(self, folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # takes a second to import
-
-        self.path = folder / "log.jsonl"
-        self.writer = SummaryWriter(str(folder / "tensorboard"))
+        self.folder = folder
+        self.writer: SummaryWriter | None = None
 
     def __call__(self, history: list[dict[str, float]]) -> None:
-        write_text(self.path, "".join(json.dumps(row) + "\n" for row in history))
+        write_text(self.folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in history))
         row = history[-1]
+        if self.writer is None:
+            self.writer = writer_from(self.folder / "tensorboard", int(row["epoch"]))
         for name, value in row.items():
             if name != "epoch":
                 self.writer.add_scalar(name, value, int(row["epoch"]))
 
     def close(self) -> None:
-        self.writer.close()
+        if self.writer is not None:
+            self.writer.close()
+
+
+def writer_from(folder: Path, epoch: int) -> "SummaryWriter":
+    """A writer that goes on at `epoch`: what an interrupted training wrote from there on is hidden, not drawn twice."""
+    from torch.utils.tensorboard import SummaryWriter  # takes a second to import
+
+    return SummaryWriter(str(folder), purge_step=epoch)
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:

@@ -1,8 +1,13 @@
+import shutil
+
+import numpy as np
 import pytest
 
-from gnnrec.demo import RECIPES, find_data, run_demo
+from gnnrec.datasets import Dataset
+from gnnrec.demo import RECIPES, find_data, finished_run, run_demo
 from gnnrec.errors import UserError
 from gnnrec.pipeline import evaluate
+from gnnrec.recipe import load_recipe
 
 QUICK = ["train.epochs=2", "model.dim=8"]
 
@@ -29,6 +34,25 @@ def test_the_demo_ends_with_a_table_a_list_and_a_report(tiny_data, tmp_path, mon
     assert before == {path: path.stat().st_mtime_ns for path in before}
     with pytest.raises(UserError, match="default: holds a run with other settings"):
         run_demo(tiny_data, tmp_path / "runs", ["model.dim=16"], again.append)
+
+
+@pytest.mark.parametrize("changed", ["posters/2.png", "text.npy", "items.csv"])
+def test_a_run_on_other_content_is_not_taken_for_this_one(changed, tiny_data, tmp_path):
+    dataset = Dataset.load(shutil.copytree(tiny_data, tmp_path / "data"))
+    recipe = load_recipe("popularity")
+    made = finished_run(dataset, tmp_path / "run", recipe, lambda line: None)
+    assert (
+        finished_run(Dataset.load(tmp_path / "data"), tmp_path / "run", recipe, lambda line: None).folder == made.folder
+    )
+    path = tmp_path / "data" / changed
+    if changed == "text.npy":
+        np.save(path, np.load(path) + 1)
+    elif changed == "items.csv":
+        path.write_text(path.read_text().replace("Title 3,", "Another title,"))
+    else:
+        shutil.copy(path.with_stem("3"), path)
+    with pytest.raises(UserError, match="other settings or on other data"):
+        finished_run(Dataset.load(tmp_path / "data"), tmp_path / "run", recipe, lambda line: None)
 
 
 def test_the_movies_of_the_checkout_are_found(monkeypatch, tmp_path):

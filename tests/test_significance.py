@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from gnnrec.errors import UserError
-from gnnrec.significance import compare, holm, sign_flip_test
+from gnnrec.significance import compare, holm, randomisation_test
 
 
 def compared(first, second, **options):
@@ -42,8 +42,8 @@ def test_randomisation_equals_all_sign_flips():
     difference = np.array([0.3, -0.1, 0.4, 0.2, 0.0, 0.7, -0.2, 0.25])
     sums = [abs(np.dot(signs, difference)) for signs in itertools.product((-1, 1), repeat=8)]
     exact = np.mean(np.array(sums) >= abs(difference.sum()) - 1e-12)
-    assert sign_flip_test(difference, resamples=100_000, seed=1) == pytest.approx(exact, abs=0.005)
-    assert sign_flip_test(difference, seed=1) == sign_flip_test(difference, seed=1)
+    assert randomisation_test(difference, resamples=100_000, seed=1) == pytest.approx(exact, abs=0.005)
+    assert randomisation_test(difference, seed=1) == randomisation_test(difference, seed=1)
 
 
 def test_equal_runs_and_a_constant_difference():

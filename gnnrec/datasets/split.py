@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -164,18 +165,35 @@ def cut_users(
     return part
 
 
+REPORT = {
+    "method": pl.String,
+    "train": pl.Int64,
+    "val": pl.Int64,
+    "test": pl.Int64,
+    "test_users": pl.Int64,
+    "test_users_without_train": pl.Float64,
+    "cold_test_items": pl.Int64,
+    "remark": pl.String,
+}
+
+
 def split_report(dataset: Dataset) -> pl.DataFrame:
     """What each method that the log allows would give, one row a method.
 
     Columns: method, train, val, test (rows), test_users, test_users_without_train (share of them),
-    cold_test_items (items in test that train does not have).
+    cold_test_items (items in test that train does not have), remark (why a method cannot cut this log; the rest of its
+    row is empty then).
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for method in ("published", *METHODS):
         missing = dataset.published_split if method == "published" else dataset.interactions.timestamp
         if missing is None and method != "random":
             continue
-        cut = split(dataset, replace(dataset.split, method=method))
+        try:
+            cut = split(dataset, replace(dataset.split, method=method))
+        except UserError as error:
+            rows.append({"method": method, "remark": str(error)})
+            continue
         users = np.unique(cut.test.user)
         rows.append(
             {
@@ -186,6 +204,7 @@ def split_report(dataset: Dataset) -> pl.DataFrame:
                 "test_users": len(users),
                 "test_users_without_train": 1 - np.isin(users, cut.train.user).mean() if len(users) else 0.0,
                 "cold_test_items": len(np.setdiff1d(cut.test.item, cut.train.item)),
+                "remark": None,
             }
         )
-    return pl.DataFrame(rows)
+    return pl.DataFrame(rows, schema=REPORT)

@@ -16,13 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rows import RESULTS, SHARED, row, save
+from rows import RESULTS, SHARED, row, save, save_tests, tested
 from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Dataset, Interactions, Split, split
 from gnnrec.encoders import encode_dataset
 from gnnrec.evaluation import Evaluation
-from gnnrec.files import write_json
 from gnnrec.graph import with_interactions
 from gnnrec.models import Model
 from gnnrec.pipeline import evaluate_model, fit_model, training_graph
@@ -51,6 +50,7 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     "lightgcn_bpr": ("lightgcn", []),
     "lightgcn_softmax": ("lightgcn_softmax", []),
     "vbpr": ("vbpr", []),
+    "sasrec": ("sasrec", []),
     "modality_gnn": ("default", []),
     "modality_gnn, no content": ("default", ["encoders.text=none", "encoders.image=none", "encoders.audio=none"]),
     "modality_gnn, no order": ("default", ["model.recent=0"]),
@@ -145,16 +145,13 @@ def main() -> None:
     own_users, own = per_user[main_variant]
     tests = {
         other: {
-            metric: {"difference": found.difference, "interval": list(found.interval), "p": found.p_randomisation}
+            metric: tested(compare(own[metric], values[metric], first_users=own_users, second_users=users))
             for metric in METRICS
-            for found in [compare(own[metric], values[metric], first_users=own_users, second_users=users)]
         }
         for other, (users, values) in per_user.items()
         if other != main_variant
     }
-    path = RESULTS / "significance.json"
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    write_json(path, kept | {options.dataset: tests})  # whole: no old p stands beside a new figure
+    save_tests(options.dataset, tests)
 
 
 if __name__ == "__main__":

@@ -5,23 +5,21 @@
 The items are dealt into folds (by seed). For each fold all interactions of its items are taken out of train and val,
 the model is trained on the rest, and for every user who took at least one of the fold's items these are ranked among
 the fold's items only. A user's value is the mean over the folds she appears in; the values of all users are
-compared by a sign-flip test. "random" scores by chance, "popularity" by train counts, which are all zero here.
+compared by the paired randomisation test. "random" scores by chance, "popularity" by train counts, all zero here.
 """
 
 import argparse
 import json
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 from accuracy import FOLDERS
-from rows import RESULTS, row, save
+from rows import row, save, save_tests, tested
 
 from gnnrec.datasets import Dataset, Interactions, Split, split
 from gnnrec.encoders import encode_dataset
 from gnnrec.evaluation import evaluate_ranking
-from gnnrec.files import write_json
 from gnnrec.models import model_scorer
 from gnnrec.pipeline import fit_model, training_graph
 from gnnrec.ranking import Scorer
@@ -107,18 +105,10 @@ def main() -> None:
         for other in ("random", "popularity", "no content"):
             if other in variants and variant not in ("random", "popularity", "no content"):
                 own, against = values[variant].mean(0), values[other].mean(0)
-                result = compare(own, against, first_users=users, second_users=users)
-                tests[f"{variant} against {other}"] = {
-                    "difference": result.difference,
-                    "interval": list(result.interval),
-                    "p": result.p_randomisation,
-                    "users": len(users),
-                }
+                found = compare(own, against, first_users=users, second_users=users)
+                tests[f"{variant} against {other}"] = tested(found)
     print(json.dumps(tests, indent=1))
-    path = RESULTS / "significance.json"
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    key = f"{options.dataset}, cold items"
-    write_json(Path(path), kept | {key: kept.get(key, {}) | tests})
+    save_tests(f"{options.dataset}, cold items", tests)
 
 
 if __name__ == "__main__":

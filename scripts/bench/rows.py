@@ -11,6 +11,7 @@ from typing import Any
 
 from gnnrec.files import write_json
 from gnnrec.pipeline import machine
+from gnnrec.significance import Comparison
 
 RESULTS = Path(__file__).parent / "results"
 SHARED = Path(__file__).parents[3] / "shared" / "data"  # working data that may not be shipped
@@ -42,3 +43,20 @@ def save(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
     fresh = {(entry["dataset"], entry["variant"]) for entry in rows}
     kept = [entry for entry in old if (entry["dataset"], entry["variant"]) not in fresh]
     write_json(path, kept + list(rows))
+
+
+def tested(found: Comparison) -> dict[str, Any]:
+    """What is kept of one paired comparison; `p` is that of the randomisation test."""
+    return {
+        "difference": found.difference,
+        "interval": list(found.interval),
+        "p": found.p_randomisation,
+        "users": found.num_users,
+    }
+
+
+def save_tests(dataset: str, tests: Mapping[str, Any]) -> None:
+    """Put the tests of a dataset into results/significance.json, as a whole: no old p stands beside a new figure."""
+    path = RESULTS / "significance.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    write_json(path, kept | {dataset: tests})

@@ -53,11 +53,14 @@ def test_the_default_split_is_marked(tiny_data, planted_folder):
         assert {row["method"] for row in splits} >= {default, "random"}
 
 
-def test_a_log_that_no_method_can_cut_is_still_described(written):
-    (written / "log.csv").write_text("user,item,rating,timestamp\na,x,5,0\nb,y,1,0\n")
+def test_a_method_that_cannot_cut_the_log_says_so_in_its_row(written):
+    one_moment = "".join(f"{user},{item},5,0\n" for user in "abcdefg" for item in ("x", "y"))
+    (written / "log.csv").write_text(f"user,item,rating,timestamp\n{one_moment}")
     facts, _ = inspect_folder(written)
-    assert facts["log"]["interactions"] == 2
-    assert "splits" in facts
+    assert {row["method"] for row in facts["splits"]} == {"leave_last", "user_time", "global_time", "random"}
+    found = {row["method"]: (row["train"], row["remark"]) for row in facts["splits"]}
+    assert found["leave_last"] == (14, None)
+    assert found["global_time"][0] is None and found["global_time"][1].endswith("to train on")
 
 
 def test_many_kinds_of_ratings_are_counted_in_bins():
