@@ -3,7 +3,8 @@
     python scripts/bench/cold_start.py runs/movies
 
 Wall clock, CPU time and peak memory of the whole process as the operating system counts them, the files in the page
-cache. Medians, and the interquartile range of the wall clock. For the users it is also counted whose list is that of the rebuilt graph and model.
+cache. Medians, and the interquartile range of the wall clock. It is also counted how many users' lists are those of the
+graph and the model, built anew.
 """
 
 import argparse
