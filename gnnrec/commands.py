@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, count
 
 
 def print_json(document: Any) -> None:
@@ -37,16 +37,14 @@ def train(options: argparse.Namespace) -> None:
 
     recipe, say = load_recipe(options.recipe, options.set), remarks(options)
     dataset = Dataset.load(options.data)
-    say(f"{dataset.name}: {len(dataset.user_ids):,} users, {len(dataset.item_ids):,} items, "
-        f"{len(dataset.interactions):,} interactions, {len(dataset.rejected):,} "
-        "rows or files set aside (see gnnrec inspect)")  # fmt: skip
+    say(dataset.summary())
     run = pipeline.train(dataset, options.out, recipe, say=say)
     metrics = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
     if options.json:
         print_json({"run": str(run.folder)} | metrics)
     else:
         if metrics:
-            print(metrics_table({recipe.model_name: metrics}, title=f"validation, {metrics['users']:,} users"))
+            print(metrics_table({recipe.model_name: metrics}, title=f"validation, {count(metrics['users'], 'user')}"))
         print(f"run: {run.folder}")
 
 
@@ -82,7 +80,7 @@ def evaluate(options: argparse.Namespace) -> None:
         print_json(documents[0] | ({"against": documents[1], "comparison": comparison} if comparison else {}))
         return
     names = [str(run) for run in runs]
-    title = f"{options.split}, {documents[0]['users']:,} users, known: {documents[0]['mask']}"
+    title = f"{options.split}, {count(documents[0]['users'], 'user')}, known: {documents[0]['mask']}"
     print(metrics_table(dict(zip(names, documents)), title=title))
     print()
     print(comparison_table(comparison, *names) if comparison else cohorts_table(documents[0]["cohorts"]))

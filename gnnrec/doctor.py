@@ -8,24 +8,30 @@ from typing import Any
 
 from gnnrec.encoders import EncodersConfig
 from gnnrec.encoders.pretrained import cache_root, locate
+from gnnrec.errors import count
 
 Row = dict[str, Any]
-EXTRAS = {  # as in pyproject.toml, each package under the first extra that brings it
-    "text": ("transformers", "sentencepiece"),
-    "image": ("torchvision", "pillow"),
-    "audio": ("librosa", "soundfile"),
-    "sql": ("psycopg",),
-    "faiss": ("faiss-cpu",),
-    "llm": ("gguf", "accelerate"),
-    "serve": ("fastapi", "uvicorn"),
-    "scale": ("ray",),
-    "privacy": ("cryptography", "opacus", "dp-accounting", "tenseal"),
+EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each under the first extra that brings it
+    "text": ("text", ("transformers", "sentencepiece")),
+    "image": ("pictures", ("torchvision", "pillow")),
+    "audio": ("sounds", ("librosa", "soundfile")),
+    "sql": ("data in PostgreSQL", ("psycopg",)),
+    "faiss": ("gnnrec export --format faiss", ("faiss-cpu",)),
+    "tune": ("gnnrec tune-settings", ("optuna",)),
+    "llm": (None, ("gguf", "accelerate")),
+    "serve": (None, ("fastapi", "uvicorn")),
+    "scale": (None, ("ray",)),
+    "privacy": (None, ("cryptography", "opacus", "dp-accounting", "tenseal")),
 }
+CONTENT = ("text", "image", "audio")  # extras that training on common data needs
 LOW_DISK = 2 << 30  # bytes; the default models and the features of a middling catalogue need about one gigabyte
 
 
 def diagnose() -> list[Row]:
-    """Rows {"what", "state": ok | missing | warning, "detail", "how"}; `how` is a line to type, or empty."""
+    """Rows {"what", "state", "detail", "how"}; `how` is a line to type, or empty.
+
+    state: ok; missing, where content of items needs it; optional, where one command does or none yet; warning.
+    """
     return [python(), torch_build(), device(), *libraries(), *models(), cache()]
 
 
@@ -41,9 +47,8 @@ def torch_build() -> Row:
     import torch
 
     fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    detail = (
-        f"{torch.__version__}, {torch.get_num_threads()} threads, bfloat16 {'in hardware' if fast else 'slow here'}"
-    )
+    threads = count(torch.get_num_threads(), "thread")
+    detail = f"{torch.__version__}, {threads}, bfloat16 {'in hardware' if fast else 'slow here'}"
     return row("torch", "ok", detail)
 
 
@@ -60,12 +65,17 @@ def device() -> Row:
 
 def libraries() -> Iterator[Row]:
     """Each optional package by its extra. Only its metadata is read: importing all of them takes a minute."""
-    for extra, packages in EXTRAS.items():
+    for extra, (use, packages) in EXTRAS.items():
+        state, how = "missing" if extra in CONTENT else "optional", f"pip install 'gnnrec[{extra}]'"
         for package in packages:
+            what = f"{extra}: {package}"
             try:
-                yield row(f"{extra}: {package}", "ok", version(package))
+                yield row(what, "ok", version(package))
             except PackageNotFoundError:
-                yield row(f"{extra}: {package}", "missing", "not installed", f"pip install 'gnnrec[{extra}]'")
+                if use is None:
+                    yield row(what, state, "not installed and not needed: no command uses it yet")
+                else:
+                    yield row(what, state, f"not installed; {use} would need it", how)
 
 
 def models() -> Iterator[Row]:

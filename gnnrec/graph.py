@@ -24,7 +24,7 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.encoders.features import Features
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, count
 from gnnrec.propagate import SparseOperator, normalize_edges
 
 INTERACTS = ("user", "interacts", "item")
@@ -264,7 +264,7 @@ def add_items(graph: HeteroData, features: Mapping[str, NDArray[np.float32]], co
         nodes = graph[modality]
         if rows.shape[1] != nodes.x.shape[1]:
             raise UserError(
-                f"{modality}: found {rows.shape[1]} dimensions, this run was trained with {nodes.x.shape[1]}"
+                f"{modality}: found {count(rows.shape[1], 'dimension')}, this run was trained with {nodes.x.shape[1]}"
             )
         x = torch.cat([nodes.x, (torch.from_numpy(rows) - nodes.mean) / nodes.scale])
         new = torch.arange(len(nodes.x), len(x))

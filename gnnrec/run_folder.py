@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from gnnrec.datasets import Catalog, Dataset, Interactions
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, count
 from gnnrec.files import atomic_path, write_json, write_text
 
 if TYPE_CHECKING:  # torch and torch_geometric take seconds to import: only what builds the graph or the model does it
@@ -168,7 +168,8 @@ class Run:
         except (OSError, SafetensorError, ValueError) as error:
             raise UserError(f"{path}: damaged or missing: {error}") from error
         if found != size:
-            raise UserError(f"{path}: {found} rows of {owner}, but {size} ids; the files are of different runs")
+            held = f"{count(found, 'row')} of {owner}, but {count(size, 'id')}"
+            raise UserError(f"{path}: {held}; the files are of different runs")
         return vectors
 
     @classmethod

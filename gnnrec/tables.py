@@ -9,9 +9,11 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from gnnrec.errors import count
+
 SHOWN = ("recall@10", "recall@20", "ndcg@10", "ndcg@20", "mrr", "coverage@10")  # of several models side by side
 WIDTH_OF_A_FILE = 120
-STATES = {"ok": "green", "missing": "yellow", "warning": "red"}
+STATES = {"ok": "green", "missing": "yellow", "optional": "dim", "warning": "red"}
 LONGEST_LIST = 12  # values of one fact
 MOST_TRIALS = 10  # of a study that are listed
 MOST_REJECTED = 50  # rows set aside that are listed
@@ -134,7 +136,7 @@ def trials_table(study: Mapping[str, Any]) -> str:
         (trial["number"], trial["value"], *trial["settings"].values(), trial["seconds"], trial["state"])
         for trial in trials[:MOST_TRIALS]
     ]
-    title = f"{study['metric']} on validation, the best of {len(trials)} trials"
+    title = f"{study['metric']} on validation, the best of {count(len(trials), 'trial')}"
     return table((*numbers, "state"), rows, title, numbers=numbers)
 
 

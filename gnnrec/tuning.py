@@ -25,7 +25,7 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Dataset, Split, split
 from gnnrec.encoders import EncodersConfig, encode_dataset
-from gnnrec.errors import UserError, missing_extra
+from gnnrec.errors import UserError, count, missing_extra
 from gnnrec.files import claim_folder, write_text
 from gnnrec.graph import GraphConfig
 from gnnrec.pipeline import content_fingerprint, fingerprint, fit_model, training_graph
@@ -181,7 +181,7 @@ class _Tuner:
         if kept is None:
             failures = [trial.failure for trial in finished if trial.failure]
             why = f"trial 1: {failures[0]}" if failures else "allow more --minutes, or fewer train.epochs"
-            raise UserError(f"{self.folder}: none of {len(finished)} trials came to an end; {why}")
+            raise UserError(f"{self.folder}: none of {count(len(finished), 'trial')} came to an end; {why}")
         return kept
 
     def finished(self) -> list[Trial]:

@@ -14,13 +14,13 @@ def test_the_extras_are_those_of_the_project():
     for extra, requirements in declared.items():
         for requirement in requirements if extra not in ("dev", "demo", "all") else ():
             brought.setdefault(re.match(r"[\w-]+", requirement)[0], extra)
-    listed = {package: extra for extra, packages in doctor.EXTRAS.items() for package in packages}
+    listed = {package: extra for extra, (_, packages) in doctor.EXTRAS.items() for package in packages}
     assert listed == brought
 
 
 def test_what_is_missing_comes_with_the_line_that_brings_it(monkeypatch, tmp_path):
     def version(package):
-        if package == "librosa":
+        if package in ("librosa", "optuna", "ray"):
             raise PackageNotFoundError(package)
         return "1.0"
 
@@ -28,6 +28,14 @@ def test_what_is_missing_comes_with_the_line_that_brings_it(monkeypatch, tmp_pat
     monkeypatch.setenv("GNNREC_CACHE", str(tmp_path / "not" / "there"))
     rows = {row["what"]: row for row in doctor.diagnose()}
     assert rows["audio: librosa"]["how"] == "pip install 'gnnrec[audio]'"
+    assert rows["tune: optuna"] == {
+        "what": "tune: optuna",
+        "state": "optional",
+        "detail": "not installed; gnnrec tune-settings would need it",
+        "how": "pip install 'gnnrec[tune]'",
+    }
+    assert (rows["scale: ray"]["state"], rows["scale: ray"]["how"]) == ("optional", "")
+    assert rows["scale: ray"]["detail"] == "not installed and not needed: no command uses it yet"
     assert rows["text model: use"] == {
         "what": "text model: use",
         "state": "missing",

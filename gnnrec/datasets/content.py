@@ -16,7 +16,7 @@ from gnnrec.datasets.clean import ID
 from gnnrec.datasets.dataset import REJECTED_SCHEMA
 from gnnrec.datasets.paths import inside
 from gnnrec.datasets.raw import LINE, ROW, RawCatalog, RawTable
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, count
 from gnnrec.progress import progress
 
 PATH_PROBLEMS = LEAVES, FOLDER, ABSENT = "path leaves the folder of the dataset", "path is a folder", "no such file"
@@ -92,7 +92,9 @@ def load_features(path: Path, position: pl.Series, table: RawTable) -> tuple[NDA
     if not isinstance(stored, np.ndarray) or stored.ndim != 2 or stored.dtype.kind not in "fiu":
         raise UserError(f"{file}: a matrix of numbers, rows by dimensions, is needed")
     if len(stored) != table.num_records:
-        raise UserError(f"{file}: {len(stored)} rows, but {table.file} has {table.num_records}; row r belongs to row r")
+        raise UserError(
+            f"{file}: {count(len(stored), 'row')}, but {table.file} has {table.num_records}; row r belongs to row r"
+        )
     present = position.is_not_null().to_numpy()
     rows = position.drop_nulls().to_numpy()
     values = np.full((len(position), stored.shape[1]), np.nan, dtype=np.float32)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gnnrec.datasets.catalog import Catalog
 from gnnrec.datasets.interactions import Interactions
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, count
 
 SPLIT_NAMES = ("train", "val", "test")
 
@@ -72,6 +72,13 @@ class Dataset:
         for name, catalog, ids in (("items", self.items, self.item_ids), ("users", self.users, self.user_ids)):
             if catalog is not None and len(catalog) != len(ids):
                 raise ValueError(f"dataset {self.name}: [{name}] has {len(catalog)} rows for {len(ids)} ids")
+
+    def summary(self) -> str:
+        """One line about its size."""
+        return (
+            f"{self.name}: {count(len(self.user_ids), 'user')}, {count(len(self.item_ids), 'item')}, "
+            f"{count(len(self.interactions), 'interaction')}, {len(self.rejected):,} set aside (see gnnrec inspect)"
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> "Dataset":

@@ -227,8 +227,10 @@ def _assemble(
     keys: Sequence[str | None], rows: Mapping[str, Row], reasons: Mapping[str, str], dim: int, name: str
 ) -> Features:
     values, mask = np.zeros((len(keys), dim), dtype=np.float32), np.zeros(len(keys), dtype=np.bool_)
+    rejected = {}
     for index, key in enumerate(keys):
-        if key in rows:
+        if key is not None and key in rows:
             values[index], mask[index] = rows[key], True
-    rejected = {index: reasons[key] for index, key in enumerate(keys) if key in reasons}
+        elif key is not None:
+            rejected[index] = reasons[key]
     return Features(values=values, mask=mask, encoder=name, rejected=rejected)

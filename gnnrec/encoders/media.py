@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec.encoders.mel import resample
-from gnnrec.errors import missing_extra
+from gnnrec.errors import count, missing_extra
 
 MAX_PIXELS = 50_000_000
 PICTURE_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000", "PPM", "ICO", "TGA")
@@ -97,7 +97,7 @@ def decode_audio(path: Path, seconds: float) -> tuple[NDArray[np.float32], int]:
         with soundfile.SoundFile(path) as file:
             rate = file.samplerate
             if not 1_000 <= rate <= MAX_RATE or file.channels > MAX_CHANNELS:
-                raise Unreadable(f"{rate} samples a second and {file.channels} channels are not plausible")
+                raise Unreadable(f"{rate} samples a second and {count(file.channels, 'channel')} are not plausible")
             sound = _mono(file, int(seconds * rate))
             claimed = _claimed_samples(file)
         _check(sound, rate)
@@ -113,16 +113,16 @@ def decode_audio(path: Path, seconds: float) -> tuple[NDArray[np.float32], int]:
         raise Unreadable(f"not a readable sound: {_first_line(error, path)}") from error
 
 
-def _mono(file: Any, count: int) -> NDArray[np.float32]:
-    """At most `count` samples. Read in blocks, since a header may claim gigabytes that are not there."""
+def _mono(file: Any, num_samples: int) -> NDArray[np.float32]:
+    """At most `num_samples`. Read in blocks, since a header may claim gigabytes that are not there."""
     import soundfile
 
     blocks: list[NDArray[np.float32]] = []
     buffer = np.empty((BLOCK, file.channels), dtype=np.float32)
-    while count > 0:
+    while num_samples > 0:
         try:
             # Into a buffer, since without one soundfile trusts the length in the header.
-            block = file.read(min(count, BLOCK), out=buffer)  # [samples, channels]
+            block = file.read(min(num_samples, BLOCK), out=buffer)  # [samples, channels]
         except soundfile.LibsndfileError:
             if not blocks:
                 raise
@@ -130,7 +130,7 @@ def _mono(file: Any, count: int) -> NDArray[np.float32]:
         if len(block) == 0:
             break
         blocks.append(block.mean(axis=1))
-        count -= len(block)
+        num_samples -= len(block)
     return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
 
 
@@ -148,7 +148,7 @@ def _check(sound: NDArray[np.float32], rate: int) -> None:
     if len(sound) < SHORTEST * rate:
         raise Unreadable(f"{len(sound) / rate:.2f} s of sound, at least {SHORTEST} s are needed")
     if not np.isfinite(sound).all():
-        raise Unreadable(f"{np.count_nonzero(~np.isfinite(sound))} samples are not finite numbers")
+        raise Unreadable(f"NaN or infinity in {count(int((~np.isfinite(sound)).sum()), 'sample')}")
     if np.abs(sound).max() < QUIETEST:
         raise Unreadable("nothing but silence")
 

@@ -121,7 +121,8 @@ def activity(counts: NDArray[np.int64]) -> Plot:
         axes.set_xlabel("interactions of a user")
         axes.set_ylabel("users")
 
-    finding = f"the median user has {np.median(some) if len(some) else 0:,g} interactions"
+    median = float(np.median(some)) if len(some) else 0.0
+    finding = f"the median user has {median:,g} interaction{'s' * (median != 1)}"
     return Plot(heading="Activity", finding=finding, draw=draw)
 
 

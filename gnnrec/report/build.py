@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gnnrec.comparison import COMPARED, check_same_data, differences, mask_of, measure
 from gnnrec.datasets import Dataset, Interactions
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, count
 from gnnrec.evaluation import Evaluation, ranked_items
 from gnnrec.inspect.facts import describe_log, modality_weights, provenance
 from gnnrec.models import has_embeddings, model_scorer
@@ -63,7 +63,9 @@ def collect(runs: Sequence[Run], dataset: Dataset | None, relevant: Interactions
     vectors = run.embeddings.item.numpy() if has_embeddings(run.model) else None
     return ReportData(
         title=f"{told['dataset']['name']}: {run.recipe.model_name}",
-        subtitle=f"{split} split by {told['split']['method']}, {ours.num_users:,} users; made {told['finished'][:10]}",
+        subtitle=(
+            f"{split} split by {told['split']['method']}, {count(ours.num_users, 'user')}; made {told['finished'][:10]}"
+        ),
         headline={
             "NDCG@10": ours.metrics["ndcg@10"],
             "Recall@20": ours.metrics["recall@20"],
@@ -148,7 +150,7 @@ def samples(
         hits = set(wanted.indices[wanted.indptr[user] : wanted.indptr[user + 1]].tolist())
         shown.append(
             Sample(
-                user=f"{run.user_ids[user]}, {kind} with {len(rows):,} interactions",
+                user=f"{run.user_ids[user]}, {kind} with {count(len(rows), 'interaction')}",
                 history=[card(int(item)) for item in log.item[rows[::-1][:LIST]]],
                 recommended=[card(int(item), hit=int(item) in hits) for item in lists[place] if item >= 0],
             )

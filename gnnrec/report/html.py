@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gnnrec import plots
 from gnnrec.encoders.media import Unreadable, read_image
+from gnnrec.errors import count
 from gnnrec.files import write_text
 from gnnrec.progress import progress
 
@@ -157,7 +158,7 @@ def _cohort_bars(data: ReportData) -> list[Bars]:
     for model, cohorts in data.cohorts.items():
         for heading, group, numbers in _groups(cohorts):
             if data.cohort_metric in numbers:
-                name = f"{group}, {numbers['users']:,} users" if "users" in numbers else group
+                name = f"{group}, {count(numbers['users'], 'user')}" if "users" in numbers else group
                 kinds.setdefault(heading, {}).setdefault(name, {})[model] = numbers[data.cohort_metric]
     caption = f"{metric_name(data.cohort_metric)} by model."
     return [Bars(heading=heading, caption=caption, groups=groups) for heading, groups in kinds.items()]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from gnnrec.datasets.dataset import REJECTED_SCHEMA
 from gnnrec.datasets.raw import LINE, ROW, RawTable
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, count
 
 SURROGATE = re.compile("[\udc80-\udcff]")  # what the csv module is given for a byte that is not UTF-8
 PIECE = 2**24  # bytes decoded at a time
@@ -259,7 +259,7 @@ def judge(fields: list[str], num_columns: int, more_lines: int) -> str | None:
     """What is wrong with a record, or None."""
     if len(fields) != num_columns:
         spread = f" over {more_lines + 1} lines (a quote that is not closed?)" if more_lines else ""
-        return f"{len(fields)} fields{spread} where the header has {num_columns}"
+        return f"{count(len(fields), 'field')}{spread} where the header has {num_columns}"
     return None if is_utf8(fields) else "not UTF-8"
 
 

@@ -58,7 +58,7 @@ def read_postgresql(uri: str, query: str, where: str) -> RawTable:
         raise UserError(f"{where} uri: {missing_extra('sql', 'psycopg')}") from error
     try:
         # By the parser of the library that connects: what another makes of a tricky uri may be another server.
-        told = conninfo_to_dict(uri)
+        told: dict[str, Any] = conninfo_to_dict(uri)
     except psycopg.Error as error:
         raise UserError(f"{where} uri: not the address of a server; as in postgresql://user@host/database") from error
     server = make_conninfo(**{name: value for name, value in told.items() if name not in SECRET})
