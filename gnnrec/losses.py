@@ -92,3 +92,66 @@ class _CatalogueSoftmax(torch.autograd.Function):
         query_gradient, item_gradient = ctx.saved_tensors
         scale = gradients[0] / len(query_gradient)
         return query_gradient * scale, item_gradient * scale, None, None
+
+
+def shared_softmax(
+    query: Tensor,
+    positive: Tensor,
+    negatives: Tensor,
+    target: Tensor,
+    drawn: Tensor,
+    stands_for: float,
+    low_precision: bool = False,
+) -> Tensor:
+    """`catalogue_softmax` estimated from K items drawn uniformly, the same for all rows: mean loss.
+
+    query [B, d], positive [B, d] (the item of each row), negatives [K, d]; `target` [B] and `drawn` [K] are their item
+    indexes: a row's own item is none of its negatives. Each negative stands for `stands_for` items of the catalogue:
+    the logQ correction (Bengio & Senecal 2008; Yi et al. 2019) for a uniform proposal, so that the mean of the
+    estimated mass is the mass.
+    """
+    loss: Tensor = _SharedSoftmax.apply(query, positive, negatives, target, drawn, stands_for, low_precision)
+    return loss
+
+
+class _SharedSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        positive: Tensor,
+        negatives: Tensor,
+        target: Tensor,
+        drawn: Tensor,
+        stands_for: float,
+        low_precision: bool,
+    ) -> Tensor:
+        kind = torch.bfloat16 if low_precision else query.dtype
+        n = negatives.to(kind)
+        query_gradient, positive_gradient = torch.empty_like(query), torch.empty_like(positive)
+        negative_gradient = torch.zeros_like(negatives)
+        total = query.new_zeros(())
+        for rows in torch.arange(len(query), device=query.device).split(max(BLOCK_SCORES // len(negatives), 64)):
+            exact, own = query[rows], positive[rows]
+            q = exact.to(kind)
+            score = (exact * own).sum(1, keepdim=True)
+            scores = (q @ n.T).to(query.dtype)  # [block, K]
+            highest = torch.maximum(scores.amax(1, keepdim=True), score)
+            scores.sub_(highest).exp_().mul_(stands_for)
+            scores.masked_fill_(target[rows, None] == drawn, 0.0)
+            mass = scores.sum(1, keepdim=True) + (score - highest).exp()
+            total += (mass.log() + highest - score).sum()
+            error = scores.div_(mass)
+            share = error.sum(1, keepdim=True)  # the softmax is 1 - share at the positive
+            error = error.to(kind)
+            query_gradient[rows] = (error @ n).to(query.dtype) - share * own
+            positive_gradient[rows] = -share * exact
+            negative_gradient += (error.T @ q).to(query.dtype)
+        ctx.save_for_backward(query_gradient, positive_gradient, negative_gradient)
+        return total / len(query)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        query_gradient, positive_gradient, negative_gradient = ctx.saved_tensors
+        scale = gradients[0] / len(query_gradient)
+        return query_gradient * scale, positive_gradient * scale, negative_gradient * scale, None, None, None, None

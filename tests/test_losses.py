@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from gnnrec import losses
-from gnnrec.losses import LOSSES, catalogue_softmax, sampled_softmax
+from gnnrec.losses import LOSSES, catalogue_softmax, sampled_softmax, shared_softmax
 
 # One positive of score 1 against negatives of scores 0 and 2, and one of score 0 against 0 and 0.
 POSITIVE = torch.tensor([1.0, 0.0])
@@ -111,3 +111,28 @@ def test_the_catalogue_softmax_takes_scores_that_would_overflow() -> None:
     loss.backward()
     assert loss.item() == pytest.approx(500)
     assert query.grad is not None and query.grad.isfinite().all()
+
+
+def test_the_shared_softmax_of_all_items_is_the_softmax_over_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, items, target = random_problem(torch.float64)
+    everything = torch.arange(400)
+    expected = results(F.cross_entropy(query @ items.T, target), query, items)
+    for block_scores in (losses.BLOCK_SCORES, 400 * 70):
+        monkeypatch.setattr(losses, "BLOCK_SCORES", block_scores)
+        found = results(shared_softmax(query, items[target], items, target, everything, 1.0), query, items)
+        for left, right in zip(found, expected):
+            torch.testing.assert_close(left, right)
+
+
+def test_the_shared_softmax_weighs_a_negative_by_what_it_stands_for() -> None:
+    query, items, target = random_problem(torch.float64)
+    drawn = torch.randint(400, (30,), generator=torch.Generator().manual_seed(1))
+    scores = query @ items[drawn].T + math.log(7.0)
+    scores = scores.masked_fill(target[:, None] == drawn, -torch.inf)
+    positive = (query * items[target]).sum(1)
+    expected = results(sampled_softmax(positive, scores), query, items)
+    found = results(shared_softmax(query, items[target], items[drawn], target, drawn, 7.0), query, items)
+    for left, right in zip(found, expected):
+        torch.testing.assert_close(left, right)
+    rounded = shared_softmax(query.float(), items[target].float(), items[drawn].float(), target, drawn, 7.0, True)
+    assert (rounded.detach() - expected[0]).abs() < 0.03

@@ -17,7 +17,7 @@ from gnnrec.checkpoint import TrainState
 from gnnrec.datasets import Interactions, planted, powerlaw, split
 from gnnrec.encoders.encode import from_array
 from gnnrec.errors import UserError
-from gnnrec.graph import build_graph
+from gnnrec.graph import INTERACTS, build_graph
 from gnnrec.models import MODELS, EmbeddingModel, model_scorer
 from gnnrec.training import Interrupted, TrainConfig, Trainer, fit, validation_metric
 
@@ -267,6 +267,9 @@ OTHER: dict[str, Any] = {
     "precision": "float32",
     "average": 0.0,
     "seed": 5,
+    "max_steps": 2,
+    "whole_catalogue": 1,
+    "shared_negatives": 7,
 }
 
 
@@ -275,6 +278,8 @@ def test_every_setting_of_the_training_matters() -> None:
     assert OTHER.keys() == set(TrainConfig.__dataclass_fields__)
     base = run(usual)
     for key, value in OTHER.items():
+        if key == "shared_negatives":  # of large catalogues only
+            usual, base = replace(usual, whole_catalogue=1), run(replace(usual, whole_catalogue=1))
         weights, state = run(replace(usual, **{key: value}))
         shape = [sorted(row) for row in state.history]
         assert weights != base[0] or shape != [sorted(row) for row in base[1].history], key
@@ -289,6 +294,9 @@ def test_every_setting_of_the_training_matters() -> None:
         ("metric", "auc@20"),
         ("metric", "ndcg@0"),
         ("batch_size", 0),
+        ("max_steps", 0),
+        ("shared_negatives", 0),
+        ("whole_catalogue", -1),
         ("epochs", -1),
         ("negatives", -1),
         ("temperature", 0.0),
@@ -298,3 +306,26 @@ def test_every_setting_of_the_training_matters() -> None:
 def test_settings_out_of_range_are_one_clear_line(key: str, value: Any) -> None:
     with pytest.raises(UserError, match=rf"train\.{key}: found '?{value}'?; allowed: \S+"):
         TrainConfig(**{key: value})
+
+
+def test_a_long_log_has_larger_batches_instead_of_more_steps() -> None:
+    graph, val = problem()
+    num_rows = graph[INTERACTS].edge_index.shape[1]
+    for max_steps, expected in ((400, 140), (3, 140), (2, -(-num_rows // 2)), (1, num_rows)):
+        trainer = Trainer(start(graph), graph, val, replace(QUICK, max_steps=max_steps))
+        assert trainer.batch_size == expected
+
+
+def test_shared_negatives_estimate_the_softmax_over_the_catalogue() -> None:
+    graph, val = problem()
+    exact = Trainer(start(graph), graph, val, replace(QUICK, precision="float32"))
+    few = replace(QUICK, precision="float32", whole_catalogue=1, shared_negatives=2000)
+    sampled = Trainer(start(graph), graph, val, few)
+    batch = torch.arange(100)
+    with torch.no_grad():
+        estimates = torch.stack([sampled._loss(batch) for _ in range(20)])
+        assert estimates.std() > 0
+        assert estimates.mean().item() == pytest.approx(exact._loss(batch).item(), rel=0.01)
+    losses = [row["loss"] for row in run(few)[1].history]
+    assert losses[-1] < losses[0]
+    assert run(few)[0] == run(few)[0]
