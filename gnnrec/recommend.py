@@ -1,7 +1,8 @@
 """Recommender: lists for known users, for new items, and for ad-hoc queries of text, picture and sound.
 
-Known users and items are served from the embeddings in the run folder by NumPy alone, within half a second of a cold
-start; what needs the model or the graph imports torch when it is asked. Letters: U users, I items, k length of a list.
+Known users and items are served by NumPy alone from the embeddings in the run folder, or from the lists there where a
+model does more than that, within half a second of a cold start; what needs the model or the graph imports torch when
+it is asked. Letters: U users, I items, k length of a list.
 """
 
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec.errors import UserError
-from gnnrec.run_folder import Run
+from gnnrec.run_folder import LISTED, Run
 
 if TYPE_CHECKING:
     from gnnrec.query import ContentQuery
@@ -49,10 +50,13 @@ class Recommender:
     def recommend(self, user: str, k: int = 10) -> list[Recommendation]:
         """The k best items for a known user that she has not interacted with. Raises UserError for an unknown id."""
         index = self.run.user_index(user)
+        if not self.run.ranks_by_embeddings and _count(k) <= LISTED:
+            items, scores = self.run.user_list(index)
+            return self._items(list(zip(items.tolist(), scores.tolist()))[:k])
         scores = self._scores(index)
         for log in (self.run.train, self.run.val):
             scores[log.item[log.user == index]] = -np.inf
-        return self._items(scores, k)
+        return self._items(_best(scores, k))
 
     def history(self, user: str, k: int = 10) -> list[Recommendation]:
         """The last k items the user had, the newest first; the score is her rating where the log has one, else 1."""
@@ -75,13 +79,13 @@ class Recommender:
         unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         scores = unit @ unit[index]
         scores[index] = -np.inf
-        return self._items(scores, k)
+        return self._items(_best(scores, k))
 
     def recommend_query(
         self, text: str | None = None, image: Path | None = None, audio: Path | None = None, k: int = 10
     ) -> list[Recommendation]:
         """The k items nearest to an ad-hoc query of any of the three, placed in the item space like a new item."""
-        return self._items(self._query.score_items(text, image, audio).numpy(), k)
+        return self._items(_best(self._query.score_items(text, image, audio).numpy(), k))
 
     def users_for_query(
         self, text: str | None = None, image: Path | None = None, audio: Path | None = None, k: int = 10
@@ -101,7 +105,7 @@ class Recommender:
 
     def _scores(self, user: int) -> NDArray[np.float32]:
         """Of all items for one user. [I]"""
-        if self.run.has_embeddings:
+        if self.run.ranks_by_embeddings:
             scores: NDArray[np.float32] = self.run.item_vectors @ self.run.user_vector(user)
             return scores
         import torch
@@ -111,10 +115,10 @@ class Recommender:
         scores = model_scorer(self.run.model, self.run.known_graph)(torch.tensor([user]))[0].numpy()
         return scores
 
-    def _items(self, scores: NDArray[np.float32], k: int) -> list[Recommendation]:
+    def _items(self, best: list[tuple[int, float]]) -> list[Recommendation]:
         return [
             Recommendation(rank=place + 1, id=self.run.item_ids[item], score=score, title=self.titles[item])
-            for place, (item, score) in enumerate(_best(scores, k))
+            for place, (item, score) in enumerate(best)
         ]
 
 

@@ -4,6 +4,7 @@ settings.toml            the resolved recipe
 run.json                 provenance, sizes, columns; written last: a folder without it is unfinished
 weights.safetensors      the model
 embeddings.safetensors   user [U, d] and item [I, d], with all known interactions as histories
+lists.safetensors        where scores are not the inner products of these: each user's best items [U, LISTED], scores
 graph.safetensors        the training graph, and the train and val interactions
 items.parquet, users.parquet    ids in index order, and the columns of the catalogue
 metrics.json             the evaluation on val
@@ -32,12 +33,14 @@ if TYPE_CHECKING:  # torch and torch_geometric take seconds to import: only what
     from gnnrec.models import Embeddings, Model
     from gnnrec.recipe import Recipe
 
-FORMAT = 1
+FORMAT = 2
 FILES = (
     *("settings.toml", "run.json", "weights.safetensors", "embeddings.safetensors", "graph.safetensors"),
+    "lists.safetensors",
     *("items.parquet", "users.parquet", "metrics.json", "rejected.csv"),
     *("log.jsonl", "tensorboard", "checkpoint.safetensors"),
 )
+LISTED = 100  # length of the saved lists
 ID = "__id__"  # the id column of items.parquet and users.parquet, beside the catalogue's own columns
 
 
@@ -103,12 +106,17 @@ class Run:
 
     @cached_property
     def has_embeddings(self) -> bool:
-        """Whether a score is the inner product of a user's and an item's vector."""
+        """Whether users and items have vectors."""
         if (self.folder / "embeddings.safetensors").exists():
             return True
         from gnnrec.models import has_embeddings
 
         return has_embeddings(self.model)
+
+    @property
+    def ranks_by_embeddings(self) -> bool:
+        """Whether a score is the inner product of the saved embeddings and nothing is added to it."""
+        return bool(self.provenance["by_embeddings"])
 
     @property
     def embeddings(self) -> "Embeddings":
@@ -128,6 +136,12 @@ class Run:
         """The embedding of one user, of whom alone the file is read. [d]"""
         vector: NDArray[np.float32] = self._vectors("user", slice(index, index + 1))[0]
         return vector
+
+    def user_list(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The best items of one user, by the model, without those she had, and their scores; at most LISTED."""
+        row = slice(index, index + 1)
+        items, scores = (self._rows("lists.safetensors", key, len(self.user_ids), row)[0] for key in ("item", "score"))
+        return items[items >= 0], scores[items >= 0]
 
     def user_index(self, name: str) -> int:
         """Raises UserError for an unknown id."""
@@ -159,18 +173,23 @@ class Run:
         """Embeddings of "user" or "item" from the file, the given rows only."""
         if not self.has_embeddings:
             raise UserError(f"{self.folder}: the model {self.recipe.model_name} scores without embeddings")
-        path, size = self.folder / "embeddings.safetensors", len(self.user_ids if owner == "user" else self.item_ids)
+        size = len(self.user_ids if owner == "user" else self.item_ids)
+        return self._rows("embeddings.safetensors", owner, size, rows)
+
+    def _rows(self, name: str, key: str, size: int, rows: slice) -> NDArray[Any]:
+        """Some rows of a stored array that has to have `size` of them."""
+        path = self.folder / name
         try:
             with safe_open(path, framework="np") as file:
-                stored = file.get_slice(owner)
+                stored = file.get_slice(key)
                 found = stored.get_shape()[0]
-                vectors: NDArray[np.float32] = stored[rows]
+                array: NDArray[Any] = stored[rows]
         except (OSError, SafetensorError, ValueError) as error:
             raise UserError(f"{path}: damaged or missing: {error}") from error
         if found != size:
-            held = f"{count(found, 'row')} of {owner}, but {count(size, 'id')}"
+            held = f"{count(found, 'row')} of {key}, but {count(size, 'id')}"
             raise UserError(f"{path}: {held}; the files are of different runs")
-        return vectors
+        return array
 
     @classmethod
     def load(cls, folder: str | Path) -> "Run":
@@ -213,16 +232,24 @@ def save_run(
     import torch
 
     from gnnrec.graph import with_interactions
-    from gnnrec.models import has_embeddings
-    from gnnrec.run_tensors import pack_graph, pack_log, save_tensors
+    from gnnrec.models import has_embeddings, model_scorer
+    from gnnrec.ranking import top_k
+    from gnnrec.run_tensors import pack_graph, pack_log, ranks_by_embeddings, save_tensors
 
+    log, by_embeddings = join_logs(train, val), False
+    known = with_interactions(graph, log)
+    model.eval()
+    scorer = model_scorer(model, known)
     write_text(folder / "settings.toml", recipe.to_toml())
     save_tensors(folder / "weights.safetensors", dict(model.state_dict()))
     if has_embeddings(model):
-        model.eval()
         with torch.no_grad():
-            embeddings = model(with_interactions(graph, join_logs(train, val)))
+            embeddings = model(known)
+        by_embeddings = ranks_by_embeddings(scorer, embeddings)
         save_tensors(folder / "embeddings.safetensors", {"user": embeddings.user, "item": embeddings.item})
+    if not by_embeddings:
+        best = top_k(scorer, np.arange(log.num_users), LISTED, log.matrix())
+        save_tensors(folder / "lists.safetensors", {"item": best.items.int(), "score": best.scores})
     save_tensors(folder / "graph.safetensors", pack_graph(graph) | pack_log("train", train) | pack_log("val", val))
     for name, ids, catalog in (("users", dataset.user_ids, dataset.users), ("items", dataset.item_ids, dataset.items)):
         table = pl.DataFrame({ID: list(ids)}, schema={ID: pl.String})
@@ -236,7 +263,7 @@ def save_run(
     items = None
     if dataset.items is not None:
         items = {"text": list(dataset.items.text_columns), "media": sorted(dataset.items.media or {})}
-    write_json(folder / "run.json", {"format": FORMAT, **provenance, "items": items})
+    write_json(folder / "run.json", {"format": FORMAT, **provenance, "items": items, "by_embeddings": by_embeddings})
     return Run.load(folder)
 
 

@@ -13,7 +13,10 @@ from torch_geometric.data import HeteroData
 from gnnrec.datasets import Interactions
 from gnnrec.errors import UserError
 from gnnrec.files import atomic_path
-from gnnrec.models import ClosedFormModel, Model
+from gnnrec.models import ClosedFormModel, Embeddings, Model
+from gnnrec.ranking import Scorer
+
+MANY = 100
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -33,10 +36,19 @@ def load_weights(model: Model, state: dict[str, Tensor], folder: Path) -> None:
     if isinstance(model, ClosedFormModel):
         model.load_buffers(state)
         return
+    for name in ("paths", "path_weights"):  # their sizes are known only once they are chosen
+        if name in state and name in dict(model.named_buffers()):
+            model.register_buffer(name, state[name])
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise UserError(f"{folder}/weights.safetensors: does not fit settings.toml and graph.safetensors") from error
+
+
+def ranks_by_embeddings(scorer: Scorer, embeddings: Embeddings) -> bool:
+    """Whether scores are the inner products and nothing else, as seen on MANY users: a model may add to them."""
+    users = torch.arange(min(MANY, len(embeddings.user)))
+    return torch.allclose(scorer(users), embeddings.user[users] @ embeddings.item.T, rtol=1e-4, atol=1e-5)
 
 
 def pack_log(name: str, log: Interactions) -> dict[str, Tensor]:

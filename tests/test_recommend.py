@@ -16,7 +16,7 @@ from gnnrec.pipeline import train
 from gnnrec.ranking import top_k
 from gnnrec.recipe import load_recipe
 from gnnrec.recommend import Recommender
-from gnnrec.run_folder import Run
+from gnnrec.run_folder import LISTED, Run
 
 CATALOGUE = {
     "technology": (
@@ -105,7 +105,7 @@ def test_the_text_of_an_item_finds_that_item(shop: Recommender) -> None:
 def test_known_users_get_what_they_do_not_know(shop: Recommender) -> None:
     run = shop.run
     matrix = run.known.matrix().toarray() > 0
-    scores = (run.embeddings.user @ run.embeddings.item.T).numpy()
+    scores = model_scorer(run.model, run.known_graph)(torch.arange(len(run.user_ids))).detach().numpy()
     hits = 0
     parts = split(Dataset.load(run.provenance["dataset"]["path"]), SplitConfig(**run.recipe.split))
     for user in range(0, len(run.user_ids), 7):
@@ -122,8 +122,12 @@ def test_known_users_get_what_they_do_not_know(shop: Recommender) -> None:
     assert hits >= 5  # of nine whose last item was held out
 
 
-def test_served_lists_are_those_of_the_rebuilt_model(shop: Recommender, planted_run: Run) -> None:
-    for run in (shop.run, planted_run):
+def test_served_lists_are_those_of_the_rebuilt_model(
+    shop: Recommender, planted_run: Run, planted_folder: Path, tmp_path: Path
+) -> None:
+    linear = [train(Dataset.load(planted_folder), tmp_path / name, load_recipe(name)) for name in ("ease", "lightgcn")]
+    assert [run.ranks_by_embeddings for run in linear] == [False, True]
+    for run in (shop.run, planted_run, *linear):
         again = Run.load(run.folder)
         scorer = model_scorer(again.model, again.known_graph)  # the graph and the model, not the saved embeddings
         expected = top_k(scorer, np.arange(len(run.user_ids)), 10, again.known.matrix())
@@ -155,8 +159,9 @@ def test_equal_scores_stand_in_the_order_of_the_index(planted_folder: Path, tmp_
     run = everybody.run
     count = np.bincount(run.train.item, minlength=len(run.item_ids))
     had = set(run.known.item[run.known.user == 0].tolist())
-    expected = sorted(set(range(len(count))) - had, key=lambda item: (-count[item], item))[:10]
-    assert [run.item_index(place.id) for place in everybody.recommend(run.user_ids[0])] == expected
+    expected = sorted(set(range(len(count))) - had, key=lambda item: (-count[item], item))
+    for k in (10, LISTED, LISTED + 1):  # from the saved list, all of it, and from the model
+        assert [run.item_index(place.id) for place in everybody.recommend(run.user_ids[0], k)] == expected[:k]
 
 
 def test_similar_items_stand_on_the_same_shelf_and_leave_the_item_out(shop: Recommender) -> None:
