@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from gnnrec.errors import UserError
+from gnnrec.models import MODELS, EmbeddingModel
 from gnnrec.recipe import Recipe
 
-# Of every model what moves it most, in the order of worth. The bounds are wide: what lies at one of them asks for more.
+# Of every model what moves it most. The bounds are wide; a best value at one of them asks for a search beyond.
 TRAINED = ("train.temperature=0.05..1:log", "train.learning_rate=3e-4..1e-2:log")
 SEARCH: dict[str, tuple[str, ...]] = {
     "item_knn": ("model.neighbors=10..1000:log", "model.shrink=0.1..1000:log"),
     "ease": ("model.l2=1..5000:log",),
-    "ials": ("model.dim=32,64,128,256", "model.l2=1e-3..10:log", "model.confidence=1..100:log"),
+    "ials": ("model.dim=32,64,128", "model.l2=0.1..1000:log", "model.confidence=1..100:log"),
     "graph_filter": ("model.factors=16..512:log", "model.low_pass=0..1"),
-    "mf": TRAINED,
     "lightgcn": (*TRAINED, "model.layers=1,2,3,4"),
     "vbpr": ("train.learning_rate=3e-4..1e-2:log", "train.weight_decay=1e-8..1e-4:log"),
     "modality_gnn": (
@@ -50,12 +50,15 @@ class Axis:
 
 
 def parse_search(search: Sequence[str], recipe: Recipe) -> tuple[Axis, ...]:
-    """The axes of a search of the settings of `recipe`; of nothing, the search that its model has in SEARCH.
+    """The axes of a search of the settings of `recipe`; of nothing, what SEARCH has for its model.
+
+    A model that is trained by gradients and has nothing there is searched by TRAINED.
 
     Every end and every choice is tried on the recipe. Raises UserError for an unknown key, an empty or impossible
     range, and a value that the setting does not take.
     """
-    texts = [text for part in search for text in part.split()] or list(SEARCH.get(recipe.model_name, ()))
+    usual = TRAINED if issubclass(MODELS[recipe.model_name][0], EmbeddingModel) else ()
+    texts = [text for part in search for text in part.split()] or list(SEARCH.get(recipe.model_name, usual))
     if not texts:
         raise UserError(f"--search: none is known for {recipe.model_name}; give section.key=LOW..HIGH or =a,b,c")
     axes = tuple(_axis(text, recipe) for text in texts)

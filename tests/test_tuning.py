@@ -253,6 +253,11 @@ def test_every_default_search_fits_its_model(name: str) -> None:
     assert parse_search([], Recipe.from_dict({"model": {"name": name}}, "test"))
 
 
+def test_a_trained_model_without_a_search_of_its_own_has_the_usual_one() -> None:
+    keys = [axis.key for axis in parse_search([], load_recipe("mf"))]
+    assert keys == ["train.temperature", "train.learning_rate"]
+
+
 def test_a_model_without_settings_cannot_be_searched() -> None:
     with pytest.raises(UserError, match=r"--search: none is known for popularity; give section.key=LOW..HIGH or"):
         parse_search([], load_recipe("popularity"))
