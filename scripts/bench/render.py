@@ -97,12 +97,13 @@ def cold_start() -> str:
             entry["dataset"],
             entry["variant"],
             f"{entry['metrics']['seconds']:.2f} (IQR {entry['spread']['seconds']:.2f})",
+            f"{entry['metrics']['cpu']:.2f}",
             str(entry["runs"]),
             str(entry["peak_mb"]),
         ]
         for entry in load("cold_start")
     ]
-    return table(["run", "gnnrec recommend", "seconds", "processes", "peak MB"], rows)
+    return table(["run", "gnnrec recommend", "seconds", "CPU seconds", "processes", "peak MB"], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
