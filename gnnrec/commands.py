@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from gnnrec.errors import UserError, count
@@ -65,7 +66,17 @@ def tune_settings(options: argparse.Namespace) -> None:
         print(trials_table(study), f"recipe: {study['recipe']}", sep="\n\n")
 
 
+def check_runs(*folders: Path) -> None:
+    """Say what is no run before torch is imported. Raises UserError."""
+    from gnnrec.run_folder import Run
+
+    for folder in folders:
+        Run.load(folder)
+
+
 def evaluate(options: argparse.Namespace) -> None:
+    runs = [options.run] if options.against is None else [options.run, options.against]
+    check_runs(*runs)
     from gnnrec.comparison import evaluate_against
     from gnnrec.datasets import Dataset
     from gnnrec.evaluation import refuse_samples
@@ -74,7 +85,6 @@ def evaluate(options: argparse.Namespace) -> None:
     if options.candidates != "all":
         refuse_samples(options.candidates)
     dataset = None if options.data is None else Dataset.load(options.data)
-    runs = [options.run] if options.against is None else [options.run, options.against]
     documents, comparison = evaluate_against(runs, options.split, options.mask, dataset)
     if options.json:
         print_json(documents[0] | ({"against": documents[1], "comparison": comparison} if comparison else {}))
@@ -169,6 +179,7 @@ def inspect(options: argparse.Namespace) -> None:
 
 
 def report(options: argparse.Namespace) -> None:
+    check_runs(options.run, *options.against)
     from gnnrec.report import write_report
 
     print(write_report(options.run, options.out, options.against))

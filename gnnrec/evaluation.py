@@ -21,7 +21,6 @@ from gnnrec.progress import progress
 from gnnrec.ranking import Scorer, top_k, unseen
 
 COHORT_METRICS = ("recall", "ndcg")
-USERS_AT_A_TIME = 2048  # between two steps of the progress bar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +80,8 @@ def evaluate_ranking(
     asked = np.flatnonzero(np.diff(wanted.indptr))  # [n]
     if not len(asked):
         raise UserError("evaluate: no user has an unseen positive in this split; expected at least one")
-    lists = _Lists(asked, ranked_items(scorer, asked, max(ks), seen_matrix, candidates), wanted, tuple(ks))
+    ranking = top_k(scorer, torch.from_numpy(asked), max(ks), seen_matrix, candidates=candidates)
+    lists = _Lists(asked, ranking.items.numpy(), wanted, tuple(ks))
     per_user = lists.accuracy()
     cohorts: dict[str, Any] = {
         "user_activity": _user_activity(lists, per_user, history),
@@ -125,22 +125,6 @@ class _Lists:
             within = _Lists(self.users[some], self.items[some], wanted, self.ks)
             summary |= summarise(within.accuracy())
         return summary
-
-
-def ranked_items(
-    scorer: Scorer,
-    users: NDArray[np.int64],
-    k: int,
-    seen: csr_array | None,
-    candidates: NDArray[np.bool_] | None = None,
-) -> NDArray[np.int64]:
-    """The items of `ranking.top_k` for each of the users [n], with a progress bar. [n, k]"""
-    lists = [np.empty((0, k), dtype=np.int64)]
-    with progress(total=len(users), text="ranking", unit="user") as bar:
-        for part in np.split(users, range(USERS_AT_A_TIME, len(users), USERS_AT_A_TIME)):
-            lists.append(top_k(scorer, torch.from_numpy(part), k, seen, candidates=candidates).items.numpy())
-            bar.update(len(part))
-    return np.concatenate(lists)
 
 
 def _is_mask(found: object, size: int) -> bool:
@@ -254,7 +238,8 @@ def _cold_items(
         return summary
     wanted = _only(lists.wanted, cold)
     users = np.flatnonzero(np.diff(wanted.indptr))
-    among = _Lists(users, ranked_items(scorer, users, max(lists.ks), seen, cold), wanted, lists.ks)
+    ranking = top_k(scorer, torch.from_numpy(users), max(lists.ks), seen, candidates=cold)
+    among = _Lists(users, ranking.items.numpy(), wanted, lists.ks)
     return summary | {"among_cold": summarise(among.accuracy())}
 
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from gnnrec.progress import progress
+
 if TYPE_CHECKING:
     from gnnrec.shortlist import Shortlist
 
@@ -93,7 +95,7 @@ def top_k(
         found = []
         start = 0
         size = batch_size or 64  # until the first batch has shown how many items there are
-        with torch.no_grad():
+        with torch.no_grad(), progress(total=len(users), text="ranking", unit="user") as bar:
             while start < len(users):
                 batch = users[start : start + size]
                 scores = scorer(batch).contiguous()  # [B, I]
@@ -101,6 +103,7 @@ def top_k(
                 values, items = _best(scores, k)
                 found.append((values.float().cpu(), items.cpu()))
                 start += len(batch)
+                bar.update(len(batch))
                 size = batch_size or max(16, CACHED_SCORES // scores.shape[1])
     return Ranking(users, torch.cat([items for _, items in found]), torch.cat([values for values, _ in found]))
 

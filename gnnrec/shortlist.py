@@ -7,7 +7,7 @@ and the scan over its scores is compiled by numba (once per machine, two seconds
 Letters: B users of a batch, I items, d dimensions, k length of a list.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from gnnrec.progress import progress
 
 LONGEST = 128  # k up to which sorting by insertion is right
 CHUNK = 64  # scores that are compared at once
@@ -42,7 +44,7 @@ class Shortlist:
         self.bound = ((users - near).norm(dim=1) * longest + length * error) * 1.001  # [U]
 
     def rank(
-        self, batches: Iterable[Tensor], hidden: Callable[[Tensor], Hidden], excluded: Tensor | None, k: int
+        self, batches: Sequence[Tensor], hidden: Callable[[Tensor], Hidden], excluded: Tensor | None, k: int
     ) -> list[tuple[Tensor, Tensor]]:
         """Values and items [B, k] of each batch of users [B] by descending score, then ascending item.
 
@@ -62,10 +64,10 @@ class Shortlist:
 
         threads = torch.get_num_threads()
         if threads == 1:
-            return [best(users) for users in batches]
+            return list(progress(map(best, batches), total=len(batches), text="ranking", unit="batch"))
         try:  # a batch is one thread's, so that none waits for another
             with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                return list(pool.map(best, batches))
+                return list(progress(pool.map(best, batches), total=len(batches), text="ranking", unit="batch"))
         finally:
             torch.set_num_threads(threads)
 

@@ -279,6 +279,18 @@ def test_what_can_be_seen_at_once_is_seen_before_anything_heavy_is_loaded(tiny_d
     assert (done.returncode, done.stderr.count("\n")) == (0, len(SEEN_AT_ONCE)), done.stderr
 
 
+def test_what_is_no_run_is_told_without_torch(tiny_data):
+    code = """if True:
+        import sys
+        from gnnrec.cli import main
+        for command in ("evaluate", "report", "recommend"):
+            assert main([command, sys.argv[1], *(["--user", "u1"] if command == "recommend" else [])]) == 2
+        assert "torch" not in sys.modules
+    """
+    done = subprocess.run([sys.executable, "-c", code, str(tiny_data)], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("holds no run")) == (0, 3), done.stderr
+
+
 def test_what_is_allowed_is_what_there_is():
     assert cli.MASKS == pipeline.MASKS
     assert set(cli.FORMATS) == set(export.FORMATS)

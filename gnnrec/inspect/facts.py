@@ -12,6 +12,7 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Catalog, Dataset, Interactions, split_report
 from gnnrec.encoders import check_media
+from gnnrec.errors import count
 from gnnrec.graph import item_modalities
 from gnnrec.models.modality_gnn import ModalityGNN
 from gnnrec.pipeline import split_method
@@ -101,7 +102,7 @@ def describe_content(owner: str, catalog: Catalog | None, features: Any) -> list
         rows.append(coverage(owner, modality, len(contents), present, source))
     for modality, values in features.items():
         present = int(np.isfinite(values).all(axis=1).sum())
-        source = f"features made elsewhere, {values.shape[1]} dimensions"
+        source = f"features made elsewhere, {count(values.shape[1], 'dimension')}"
         rows.append(coverage(owner, modality, len(values), present, source))
     return rows
 

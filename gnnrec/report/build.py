@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from gnnrec.comparison import COMPARED, check_same_data, differences, mask_of, measure
 from gnnrec.datasets import Dataset, Interactions
 from gnnrec.errors import UserError, count
-from gnnrec.evaluation import Evaluation, ranked_items
+from gnnrec.evaluation import Evaluation
 from gnnrec.inspect.facts import describe_log, modality_weights, provenance
 from gnnrec.models import has_embeddings, model_scorer
 from gnnrec.pipeline import held_out
+from gnnrec.ranking import top_k
 from gnnrec.report import html
 from gnnrec.report.html import Card, ModelRow, ReportData, Sample
 from gnnrec.run_folder import Run
@@ -124,7 +125,9 @@ def ours_and_best_other(evaluations: Sequence[Evaluation]) -> list[int]:
 def top_lists(run: Run, users: NDArray[np.int64], mask: str) -> NDArray[np.int64]:
     """The lists that the evaluation measured, [n, k]; -1 where nothing is left to recommend."""
     graph, known = (run.known_graph, run.known) if mask == "train+val" else (run.graph, run.train)
-    return ranked_items(model_scorer(run.model, graph), users, LIST, known.matrix())
+    found = top_k(model_scorer(run.model, graph), users, LIST, known.matrix())
+    lists: NDArray[np.int64] = found.items.numpy()
+    return lists
 
 
 def samples(
