@@ -23,12 +23,12 @@ from gnnrec.encoders import Features, default_device, encode_dataset, unusable_c
 from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.files import claim_folder, sha256_of_file
-from gnnrec.graph import build_graph, item_modalities, owners, user_modalities
+from gnnrec.graph import build_graph, interactions_of, item_modalities, owners, user_modalities
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import FILES, Run, save_rejected, save_run
 from gnnrec.tracking import Tracker
-from gnnrec.training import fit
+from gnnrec.training import fit, validation_metric
 
 OWN_SPLITS = ("leave_last", "user_time", "global_time", "random")  # made here: test lists may know train and val
 MASKS = ("train+val", "train")
@@ -144,6 +144,10 @@ def fit_model(
         graph.to("cpu")
         if tracker is not None:
             tracker.close()
+    if len(val):
+        model.eval()
+        log = interactions_of(graph)
+        model.finish(graph, lambda: validation_metric(model, graph, log, val, recipe.train.metric))
     return model, state
 
 

@@ -18,16 +18,22 @@ from gnnrec.models.lightgcn import LightGCN, LightGCNConfig
 from gnnrec.models.mf import MF, MFConfig
 from gnnrec.models.modality_gnn import ModalityGNN, ModalityGNNConfig
 from gnnrec.models.popularity import Popularity, PopularityConfig
+from gnnrec.models.sasrec import SASRec, SASRecConfig
+from gnnrec.models.slist import SLIST, SLISTConfig
+from gnnrec.models.transition import Transition, TransitionConfig
 from gnnrec.models.vbpr import VBPR, VBPRConfig
 
 MODELS: dict[str, tuple[Any, Any]] = {
     "popularity": (Popularity, PopularityConfig),
     "item_knn": (ItemKNN, ItemKNNConfig),
     "ease": (EASE, EASEConfig),
+    "transition": (Transition, TransitionConfig),
+    "slist": (SLIST, SLISTConfig),
     "ials": (IALS, IALSConfig),
     "graph_filter": (GraphFilter, GraphFilterConfig),
     "mf": (MF, MFConfig),
     "lightgcn": (LightGCN, LightGCNConfig),
+    "sasrec": (SASRec, SASRecConfig),
     "vbpr": (VBPR, VBPRConfig),
     "modality_gnn": (ModalityGNN, ModalityGNNConfig),
 }

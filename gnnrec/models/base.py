@@ -1,13 +1,15 @@
 """What every model offers. Letters: U users, I items, B a batch, d dimensions, E interactions."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch_geometric.data import HeteroData
 
 from gnnrec.errors import UserError
+from gnnrec.graph import INTERACTS
 from gnnrec.ranking import Scorer, embedding_scorer
 
 
@@ -32,7 +34,23 @@ class EmbeddingModel(nn.Module):
 
         A model that knows the order of things returns the user as she was just before each interaction.
         """
-        return embeddings.user[graph["user", "interacts", "item"].edge_index[0, interactions]]
+        return embeddings.user[graph[INTERACTS].edge_index[0, interactions]]
+
+    def finish(self, graph: HeteroData, measure: Callable[[], float]) -> None:
+        """What is fitted after the gradients, by a measure on validation of the model as it stands. Nothing here."""
+
+    def path_scores(self, graph: HeteroData) -> Scorer | None:
+        """Scores [B, I] that are added to the inner products, if there are any."""
+        return None
+
+    def training_pass(self, graph: HeteroData) -> Embeddings:
+        """What a training step starts from. A model whose `queries` needs no embedding of users may leave them out."""
+        embeddings: Embeddings = self(graph)
+        return embeddings
+
+    def batches(self, graph: HeteroData, size: int, generator: Generator) -> tuple[Tensor, ...]:
+        """Every training interaction once, in random order: positions in the graph's edges, `size` at a time."""
+        return torch.randperm(graph[INTERACTS].num_edges, generator=generator).split(size)
 
 
 class ClosedFormModel(nn.Module):
@@ -80,7 +98,9 @@ def model_scorer(model: Model, graph: HeteroData) -> Scorer:
     with torch.no_grad():
         if has_embeddings(model):
             embeddings: Embeddings = model(graph)
-            return embedding_scorer(embeddings.user, embeddings.item)
+            scorer = embedding_scorer(embeddings.user, embeddings.item)
+            paths = model.path_scores(graph) if isinstance(model, EmbeddingModel) else None
+            return scorer if paths is None else _summed(scorer, paths)
     assert isinstance(model, ClosedFormModel)
 
     def score(users: Tensor) -> Tensor:
@@ -90,7 +110,15 @@ def model_scorer(model: Model, graph: HeteroData) -> Scorer:
     return score
 
 
-def normal(shape: tuple[int, ...], scale: float, generator: torch.Generator) -> nn.Parameter:
+def _summed(first: Scorer, second: Scorer) -> Scorer:
+    def score(users: Tensor) -> Tensor:
+        with torch.no_grad():
+            return first(users) + second(users)
+
+    return score
+
+
+def normal(shape: tuple[int, ...], scale: float, generator: Generator) -> nn.Parameter:
     """A parameter of rows with an expected length of `scale`."""
     return nn.Parameter(torch.randn(shape, generator=generator) * scale / shape[-1] ** 0.5)
 
@@ -109,6 +137,20 @@ def check_least(settings: object, **least: float) -> None:
             raise UserError(f"model.{name}: found {getattr(settings, name)}; allowed: {value} or more")
 
 
+def check_above_zero(settings: object, name: str) -> None:
+    if not getattr(settings, name) > 0:
+        raise UserError(f"model.{name}: found {getattr(settings, name)}; allowed: above 0")
+
+
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise UserError(f"{name}: found {value!r}; allowed: {', '.join(allowed)}")
+
+
+def check_order(graph: HeteroData, name: str) -> None:
+    """For models that are nothing without the order of the log."""
+    if "time" not in graph[INTERACTS]:
+        raise UserError(
+            f"model {name}: found no order among the training rows; allowed: data with timestamps, and a split whose "
+            "validation rows come last (leave_last, user_time, global_time)"
+        )
