@@ -97,13 +97,15 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    from gnnrec.export import export_embeddings
+    from gnnrec.export import export_embeddings, export_lists
     from gnnrec.run_folder import Run
 
     run = Run.load(options.run)
     user, item = run.embeddings.user.numpy(), run.embeddings.item.numpy()
     for path in export_embeddings(user, item, run.user_ids, run.item_ids, options.to, options.format):
         print(path)
+    if not run.ranks_by_embeddings:
+        print(export_lists(*run.lists, run.user_ids, run.item_ids, options.to))
 
 
 def recommend(options: argparse.Namespace) -> None:

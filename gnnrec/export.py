@@ -7,6 +7,8 @@
 | safetensors | embeddings.safetensors: users, items [n, d]; users.ids, items.ids: UTF-8 bytes of a JSON list |
 | faiss       | users.faiss, items.faiss: inner product, label r is row r; users.ids.json, items.ids.json      |
 
+Where a model adds something to the inner products (item paths), lists.parquet holds its lists as they are served.
+
 Letters: n rows (users or items), d dimensions.
 """
 
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from gnnrec.errors import UserError, missing_extra
@@ -55,6 +58,31 @@ def export_embeddings(
         _faiss()  # a missing package shows before the first file is written
     written = [path for name in dict.fromkeys(formats) for path in FORMATS[name][0](embeddings, folder)]
     return list(dict.fromkeys(written))
+
+
+def export_lists(
+    items: NDArray[np.int32],
+    scores: Vectors,
+    user_ids: Sequence[str],
+    item_ids: Sequence[str],
+    folder: Path,
+) -> Path:
+    """Write each user's best items [U, k], -1 where there are no more, as lists.parquet: user, rank, item, score.
+
+    For models whose scores are not the inner products of the embeddings alone.
+    """
+    user, place = np.nonzero(items >= 0)
+    table = pl.DataFrame(
+        {
+            "user": pl.Series(list(user_ids)).gather(user),
+            "rank": (place + 1).astype(np.int32),
+            "item": pl.Series(list(item_ids)).gather(items[user, place]),
+            "score": scores[user, place],
+        }
+    )
+    with atomic_path(folder / "lists.parquet") as temporary:
+        table.write_parquet(temporary)
+    return folder / "lists.parquet"
 
 
 def import_embeddings(folder: Path, format: str) -> Exported:

@@ -143,6 +143,14 @@ class Run:
         items, scores = (self._rows("lists.safetensors", key, len(self.user_ids), row)[0] for key in ("item", "score"))
         return items[items >= 0], scores[items >= 0]
 
+    @property
+    def lists(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The best items of every user [U, LISTED], -1 where there are no more, and their scores."""
+        items, scores = (
+            self._rows("lists.safetensors", key, len(self.user_ids), slice(None)) for key in ("item", "score")
+        )
+        return items, scores
+
     def user_index(self, name: str) -> int:
         """Raises UserError for an unknown id."""
         return _index_of(self._user_index, name, f"{self.folder}: no user")

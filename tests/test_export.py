@@ -2,10 +2,14 @@ import json
 import sys
 
 import numpy as np
+import polars as pl
 import pytest
+import torch
 
+from gnnrec.datasets import Interactions
 from gnnrec.errors import UserError
-from gnnrec.export import FORMATS, build_index, export_embeddings, import_embeddings
+from gnnrec.export import FORMATS, build_index, export_embeddings, export_lists, import_embeddings
+from gnnrec.ranking import top_k
 
 # A comma, a quote, a newline, another script and a number: all of them are ids.
 ODD_IDS = ("1", 'a,"b"', "two\nlines", "书籍", "")
@@ -122,3 +126,19 @@ def test_a_file_that_is_cut_off_is_one_clear_line(embeddings, tmp_path, name):
     with pytest.raises(UserError, match=f"not an export in the format {name}: ") as caught:
         import_embeddings(tmp_path, name)
     assert "\n" not in str(caught.value)
+
+
+def test_lists_are_the_ones_that_are_served(tmp_path):
+    log = Interactions(
+        user=np.array([0, 0, 1], dtype=np.int32), item=np.array([0, 1, 2], dtype=np.int32), num_users=2, num_items=4
+    )
+    scores = np.array([[9, 8, 3, 2], [1, 5, 9, 4]], dtype=np.float32)
+    best = top_k(lambda users: torch.from_numpy(scores[users.numpy()].copy()), np.arange(2), 3, log.matrix())
+    path = export_lists(best.items.int().numpy(), best.scores.numpy(), ("ann", "bob"), ("a", "b", "c", "d"), tmp_path)
+    assert pl.read_parquet(path).rows() == [
+        ("ann", 1, "c", 3.0),
+        ("ann", 2, "d", 2.0),
+        ("bob", 1, "b", 5.0),
+        ("bob", 2, "d", 4.0),
+        ("bob", 3, "a", 1.0),
+    ]
