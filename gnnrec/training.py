@@ -158,7 +158,7 @@ class Trainer:
         self.model.train()
         resumed_random = self.generator.get_state() if state.step else None
         self.generator.set_state(self.epoch_start)
-        batches = torch.randperm(len(self.items), generator=self.generator).split(self.batch_size)
+        batches = self.model.batches(self.graph, self.batch_size, self.generator)
         if resumed_random is not None:
             self.generator.set_state(resumed_random)
         for batch in batches[state.step :]:
@@ -227,7 +227,7 @@ class Trainer:
 
     def _loss(self, batch: Tensor) -> Tensor:
         batch = batch.to(self.items.device)  # drawn on the CPU, so that every device sees the same order
-        embeddings = self.model(self.graph)
+        embeddings = self.model.training_pass(self.graph)
         query = self.model.queries(self.graph, embeddings, batch) / self.config.temperature  # [B, d]
         target = self.items[batch]
         if not self.config.negatives and self.config.loss == "softmax":

@@ -71,9 +71,9 @@ class SASRec(EmbeddingModel):
     def forward(self, graph: HeteroData) -> Embeddings:
         """Everybody as she is after the last of her interactions in `graph`."""
         histories = histories_of(graph)
-        users = torch.arange(len(histories.count), device=histories.count.device)
+        users = torch.arange(len(histories.size), device=histories.size.device)
         encoded = [
-            self._encode(*self._window(histories, block, histories.count[block]))[:, -1]
+            self._encode(*self._window(histories, block, histories.size[block]))[:, -1]
             for block in users.split(BLOCK_USERS)
         ]
         return similarity_space(Embeddings(torch.cat(encoded), self.item), self.config.similarity)
@@ -95,7 +95,7 @@ class SASRec(EmbeddingModel):
         pairs = torch.stack([user, place // self.num_queries])
         (users, number), window = torch.unique(pairs, dim=1, return_inverse=True)
         # The last interaction that a window serves; the item of that one is not in it.
-        end = torch.minimum((number + 1) * self.num_queries, histories.count[users]) - 1
+        end = torch.minimum((number + 1) * self.num_queries, histories.size[users]) - 1
         # The same batch draws the same masks, so that a resumed training goes on bit for bit.
         generator = Generator(user.device).manual_seed(int(interactions.sum())) if self.training else None
         encoded = self._encode(*self._window(histories, users, end), generator)  # [W, L, d]
@@ -172,7 +172,7 @@ class Histories(NamedTuple):
 
     item: Tensor  # [E + 1] in groups; the last entry stands for no interaction
     start: Tensor  # [U] where each user's group begins
-    count: Tensor  # [U] how many are in it
+    size: Tensor  # [U] how many are in it
     place: Tensor  # [E] of each interaction of the graph: how many its user had before it
 
 

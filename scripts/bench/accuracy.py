@@ -40,7 +40,7 @@ TIES_SHUFFLED = "movies, ties shuffled"
 FOLDERS[TIES_SHUFFLED] = FOLDERS["movies"]
 # Published splits mask and know train only, as their published figures do; the others know train and val.
 PUBLISHED = ("lfm2k", "ml100k")
-SEEDLESS = ("popularity", "item_knn", "ease", "graph_filter")
+SEEDLESS = ("popularity", "item_knn", "ease", "ease, recent", "transition", "slist", "graph_filter")
 VARIANTS: dict[str, tuple[str, list[str]]] = {
     "popularity": ("popularity", []),
     "item_knn": ("item_knn", []),
@@ -50,6 +50,9 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     "lightgcn_bpr": ("lightgcn", []),
     "lightgcn_softmax": ("lightgcn_softmax", []),
     "vbpr": ("vbpr", []),
+    "ease, recent": ("ease", ["model.recent=20"]),
+    "transition": ("transition", []),
+    "slist": ("slist", []),
     "sasrec": ("sasrec", []),
     "modality_gnn": ("default", []),
     "modality_gnn, no content": ("default", ["encoders.text=none", "encoders.image=none", "encoders.audio=none"]),
