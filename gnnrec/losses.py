@@ -71,17 +71,22 @@ class _CatalogueSoftmax(torch.autograd.Function):
         query_gradient = torch.empty_like(query)
         item_gradient = torch.zeros_like(items)
         total = query.new_zeros(())
-        for rows in torch.arange(len(query), device=query.device).split(max(BLOCK_SCORES // len(items), 64)):
-            scores = (q[rows] @ i.T).to(query.dtype)  # [block, C]
+        blocks = torch.arange(len(query), device=query.device).split(max(BLOCK_SCORES // len(items), 64))
+        # The same memory for every block: fresh pages would cost as much as a pass.
+        shape = (len(blocks[0]), len(items))
+        products, wide = query.new_empty(shape, dtype=kind), query.new_empty(shape)
+        softmax = torch.empty_like(wide)
+        for rows in blocks:
+            scores, share = wide[: len(rows)], softmax[: len(rows)]
+            rounded = torch.mm(q[rows], i.T, out=products[: len(rows)])  # [block, C]
+            scores.copy_(rounded)
+            torch.softmax(scores, 1, out=share)
             here = torch.arange(len(rows), device=query.device)
-            highest = scores.amax(1, keepdim=True)
-            positive = scores[here, target[rows]]
-            scores.sub_(highest).exp_()
-            mass = scores.sum(1, keepdim=True)
-            total += (mass.log() + highest).sum() - positive.sum()
-            scores.div_(mass)  # now the softmax
-            scores[here, target[rows]] -= 1.0
-            error = scores.to(kind)
+            # The largest share is that of the largest score, and no less than 1 / C: its logarithm loses nothing.
+            log_mass = scores.amax(1) - share.amax(1).log()
+            total += (log_mass - scores[here, target[rows]]).sum()
+            share[here, target[rows]] -= 1.0
+            error = rounded.copy_(share)
             query_gradient[rows] = (error @ i).to(query.dtype)
             item_gradient += (error.T @ q[rows]).to(query.dtype)
         ctx.save_for_backward(query_gradient, item_gradient)
