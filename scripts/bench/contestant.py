@@ -160,6 +160,7 @@ def implicit(train: np.ndarray, folder: Path, threads: int, kind: str) -> Callab
         model = made(factors=64, iterations=1, num_threads=threads, random_state=0)
         epochs = 0
         while True:
+            model.random_state = epochs  # else every call of fit draws the same pairs
             model.fit(matrix, show_progress=False)
             epochs += 1
             yield epochs, lambda: (model.user_factors, model.item_factors)

@@ -86,6 +86,29 @@ def rank() -> str:
     return table(["full ranking", "users/s", "times faiss"], rows)
 
 
+def account() -> str:
+    rows = []
+    for entry in load("account"):
+        found = entry["metrics"]
+        times = f"{found['times_floor']:.2f}" if "times_floor" in found else ""
+        rows.append([entry["variant"], f"{found['cpu_ms']:.1f}", f"{found['floor_ms']:.1f}", times])
+    return table(["part of a step", "CPU ms", "floor ms", "times floor"], rows)
+
+
+def speed() -> str:
+    rows = []
+    for entry in load("speed"):
+        found = entry["metrics"]
+        ratio = f"{found['times_ours']:.2f}" if "times_ours" in found else "not reached by ours"
+        took = f"{found['seconds_to_best']:.1f}" + (" (budget spent)" if entry["budget"] else "")
+        ours = f"{found['our_seconds_to_it']:.1f}" if "our_seconds_to_it" in found else ""
+        name = entry["variant"]
+        rows.append([entry["dataset"], name, f"{found['val ndcg@20']:.4f}", took, ours, ratio, str(entry["peak_mb"])])
+    return table(
+        ["data", "training", "best validation NDCG@20", "CPU s to it", "our CPU s to it", "times ours", "peak MB"], rows
+    )
+
+
 def read() -> str:
     rows = [[entry["variant"], f"{entry['seconds']:.1f}", f"{entry['peak_mb'] / 1024:.2f}"] for entry in load("read")]
     return table(["10 million rows of CSV", "seconds", "peak GB"], rows)
@@ -110,7 +133,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "cold": cold,
     "step": step,
+    "account": account,
     "rank": rank,
+    "speed": speed,
     "read": read,
     "cold_start": cold_start,
 }
