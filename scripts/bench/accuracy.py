@@ -40,7 +40,7 @@ TIES_SHUFFLED = "movies, ties shuffled"
 FOLDERS[TIES_SHUFFLED] = FOLDERS["movies"]
 # Published splits mask and know train only, as their published figures do; the others know train and val.
 PUBLISHED = ("lfm2k", "ml100k")
-SEEDLESS = ("popularity", "item_knn", "ease", "ease, recent", "transition", "slist", "graph_filter")
+SEEDLESS = ("popularity", "item_knn", "ease", "ease_recent", "transition", "slist", "graph_filter")
 VARIANTS: dict[str, tuple[str, list[str]]] = {
     "popularity": ("popularity", []),
     "item_knn": ("item_knn", []),
@@ -50,7 +50,7 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     "lightgcn_bpr": ("lightgcn", []),
     "lightgcn_softmax": ("lightgcn_softmax", []),
     "vbpr": ("vbpr", []),
-    "ease, recent": ("ease", ["model.recent=20"]),
+    "ease_recent": ("ease", ["model.recent=20"]),
     "transition": ("transition", []),
     "slist": ("slist", []),
     "sasrec": ("sasrec", []),
