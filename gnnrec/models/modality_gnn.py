@@ -23,7 +23,6 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch_geometric.data import HeteroData
 
-from gnnrec.errors import UserError
 from gnnrec.fusion import FUSIONS
 from gnnrec.graph import (
     FRIEND,
@@ -35,7 +34,7 @@ from gnnrec.graph import (
     owners,
     user_modalities,
 )
-from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, check_least, normal
+from gnnrec.models.base import EmbeddingModel, Embeddings, check_above_zero, check_choice, check_least, normal
 from gnnrec.models.lightgcn import light_propagation
 from gnnrec.models.paths import MAX_ITEMS, choose_paths, histories
 from gnnrec.ranking import Scorer, embedding_scorer
@@ -59,8 +58,7 @@ class ModalityGNNConfig:
     def __post_init__(self) -> None:
         check_least(self, dim=1, layers=0, recent=0)
         check_choice("model.fusion", self.fusion, tuple(FUSIONS))
-        if self.half_life <= 0:
-            raise UserError(f"model.half_life: found {self.half_life}; allowed: above 0")
+        check_above_zero(self, "half_life")
 
 
 class ModalityGNN(EmbeddingModel):
@@ -149,12 +147,9 @@ class ModalityGNN(EmbeddingModel):
         if not len(self.paths):
             return None
         starts = histories(graph, self.config.recent, self.config.half_life)
-        more = graph["item"].num_nodes - len(self.paths)  # items that joined later are at the end of no path
-
-        def score(users: Tensor) -> Tensor:
-            return F.pad(starts.select_rows(users) @ F.pad(self.paths, (0, 0, 0, more)), (0, more))
-
-        return score
+        more = graph["item"].num_nodes - len(self.paths)  # items that joined later are on no path
+        paths = F.pad(self.paths, (0, more, 0, more)) if more else self.paths
+        return lambda users: starts.select_rows(users) @ paths
 
     @torch.no_grad()
     def modality_weights(self, graph: HeteroData) -> tuple[Tensor, Tensor]:
