@@ -53,50 +53,11 @@ def catalogue_softmax(query: Tensor, items: Tensor, target: Tensor, low_precisio
 
     Equal to `sampled_softmax` with every other item as a negative, but the [B, C] scores exist only block by block
     and their gradient is made on the way, so that memory stays small and near the core. With `low_precision` the
-    matrix products round to bfloat16 (a cosine over a temperature of 0.2 moves by less than 0.03, a sum of two by twice
-    that).
+    matrix products and their exponentials round to bfloat16 (a cosine over a temperature of 0.2 moves by less than
+    0.03, a sum of two by twice that).
     """
-    loss: Tensor = _CatalogueSoftmax.apply(query, items, target, low_precision)
+    loss: Tensor = _Softmax.apply(query, F.embedding(target, items), items, None, 1.0, low_precision)
     return loss
-
-
-BLOCK_SCORES = 2**20  # scores held at a time: 4 MB
-
-
-class _CatalogueSoftmax(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, items: Tensor, target: Tensor, low_precision: bool) -> Tensor:
-        kind = torch.bfloat16 if low_precision else query.dtype
-        q, i = query.to(kind), items.to(kind)
-        query_gradient = torch.empty_like(query)
-        item_gradient = torch.zeros_like(items)
-        total = query.new_zeros(())
-        blocks = torch.arange(len(query), device=query.device).split(max(BLOCK_SCORES // len(items), 64))
-        # The same memory for every block: fresh pages would cost as much as a pass.
-        shape = (len(blocks[0]), len(items))
-        products, wide = query.new_empty(shape, dtype=kind), query.new_empty(shape)
-        softmax = torch.empty_like(wide)
-        for rows in blocks:
-            scores, share = wide[: len(rows)], softmax[: len(rows)]
-            rounded = torch.mm(q[rows], i.T, out=products[: len(rows)])  # [block, C]
-            scores.copy_(rounded)
-            torch.softmax(scores, 1, out=share)
-            here = torch.arange(len(rows), device=query.device)
-            # The largest share is that of the largest score, and no less than 1 / C: its logarithm loses nothing.
-            log_mass = scores.amax(1) - share.amax(1).log()
-            total += (log_mass - scores[here, target[rows]]).sum()
-            share[here, target[rows]] -= 1.0
-            error = rounded.copy_(share)
-            query_gradient[rows] = (error @ i).to(query.dtype)
-            item_gradient += (error.T @ q[rows]).to(query.dtype)
-        ctx.save_for_backward(query_gradient, item_gradient)
-        return total / len(query)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        query_gradient, item_gradient = ctx.saved_tensors
-        scale = gradients[0] / len(query_gradient)
-        return query_gradient * scale, item_gradient * scale, None, None
 
 
 def shared_softmax(
@@ -115,48 +76,74 @@ def shared_softmax(
     the logQ correction (Bengio & Senecal 2008; Yi et al. 2019) for a uniform proposal, so that the mean of the
     estimated mass is the mass.
     """
-    loss: Tensor = _SharedSoftmax.apply(query, positive, negatives, target, drawn, stands_for, low_precision)
+    same = _places(target, drawn)
+    loss: Tensor = _Softmax.apply(query, positive, negatives, same, stands_for, low_precision)
     return loss
 
 
-class _SharedSoftmax(torch.autograd.Function):
+def _places(target: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """Where a row's own item was drawn: rows in ascending order, and places in `drawn`. [n] each"""
+    ordered, order = drawn.sort(stable=True)
+    first = torch.searchsorted(ordered, target)
+    times = torch.searchsorted(ordered, target, right=True) - first
+    rows = torch.repeat_interleave(torch.arange(len(target), device=target.device), times)
+    nth = torch.arange(len(rows), device=target.device) - (times.cumsum(0) - times)[rows]
+    return rows, order[first[rows] + nth]
+
+
+BLOCK_SCORES = 2**22  # scores held at a time: 8 MB in bfloat16
+SAFE = 60.0  # exponentials of scores up to this, summed over any catalogue, are within float32 and bfloat16
+
+
+class _Softmax(torch.autograd.Function):
+    """Loss and gradients in one pass over blocks of scores. The weights exp(score) are not divided by their sum: the
+    narrow side of each product is, so that a block is touched twice only, by the exponential and by the sum."""
+
     @staticmethod
     def forward(
         ctx: Any,
-        query: Tensor,
-        positive: Tensor,
-        negatives: Tensor,
-        target: Tensor,
-        drawn: Tensor,
+        query: Tensor,  # [B, d]
+        positive: Tensor,  # [B, d]
+        items: Tensor,  # [C, d]
+        same: tuple[Tensor, Tensor] | None,  # None: every row's own item is among the items, once
         stands_for: float,
         low_precision: bool,
     ) -> Tensor:
         kind = torch.bfloat16 if low_precision else query.dtype
-        n = negatives.to(kind)
-        query_gradient, positive_gradient = torch.empty_like(query), torch.empty_like(positive)
-        negative_gradient = torch.zeros_like(negatives)
-        total = query.new_zeros(())
-        for rows in torch.arange(len(query), device=query.device).split(max(BLOCK_SCORES // len(negatives), 64)):
-            exact, own = query[rows], positive[rows]
-            q = exact.to(kind)
-            score = (exact * own).sum(1, keepdim=True)
-            scores = (q @ n.T).to(query.dtype)  # [block, K]
-            highest = torch.maximum(scores.amax(1, keepdim=True), score)
-            scores.sub_(highest).exp_().mul_(stands_for)
-            scores.masked_fill_(target[rows, None] == drawn, 0.0)
-            mass = scores.sum(1, keepdim=True) + (score - highest).exp()
-            total += (mass.log() + highest - score).sum()
-            error = scores.div_(mass)
-            share = error.sum(1, keepdim=True)  # the softmax is 1 - share at the positive
-            error = error.to(kind)
-            query_gradient[rows] = (error @ n).to(query.dtype) - share * own
-            positive_gradient[rows] = -share * exact
-            negative_gradient += (error.T @ q).to(query.dtype)
-        ctx.save_for_backward(query_gradient, positive_gradient, negative_gradient)
-        return total / len(query)
+        q, i = query.to(kind), items.to(kind)
+        score = (query * positive).sum(1)  # [B]
+        # Cauchy-Schwarz. Cosines over a temperature stay within it; for others each row's largest score is taken off.
+        within = query.norm(dim=1).amax() * items.norm(dim=1).amax() <= SAFE and score.amax() <= SAFE
+        shift, mass = torch.zeros_like(score), torch.empty_like(score)
+        query_gradient, item_gradient = torch.empty_like(query), torch.zeros_like(items)
+        step = min(max(BLOCK_SCORES // len(items), 64), len(query))
+        scores = query.new_empty((step, len(items)), dtype=kind)  # the same memory for every block
+        for start in range(0, len(query), step):
+            rows = slice(start, min(start + step, len(query)))
+            weights = torch.mm(q[rows], i.T, out=scores[: rows.stop - start])
+            if not within:
+                shift[rows] = weights.amax(1)
+                if same is not None:
+                    shift[rows] = torch.maximum(shift[rows], score[rows])
+                weights.sub_(shift[rows, None])
+            weights.exp_()
+            if same is not None:
+                first, end = torch.searchsorted(same[0], same[0].new_tensor([rows.start, rows.stop])).tolist()
+                weights[same[0][first:end] - start, same[1][first:end]] = 0.0
+            mass[rows] = stands_for * weights.sum(1, dtype=mass.dtype)
+            if same is not None:
+                mass[rows] += (score[rows] - shift[rows]).exp()
+            share = stands_for / mass[rows, None]
+            query_gradient[rows] = torch.mm(weights, i).to(query.dtype) * share
+            item_gradient += torch.mm(weights.T, (query[rows] * share).to(kind))
+        # The softmax at the positive less one: for items that hold it, its softmax is in the products already.
+        error = -torch.ones_like(mass) if same is None else (score - shift).exp() / mass - 1
+        query_gradient += error[:, None] * positive
+        ctx.save_for_backward(query_gradient, error[:, None] * query, item_gradient)
+        return (mass.log() + shift - score).mean()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        query_gradient, positive_gradient, negative_gradient = ctx.saved_tensors
+        query_gradient, positive_gradient, item_gradient = ctx.saved_tensors
         scale = gradients[0] / len(query_gradient)
-        return query_gradient * scale, positive_gradient * scale, negative_gradient * scale, None, None, None, None
+        return query_gradient * scale, positive_gradient * scale, item_gradient * scale, None, None, None

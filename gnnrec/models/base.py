@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch_geometric.data import HeteroData
 
 from gnnrec.errors import UserError
 from gnnrec.graph import INTERACTS
+from gnnrec.models.unit import unit_rows
 from gnnrec.ranking import Scorer, embedding_scorer
 
 
@@ -127,7 +127,7 @@ def similarity_space(embeddings: Embeddings, similarity: str) -> Embeddings:
     """Rows of length one for "cosine", as they are for "dot"."""
     if similarity == "dot":
         return embeddings
-    return Embeddings(F.normalize(embeddings.user, dim=1), F.normalize(embeddings.item, dim=1))
+    return Embeddings(unit_rows(embeddings.user), unit_rows(embeddings.item))
 
 
 def check_least(settings: object, **least: float) -> None:

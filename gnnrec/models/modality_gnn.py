@@ -37,6 +37,7 @@ from gnnrec.graph import (
 from gnnrec.models.base import EmbeddingModel, Embeddings, check_above_zero, check_choice, check_least, normal
 from gnnrec.models.lightgcn import light_propagation
 from gnnrec.models.paths import MAX_ITEMS, choose_paths, histories
+from gnnrec.models.unit import unit_rows
 from gnnrec.ranking import Scorer, embedding_scorer
 from gnnrec.recency import recent_before, recent_of_users
 
@@ -105,15 +106,15 @@ class ModalityGNN(EmbeddingModel):
             item = item + self.config.together * (operator(graph, TOGETHER, "mean") @ item_start)
         # A user of whom nothing is known stands where the average user stands.
         unknown = user.detach().abs().sum(1, keepdim=True) == 0
-        user = F.normalize(torch.where(unknown, user.mean(0, keepdim=True), user), dim=1)
-        item = F.normalize(item, dim=1)
+        user = unit_rows(torch.where(unknown, user.mean(0, keepdim=True), user))
+        item = unit_rows(item)
         user_parts, item_parts, context, num_items = [user], [item], None, len(item)
         if self.ordered:
             context = self._free(self.context, self.item_trained, num_items) + item
             target = self._free(self.target, self.item_trained, num_items) + item
             recent = recent_of_users(graph, self.config.recent, self.config.half_life) @ context
-            user_parts.append(F.normalize(recent, dim=1))
-            item_parts.append(F.normalize(target, dim=1))
+            user_parts.append(unit_rows(recent))
+            item_parts.append(unit_rows(target))
         if self.bias is not None:
             user_parts.append(user.new_ones(len(user), 1))
             item_parts.append(self._free(self.bias, self.item_trained, num_items))
@@ -124,7 +125,7 @@ class ModalityGNN(EmbeddingModel):
         if embeddings.context is None:
             return embeddings.user[users]
         before = recent_before(graph, self.config.recent, self.config.half_life).select_rows(interactions)
-        recent = F.normalize(before @ embeddings.context, dim=1)
+        recent = unit_rows(before @ embeddings.context)
         # Where the parts of the user stand: long-term, short-term (which is replaced), and the constant of the bias.
         user, dim = embeddings.user[users], self.config.dim
         return torch.cat([user[:, :dim], recent, user[:, 2 * dim :]], dim=1)

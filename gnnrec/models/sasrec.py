@@ -34,6 +34,7 @@ from gnnrec.models.base import (
     normal,
     similarity_space,
 )
+from gnnrec.models.unit import unit_rows
 
 BLOCK_USERS = 1024  # encoded at a time
 
@@ -100,7 +101,7 @@ class SASRec(EmbeddingModel):
         generator = Generator(user.device).manual_seed(int(interactions.sum())) if self.training else None
         encoded = self._encode(*self._window(histories, users, end), generator)  # [W, L, d]
         query = encoded[window, encoded.shape[1] - 1 - (end[window] - place)]
-        return F.normalize(query, dim=1) if self.config.similarity == "cosine" else query
+        return unit_rows(query) if self.config.similarity == "cosine" else query
 
     def _window(self, histories: "Histories", users: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
         """The L tokens before place `end` [W] of each user's [W] history: items [W, L], and which ones are real.
