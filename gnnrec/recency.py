@@ -1,9 +1,12 @@
-"""What a user did just before: the order of the log as sparse operators over items.
+"""What a user did just before: the order of the log as sparse operators over items, and as windows of items.
 
 Letters: E interactions, U users, I items, L how many recent ones count.
 """
 
+from typing import NamedTuple
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
@@ -55,3 +58,38 @@ def _recent(
     num_rows = num_users if of_users else len(user)
     total = torch.zeros(num_rows, device=order.device).index_add_(0, row, weight)
     return SparseOperator.from_edges(source, row, weight / total[row], (num_rows, num_items))
+
+
+class Histories(NamedTuple):
+    """The interactions grouped by user, in the order of time."""
+
+    item: Tensor  # [E + 1] in groups; the last entry stands for no interaction
+    start: Tensor  # [U] where each user's group begins
+    size: Tensor  # [U] how many are in it
+    place: Tensor  # [E] of each interaction of the graph: how many its user had before it
+
+
+def histories_of(graph: HeteroData) -> Histories:
+    """Made once per graph and kept beside the interaction edges. Needs edges in the order of time."""
+    store = graph[INTERACTS]
+    if "histories" not in store:
+        user, item = store.edge_index
+        order = torch.argsort(user, stable=True)
+        count = torch.bincount(user, minlength=graph["user"].num_nodes)
+        start = count.cumsum(0) - count
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order), device=order.device) - start[user[order]]
+        store["histories"] = Histories(F.pad(item[order], (0, 1)), start, count, place)
+    made: Histories = store["histories"]
+    return made
+
+
+def last_items(histories: Histories, users: Tensor, end: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """The up to `length` items before place `end` [B] of each user's [B] history, the last one first.
+
+    Items [B, length], and which of them there are [B, length]; 0 stands where there are none.
+    """
+    place = end[:, None] - torch.arange(1, length + 1, device=end.device)
+    there = place >= 0
+    item = histories.item[torch.where(there, histories.start[users, None] + place, -1)]
+    return torch.where(there, item, 0), there

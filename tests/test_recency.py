@@ -6,7 +6,7 @@ import torch
 
 from gnnrec.datasets import Interactions, powerlaw
 from gnnrec.graph import build_graph
-from gnnrec.recency import recent_before, recent_of_users
+from gnnrec.recency import histories_of, last_items, recent_before, recent_of_users
 
 
 def naive(items_before: list[int], num_items: int, length: int, half_life: float) -> np.ndarray:
@@ -61,3 +61,13 @@ def test_a_first_interaction_has_nothing_before_it() -> None:
     assert torch.equal(before, torch.tensor([[0.0, 0, 0], [0, 0, 0], [0, 0, 1]]))
     last = recent_of_users(graph, 1, 2.0) @ torch.eye(3)
     assert torch.equal(last, torch.tensor([[0.0, 0, 1], [1, 0, 0], [0, 0, 0]]))
+
+
+def test_last_items_come_last_first() -> None:
+    user, item = np.array([0, 1, 0, 0, 1], np.int32), np.array([3, 2, 1, 0, 3], np.int32)
+    log = Interactions(user=user, item=item, num_users=3, num_items=4, timestamp=np.arange(5))
+    histories = histories_of(build_graph(log, {}))
+    assert histories.place.tolist() == [0, 0, 1, 2, 1] and histories.size.tolist() == [3, 2, 0]
+    items, there = last_items(histories, torch.tensor([0, 0, 1, 2]), torch.tensor([3, 1, 2, 0]), 2)
+    assert items.tolist() == [[0, 1], [3, 0], [3, 2], [0, 0]]
+    assert there.tolist() == [[True, True], [True, False], [True, True], [False, False]]

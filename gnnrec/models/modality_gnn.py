@@ -6,8 +6,8 @@
    item fuses what its modality nodes heard (the frozen item-item graph of FREEDOM, Zhou & Shen 2023, but one graph per
    modality and a weight per item and modality).
    Beside it the item hears the items taken together with it (as in MSCA 2026), and a user hears her friends.
-4. Where the log has times, the items a user had last form her short-term interest, scored against a separate item
-   embedding (the factorized transitions of FPMC, Rendle et al. 2010, over a recency-weighted window).
+4. Where the log has times, the items a user had last form her short-term interest by attention (interest.py), scored
+   against a separate item embedding (as in the factorized transitions of FPMC, Rendle et al. 2010).
 5. Once trained, paths from item to item in closed form are added as far as validation wants them (paths.py).
 
 A user or item without training interactions has no free embedding; content, neighbours and friends carry it.
@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch_geometric.data import HeteroData
 
+from gnnrec.errors import UserError
 from gnnrec.fusion import FUSIONS
 from gnnrec.graph import (
     FRIEND,
@@ -35,11 +36,14 @@ from gnnrec.graph import (
     user_modalities,
 )
 from gnnrec.models.base import EmbeddingModel, Embeddings, check_above_zero, check_choice, check_least, normal
+from gnnrec.models.interest import ShortTermInterest
 from gnnrec.models.lightgcn import light_propagation
 from gnnrec.models.paths import MAX_ITEMS, choose_paths, histories
 from gnnrec.models.unit import unit_rows
 from gnnrec.ranking import Scorer, embedding_scorer
-from gnnrec.recency import recent_before, recent_of_users
+from gnnrec.recency import histories_of, last_items
+
+BLOCK_USERS = 1024  # whose short-term interest is formed at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +56,15 @@ class ModalityGNNConfig:
     friend: float = 1.0  # weight of the friends' mean in a user; 0 switches the friend edges off
     recent: int = 20  # how many last items form the short-term interest; 0 switches it off
     half_life: float = 5.0  # steps back at which a recent item counts half
+    heads: int = 4  # of the attention over the recent items; 0 leaves their weighted mean
     item_bias: bool = False  # a free score per item for everybody: for logs where a few items are everybody's
     paths: bool = True  # add item-item paths in closed form, weighed on validation (catalogues of up to 8,000 items)
     init_scale: float = 1.0  # expected length of a free embedding, and of a projected feature, at the start
 
     def __post_init__(self) -> None:
-        check_least(self, dim=1, layers=0, recent=0)
+        check_least(self, dim=1, layers=0, recent=0, heads=0)
+        if self.heads and self.dim % self.heads:
+            raise UserError(f"model.heads: found {self.heads}; allowed: 0, or a divisor of model.dim ({self.dim})")
         check_choice("model.fusion", self.fusion, tuple(FUSIONS))
         check_above_zero(self, "half_life")
 
@@ -92,8 +99,18 @@ class ModalityGNN(EmbeddingModel):
         if self.ordered:
             self.context = normal((num_items, config.dim), config.init_scale, generator)
             self.target = normal((num_items, config.dim), config.init_scale, generator)
+            self.interest = ShortTermInterest(config.dim, config.recent, config.heads, config.half_life, generator)
 
     def forward(self, graph: HeteroData) -> Embeddings:
+        embeddings = self.training_pass(graph)
+        if not self.ordered:
+            return embeddings
+        users, ends = torch.arange(graph["user"].num_nodes, device=embeddings.user.device), histories_of(graph).size
+        blocks = [self._with_interest(graph, embeddings, block, ends[block]) for block in users.split(BLOCK_USERS)]
+        return embeddings._replace(user=torch.cat(blocks))
+
+    def training_pass(self, graph: HeteroData) -> Embeddings:
+        """Where the log has an order, users without their short-term interest: `queries` adds that of a batch."""
         item_start = self._item_start(graph)
         user_start = self._user_start(graph)
         user, item, _ = light_propagation(graph, user_start, item_start, self.config.layers)
@@ -111,10 +128,7 @@ class ModalityGNN(EmbeddingModel):
         user_parts, item_parts, context, num_items = [user], [item], None, len(item)
         if self.ordered:
             context = self._free(self.context, self.item_trained, num_items) + item
-            target = self._free(self.target, self.item_trained, num_items) + item
-            recent = recent_of_users(graph, self.config.recent, self.config.half_life) @ context
-            user_parts.append(unit_rows(recent))
-            item_parts.append(unit_rows(target))
+            item_parts.append(unit_rows(self._free(self.target, self.item_trained, num_items) + item))
         if self.bias is not None:
             user_parts.append(user.new_ones(len(user), 1))
             item_parts.append(self._free(self.bias, self.item_trained, num_items))
@@ -124,11 +138,15 @@ class ModalityGNN(EmbeddingModel):
         users = graph[INTERACTS].edge_index[0, interactions]
         if embeddings.context is None:
             return embeddings.user[users]
-        before = recent_before(graph, self.config.recent, self.config.half_life).select_rows(interactions)
-        recent = unit_rows(before @ embeddings.context)
-        # Where the parts of the user stand: long-term, short-term (which is replaced), and the constant of the bias.
+        return self._with_interest(graph, embeddings, users, histories_of(graph).place[interactions])
+
+    def _with_interest(self, graph: HeteroData, embeddings: Embeddings, users: Tensor, end: Tensor) -> Tensor:
+        """Users [B] as they were at place `end` [B] of their histories: long-term, short-term, the bias's constant."""
+        assert embeddings.context is not None
+        items, there = last_items(histories_of(graph), users, end, self.config.recent)
+        recent = self.interest(embeddings.context, items, there)
         user, dim = embeddings.user[users], self.config.dim
-        return torch.cat([user[:, :dim], recent, user[:, 2 * dim :]], dim=1)
+        return torch.cat([user[:, :dim], recent, user[:, dim:]], dim=1)
 
     @torch.no_grad()
     def finish(self, graph: HeteroData, measure: Callable[[], float]) -> None:

@@ -16,7 +16,6 @@ d dimensions.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +34,7 @@ from gnnrec.models.base import (
     similarity_space,
 )
 from gnnrec.models.unit import unit_rows
+from gnnrec.recency import Histories, histories_of
 
 BLOCK_USERS = 1024  # encoded at a time
 
@@ -103,7 +103,7 @@ class SASRec(EmbeddingModel):
         query = encoded[window, encoded.shape[1] - 1 - (end[window] - place)]
         return unit_rows(query) if self.config.similarity == "cosine" else query
 
-    def _window(self, histories: "Histories", users: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+    def _window(self, histories: Histories, users: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
         """The L tokens before place `end` [W] of each user's [W] history: items [W, L], and which ones are real.
 
         Place -1 holds the start token, item I; what would come before it is not real. L is shorter than the setting
@@ -166,27 +166,3 @@ def dropout(x: Tensor, rate: float, generator: Generator | None) -> Tensor:
         return x
     kept = torch.rand(x.shape, generator=generator, device=x.device) >= rate
     return x * kept / (1 - rate)
-
-
-class Histories(NamedTuple):
-    """The interactions grouped by user, in the order of time."""
-
-    item: Tensor  # [E + 1] in groups; the last entry stands for no interaction
-    start: Tensor  # [U] where each user's group begins
-    size: Tensor  # [U] how many are in it
-    place: Tensor  # [E] of each interaction of the graph: how many its user had before it
-
-
-def histories_of(graph: HeteroData) -> Histories:
-    """Made once per graph and kept beside the interaction edges. Needs edges in the order of time."""
-    store = graph[INTERACTS]
-    if "histories" not in store:
-        user, item = store.edge_index
-        order = torch.argsort(user, stable=True)
-        count = torch.bincount(user, minlength=graph["user"].num_nodes)
-        start = count.cumsum(0) - count
-        place = torch.empty_like(order)
-        place[order] = torch.arange(len(order), device=order.device) - start[user[order]]
-        store["histories"] = Histories(F.pad(item[order], (0, 1)), start, count, place)
-    made: Histories = store["histories"]
-    return made
