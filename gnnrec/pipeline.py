@@ -28,7 +28,7 @@ from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import FILES, Run, save_rejected, save_run
 from gnnrec.tracking import Tracker
-from gnnrec.training import fit, validation_metric
+from gnnrec.training import fit, ranking_metric
 
 OWN_SPLITS = ("leave_last", "user_time", "global_time", "random")  # made here: test lists may know train and val
 MASKS = ("train+val", "train")
@@ -149,7 +149,7 @@ def fit_model(
     if len(val):
         model.eval()
         log = interactions_of(graph)
-        model.finish(graph, lambda: validation_metric(model, graph, log, val, recipe.train.metric))
+        model.finish(graph, lambda scorer: ranking_metric(scorer, log, val, recipe.train.metric))
     return model, state
 
 

@@ -25,7 +25,7 @@ from gnnrec.graph import INTERACTS, interactions_of, num_interactions
 from gnnrec.losses import LOSSES, catalogue_softmax, shared_softmax
 from gnnrec.models import EmbeddingModel, Embeddings, model_scorer
 from gnnrec.progress import progress
-from gnnrec.ranking import fast_bfloat16, top_k, unseen
+from gnnrec.ranking import Scorer, fast_bfloat16, top_k, unseen
 
 CHECKPOINT_SECONDS = 30.0  # how much work a crash may cost at most, within long epochs
 
@@ -307,11 +307,16 @@ class Trainer:
 
 def validation_metric(model: Any, graph: HeteroData, train: Interactions, val: Interactions, metric: str) -> float:
     """Mean of one metric ("ndcg@20") over the users with a positive in `val`; training items are masked."""
+    return ranking_metric(model_scorer(model, graph), train, val, metric)
+
+
+def ranking_metric(scorer: Scorer, train: Interactions, val: Interactions, metric: str) -> float:
+    """`validation_metric` of scores [B, I] of users [B]."""
     name, k = metric.split("@")
     seen = train.matrix()
     relevant = unseen(val.matrix(), seen)
     users = np.flatnonzero(np.diff(relevant.indptr))
-    ranking = top_k(model_scorer(model, graph), torch.from_numpy(users), int(k), seen)
+    ranking = top_k(scorer, torch.from_numpy(users), int(k), seen)
     hits = metrics.hits_of(ranking.items.numpy(), users, relevant)
     return float(metrics.METRICS[name](hits, np.diff(relevant.indptr)[users], int(k)).mean())
 

@@ -36,8 +36,8 @@ class EmbeddingModel(nn.Module):
         """
         return embeddings.user[graph[INTERACTS].edge_index[0, interactions]]
 
-    def finish(self, graph: HeteroData, measure: Callable[[], float]) -> None:
-        """What is fitted after the gradients, by a measure on validation of the model as it stands. Nothing here."""
+    def finish(self, graph: HeteroData, measure: Callable[[Scorer], float]) -> None:
+        """What is fitted after the gradients, by a measure of scores on validation. Nothing here."""
 
     def path_scores(self, graph: HeteroData) -> Scorer | None:
         """Scores [B, I] that are added to the inner products, if there are any."""
@@ -100,7 +100,7 @@ def model_scorer(model: Model, graph: HeteroData) -> Scorer:
             embeddings: Embeddings = model(graph)
             scorer = embedding_scorer(embeddings.user, embeddings.item)
             paths = model.path_scores(graph) if isinstance(model, EmbeddingModel) else None
-            return scorer if paths is None else _summed(scorer, paths)
+            return scorer if paths is None else summed(scorer, paths)
     assert isinstance(model, ClosedFormModel)
 
     def score(users: Tensor) -> Tensor:
@@ -110,7 +110,9 @@ def model_scorer(model: Model, graph: HeteroData) -> Scorer:
     return score
 
 
-def _summed(first: Scorer, second: Scorer) -> Scorer:
+def summed(first: Scorer, second: Scorer) -> Scorer:
+    """The scorer whose scores are the sums of two others'."""
+
     def score(users: Tensor) -> Tensor:
         with torch.no_grad():
             return first(users) + second(users)

@@ -35,7 +35,7 @@ from gnnrec.graph import (
     owners,
     user_modalities,
 )
-from gnnrec.models.base import EmbeddingModel, Embeddings, check_above_zero, check_choice, check_least, normal
+from gnnrec.models.base import EmbeddingModel, Embeddings, check_above_zero, check_choice, check_least, normal, summed
 from gnnrec.models.interest import ShortTermInterest
 from gnnrec.models.lightgcn import light_propagation
 from gnnrec.models.paths import MAX_ITEMS, choose_paths, histories
@@ -149,26 +149,26 @@ class ModalityGNN(EmbeddingModel):
         return torch.cat([user[:, :dim], recent, user[:, dim:]], dim=1)
 
     @torch.no_grad()
-    def finish(self, graph: HeteroData, measure: Callable[[], float]) -> None:
+    def finish(self, graph: HeteroData, measure: Callable[[Scorer], float]) -> None:
         if not self.config.paths or graph["item"].num_nodes > MAX_ITEMS:
             return
         embeddings = self(graph)
+        scores = embedding_scorer(embeddings.user, embeddings.item)
 
         def measured(paths: Tensor) -> float:
-            self.paths = paths
-            return measure()
+            return measure(summed(scores, self._path_scorer(graph, paths)) if len(paths) else scores)
 
-        scores = embedding_scorer(embeddings.user, embeddings.item)
         found = choose_paths(graph, scores, self.config.recent, self.config.half_life, measured)
         self.paths, self.path_weights = found
 
     def path_scores(self, graph: HeteroData) -> Scorer | None:
-        if not len(self.paths):
-            return None
+        return self._path_scorer(graph, self.paths) if len(self.paths) else None
+
+    def _path_scorer(self, graph: HeteroData, paths: Tensor) -> Scorer:
         starts = histories(graph, self.config.recent, self.config.half_life)
-        more = graph["item"].num_nodes - len(self.paths)  # items that joined later are on no path
-        paths = F.pad(self.paths, (0, more, 0, more)) if more else self.paths
-        return lambda users: starts.select_rows(users) @ paths
+        more = graph["item"].num_nodes - len(paths)  # items that joined later are on no path
+        padded = F.pad(paths, (0, more, 0, more)) if more else paths
+        return lambda users: starts.select_rows(users) @ padded
 
     @torch.no_grad()
     def modality_weights(self, graph: HeteroData) -> tuple[Tensor, Tensor]:

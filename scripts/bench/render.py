@@ -30,17 +30,19 @@ def value(entry: dict[str, Any], name: str) -> str:
     return f"{entry['metrics'][name]:.4f}" + (f" ± {spread:.4f}" if spread else "")
 
 
-def accuracy() -> str:
-    tests, rows = load("significance") or {}, []
-    for entry in sorted(load("accuracy"), key=lambda entry: (entry["dataset"], entry["metrics"]["ndcg@10"])):
+def accuracy(prefix: str = "") -> str:
+    """Figures on test, or with "val " those of the data whose test rows are kept back."""
+    tests, rows, first = load("significance") or {}, [], f"{prefix}ndcg@10"
+    entries = [entry for entry in load("accuracy") if bool(prefix) != ("ndcg@10" in entry["metrics"])]
+    for entry in sorted(entries, key=lambda entry: (entry["dataset"], entry["metrics"][first])):
         against = tests.get(entry["dataset"], {}).get(entry["variant"])
         rows.append(
             [
                 entry["dataset"],
                 entry["variant"],
-                value(entry, "recall@20"),
-                value(entry, "ndcg@10"),
-                value(entry, "ndcg@20"),
+                value(entry, f"{prefix}recall@20"),
+                value(entry, first),
+                value(entry, f"{prefix}ndcg@20"),
                 f"{against['ndcg@10']['p']:.4f}" if against else "",
                 str(len(entry["seeds"])),
                 f"{entry['seconds']:.0f}",
@@ -131,6 +133,7 @@ def cold_start() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
+    "validation": lambda: accuracy("val "),
     "cold": cold,
     "step": step,
     "account": account,
