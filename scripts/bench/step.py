@@ -29,6 +29,7 @@ from gnnrec.datasets import powerlaw
 from gnnrec.graph import build_graph
 from gnnrec.losses import BLOCK_SCORES, catalogue_softmax
 from gnnrec.models.lightgcn import LightGCN, LightGCNConfig, light_propagation
+from gnnrec.models.unit import unit_rows
 from gnnrec.training import TrainConfig, Trainer
 
 DIM, LAYERS, BATCH = 64, 3, 2048
@@ -98,7 +99,7 @@ def account(log: object, threads: int) -> None:
 
     def normalize() -> None:
         rows = table.detach().requires_grad_()
-        torch.nn.functional.normalize(rows, dim=1).backward(other)
+        unit_rows(rows).backward(other)
 
     def softmax() -> None:
         rows = item.detach().requires_grad_()
