@@ -1,4 +1,4 @@
-"""Attention over the last items: against loops, what it may not see, and what only it can learn."""
+"""Attention over the last items: against loops, and what a query may see."""
 
 import numpy as np
 import pytest
