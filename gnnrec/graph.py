@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
@@ -231,18 +230,16 @@ def together_edges(log: Interactions, k: int) -> tuple[Tensor, Tensor]:
 
     The item-item co-occurrence graph of MSCA (2026), kept sparse: for each item the k others with the largest cosine.
     """
+    from gnnrec.cooccurrence import nearest  # numba takes half a second to import
+
     matrix = log.matrix()
-    common = csr_array(matrix.T @ matrix)  # users in common
-    count = np.maximum(common.diagonal(), 1)
-    common.setdiag(0)
-    common.eliminate_zeros()
-    rows = np.repeat(np.arange(common.shape[0]), np.diff(common.indptr))
-    cosine = common.data / np.sqrt(count[rows] * count[common.indices])
-    # Best first within each row; the place in the row decides what stays.
-    order = np.lexsort((common.indices, -cosine, rows))
-    kept = order[np.arange(len(order)) - common.indptr[rows[order]] < k]
-    edges = np.stack([common.indices[kept], rows[kept]]).astype(np.int64)
-    return torch.from_numpy(edges), torch.from_numpy(cosine[kept].astype(np.float32))
+    near, common = nearest(matrix, matrix, np.arange(log.num_items), k, own=False)
+    count = np.sqrt(np.maximum(matrix.sum(axis=0), 1))
+    target, place = np.nonzero(near >= 0)
+    source = near[target, place]
+    cosine = common[target, place] / (count[target] * count[source])
+    edges = np.stack([source, target]).astype(np.int64)
+    return torch.from_numpy(edges), torch.from_numpy(cosine.astype(np.float32))
 
 
 def add_items(graph: HeteroData, features: Mapping[str, NDArray[np.float32]], config: GraphConfig) -> HeteroData:

@@ -40,6 +40,13 @@ def hinge(positive: Tensor, negative: Tensor) -> Tensor:
     return F.relu(1.0 - positive + negative.max(dim=1).values).mean()
 
 
+def info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """InfoNCE of two views of the same N things, [N, d] each: -log softmax of a row's cosine with its own other view
+    among those with all other views (van den Oord et al. 2018, eq. 4), mean over rows."""
+    scores = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T / temperature  # [N, N]
+    return F.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
+
+
 LOSSES: dict[str, Loss] = {
     "softmax": sampled_softmax,
     "bpr": bpr,

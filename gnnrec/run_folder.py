@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 
 from gnnrec.datasets import Catalog, Dataset, Interactions
 from gnnrec.errors import UserError, count
-from gnnrec.files import atomic_path, write_json, write_text
+from gnnrec.files import atomic_path, sha256_of_file, write_json, write_text
 
 if TYPE_CHECKING:  # torch and torch_geometric take seconds to import: only what builds the graph or the model does it
     from torch_geometric.data import HeteroData
@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # torch and torch_geometric take seconds to import: only what
     from gnnrec.models import Embeddings, Model
     from gnnrec.recipe import Recipe
 
-FORMAT = 2
+FORMAT = 3
 FILES = (
     *("settings.toml", "run.json", "weights.safetensors", "embeddings.safetensors", "graph.safetensors"),
     "lists.safetensors",
@@ -64,6 +64,8 @@ class Run:
             text = path.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: damaged or missing: {error}") from error
+        if sha256_of_file(path) != self.provenance.get("settings_sha256"):  # cut between two lines it is TOML as well
+            raise UserError(f"{path}: damaged: not as it was written (settings_sha256 in run.json)")
         return Recipe.from_dict(parse_toml(text, str(path)), str(path))
 
     @cached_property
@@ -271,7 +273,8 @@ def save_run(
     items = None
     if dataset.items is not None:
         items = {"text": list(dataset.items.text_columns), "media": sorted(dataset.items.media or {})}
-    write_json(folder / "run.json", {"format": FORMAT, **provenance, "items": items, "by_embeddings": by_embeddings})
+    made = {"by_embeddings": by_embeddings, "settings_sha256": sha256_of_file(folder / "settings.toml")}
+    write_json(folder / "run.json", {"format": FORMAT, **provenance, "items": items, **made})
     return Run.load(folder)
 
 

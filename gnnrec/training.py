@@ -35,13 +35,13 @@ class TrainConfig:
     loss: str = "softmax"  # softmax | bpr | bce | hinge
     temperature: float = 0.2  # scores are divided by it
     negatives: int = 0  # drawn uniformly per positive; 0 takes every other item of the catalogue
-    whole_catalogue: int = 65_536  # items up to which the softmax takes all; of more it takes the shared negatives,
+    whole_catalogue: int = 8_192  # items up to which the softmax takes all; of more it takes the shared negatives,
     shared_negatives: int = 4096  # drawn uniformly at each step, the same for the whole batch
     learning_rate: float = 3e-3
     weight_decay: float = 0.0
     batch_size: int = 2048  # at least; more where an epoch would have more than max_steps
     # A step passes over all edges, so that steps in proportion to the log would make an epoch's cost its square.
-    max_steps: int = 400  # of an epoch
+    max_steps: int = 50  # of an epoch
     epochs: int = 100
     validate_every: int = 2  # epochs
     patience: int = 10  # validations without a new best before training stops
@@ -190,7 +190,11 @@ class Trainer:
 
     def step(self, batch: Tensor) -> float:
         """One update from the interactions at the given positions [B]; returns the loss."""
-        loss = self._loss(batch)
+        batch = batch.to(self.items.device)  # drawn on the CPU, so that every device sees the same order
+        embeddings = self.model.training_pass(self.graph, self.generator)
+        loss = self._loss(batch, embeddings)
+        if (more := self.model.auxiliary_loss(self.graph, embeddings, batch)) is not None:
+            loss = loss + more
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -225,9 +229,7 @@ class Trainer:
         for name, value in self.model.named_parameters():
             value.copy_(weights[name])
 
-    def _loss(self, batch: Tensor) -> Tensor:
-        batch = batch.to(self.items.device)  # drawn on the CPU, so that every device sees the same order
-        embeddings = self.model.training_pass(self.graph)
+    def _loss(self, batch: Tensor, embeddings: Embeddings) -> Tensor:
         query = self.model.queries(self.graph, embeddings, batch) / self.config.temperature  # [B, d]
         target = self.items[batch]
         if not self.config.negatives and self.config.loss == "softmax":

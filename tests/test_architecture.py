@@ -29,7 +29,10 @@ LAYERS = (
     ("graph",),
     ("encoders",),
     ("datasets",),
-    ("losses", "metrics", "significance", "ranking", "shortlist", "propagate", "files", "errors", "progress"),
+    (
+        *("losses", "metrics", "significance", "ranking", "shortlist", "cooccurrence", "propagate"),
+        *("files", "errors", "progress"),
+    ),
 )
 
 # Slow to import or optional: inside functions only, and only in these files.

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from gnnrec.datasets import Dataset, SplitConfig, split
 from gnnrec.errors import UserError
@@ -138,8 +138,8 @@ def test_a_damaged_run_is_one_clear_line(name: str, damage: str, planted_run: Ru
 
 def test_weights_of_another_run_are_refused(planted_run: Run, tmp_path: Path) -> None:
     folder = shutil.copytree(planted_run.folder, tmp_path / "run")
-    text = (folder / "settings.toml").read_text()
-    (folder / "settings.toml").write_text(text.replace("dim = 16", "dim = 8"))
+    weights = load_file(folder / "weights.safetensors")
+    save_file({name: value[:-1].clone() for name, value in weights.items()}, folder / "weights.safetensors")
     with pytest.raises(UserError, match=r"weights\.safetensors: does not fit settings\.toml and graph\.safetensors"):
         _ = Run.load(folder).model
 

@@ -19,20 +19,24 @@ from gnnrec.models.mf import MF, MFConfig
 from gnnrec.models.modality_gnn import ModalityGNN, ModalityGNNConfig
 from gnnrec.models.popularity import Popularity, PopularityConfig
 from gnnrec.models.sasrec import SASRec, SASRecConfig
+from gnnrec.models.slim import SLIM, SLIMConfig
 from gnnrec.models.slist import SLIST, SLISTConfig
 from gnnrec.models.transition import Transition, TransitionConfig
 from gnnrec.models.vbpr import VBPR, VBPRConfig
+from gnnrec.models.xsimgcl import XSimGCL, XSimGCLConfig
 
 MODELS: dict[str, tuple[Any, Any]] = {
     "popularity": (Popularity, PopularityConfig),
     "item_knn": (ItemKNN, ItemKNNConfig),
     "ease": (EASE, EASEConfig),
+    "slim": (SLIM, SLIMConfig),
     "transition": (Transition, TransitionConfig),
     "slist": (SLIST, SLISTConfig),
     "ials": (IALS, IALSConfig),
     "graph_filter": (GraphFilter, GraphFilterConfig),
     "mf": (MF, MFConfig),
     "lightgcn": (LightGCN, LightGCNConfig),
+    "xsimgcl": (XSimGCL, XSimGCLConfig),
     "sasrec": (SASRec, SASRecConfig),
     "vbpr": (VBPR, VBPRConfig),
     "modality_gnn": (ModalityGNN, ModalityGNNConfig),

@@ -19,6 +19,9 @@ class Embeddings(NamedTuple):
     user: Tensor  # [U, d]
     item: Tensor  # [I, d]
     context: Tensor | None = None  # [I, d'] what having an item says of the next one; models that know order only
+    views: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = (
+        None  # (users, items) twice, to be held together
+    )
 
 
 class EmbeddingModel(nn.Module):
@@ -43,10 +46,14 @@ class EmbeddingModel(nn.Module):
         """Scores [B, I] that are added to the inner products, if there are any."""
         return None
 
-    def training_pass(self, graph: HeteroData) -> Embeddings:
+    def training_pass(self, graph: HeteroData, generator: Generator) -> Embeddings:
         """What a training step starts from. A model whose `queries` needs no embedding of users may leave them out."""
         embeddings: Embeddings = self(graph)
         return embeddings
+
+    def auxiliary_loss(self, graph: HeteroData, embeddings: Embeddings, interactions: Tensor) -> Tensor | None:
+        """What is added to the loss of a step on the given training interactions (positions [B]), if anything is."""
+        return None
 
     def batches(self, graph: HeteroData, size: int, generator: Generator) -> tuple[Tensor, ...]:
         """Every training interaction once, in random order: positions in the graph's edges, `size` at a time."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from scipy.sparse import csr_array
 from torch import Generator, Tensor, nn
 from torch_geometric.data import HeteroData
 
@@ -38,11 +39,13 @@ from gnnrec.graph import (
 from gnnrec.models.base import EmbeddingModel, Embeddings, check_above_zero, check_choice, check_least, normal, summed
 from gnnrec.models.interest import ShortTermInterest
 from gnnrec.models.lightgcn import light_propagation
-from gnnrec.models.paths import MAX_ITEMS, choose_paths, histories
+from gnnrec.models.paths import choose_paths, histories
+from gnnrec.models.slim import matrix_of, parts_of, sparse_scores
 from gnnrec.models.unit import unit_rows
 from gnnrec.ranking import Scorer, embedding_scorer
 from gnnrec.recency import histories_of, last_items
 
+PATHS = ("path_offsets", "path_columns", "path_values")
 BLOCK_USERS = 1024  # whose short-term interest is formed at a time
 
 
@@ -58,7 +61,7 @@ class ModalityGNNConfig:
     half_life: float = 5.0  # steps back at which a recent item counts half
     heads: int = 4  # of the attention over the recent items; 0 leaves their weighted mean
     item_bias: bool = False  # a free score per item for everybody: for logs where a few items are everybody's
-    paths: bool = True  # add item-item paths in closed form, weighed on validation (catalogues of up to 8,000 items)
+    paths: bool = True  # add item-item paths in closed form, weighed on validation
     init_scale: float = 1.0  # expected length of a free embedding, and of a projected feature, at the start
 
     def __post_init__(self) -> None:
@@ -71,8 +74,10 @@ class ModalityGNNConfig:
 
 class ModalityGNN(EmbeddingModel):
     places_new_items = True
-    paths: Tensor
-    path_weights: Tensor
+    path_offsets: Tensor  # CSR of the item paths [I, I] once chosen, see paths.py; empty for none
+    path_columns: Tensor
+    path_values: Tensor
+    path_weights: Tensor  # of what goes together, of what follows
     user_trained: Tensor  # [U] who has training interactions
     item_trained: Tensor  # [I]
 
@@ -93,8 +98,9 @@ class ModalityGNN(EmbeddingModel):
             nn.init.normal_(layer.weight, std=config.init_scale / (config.dim * width) ** 0.5, generator=generator)
         self.fusion = FUSIONS[config.fusion](config.dim, max(len(self.modalities), 1), generator)
         self.bias = nn.Parameter(torch.zeros(num_items, 1)) if config.item_bias else None
-        self.register_buffer("paths", torch.empty(0, 0))  # [I, I] once chosen, see paths.py; empty for none
-        self.register_buffer("path_weights", torch.zeros(2))  # of what goes together, of what follows
+        self.register_buffer("path_weights", torch.zeros(2))
+        for name in PATHS:
+            self.register_buffer(name, torch.empty(0))
         self.ordered = config.recent > 0 and "time" in graph[INTERACTS]
         if self.ordered:
             self.context = normal((num_items, config.dim), config.init_scale, generator)
@@ -102,18 +108,21 @@ class ModalityGNN(EmbeddingModel):
             self.interest = ShortTermInterest(config.dim, config.recent, config.heads, config.half_life, generator)
 
     def forward(self, graph: HeteroData) -> Embeddings:
-        embeddings = self.training_pass(graph)
+        embeddings = self._long_term(graph)
         if not self.ordered:
             return embeddings
         users, ends = torch.arange(graph["user"].num_nodes, device=embeddings.user.device), histories_of(graph).size
         blocks = [self._with_interest(graph, embeddings, block, ends[block]) for block in users.split(BLOCK_USERS)]
         return embeddings._replace(user=torch.cat(blocks))
 
-    def training_pass(self, graph: HeteroData) -> Embeddings:
+    def training_pass(self, graph: HeteroData, generator: Generator) -> Embeddings:
+        return self._long_term(graph)
+
+    def _long_term(self, graph: HeteroData) -> Embeddings:
         """Where the log has an order, users without their short-term interest: `queries` adds that of a batch."""
         item_start = self._item_start(graph)
         user_start = self._user_start(graph)
-        user, item, _ = light_propagation(graph, user_start, item_start, self.config.layers)
+        user, item, *_ = light_propagation(graph, user_start, item_start, self.config.layers)
         if self.config.friend and FRIEND in graph.edge_types:
             user = user + self.config.friend * (operator(graph, FRIEND, "mean") @ user_start)
         if self.config.similar and self.modalities:
@@ -150,25 +159,30 @@ class ModalityGNN(EmbeddingModel):
 
     @torch.no_grad()
     def finish(self, graph: HeteroData, measure: Callable[[Scorer], float]) -> None:
-        if not self.config.paths or graph["item"].num_nodes > MAX_ITEMS:
+        if not self.config.paths:
             return
         embeddings = self(graph)
         scores = embedding_scorer(embeddings.user, embeddings.item)
 
-        def measured(paths: Tensor) -> float:
-            return measure(summed(scores, self._path_scorer(graph, paths)) if len(paths) else scores)
+        def measured(paths: csr_array | None) -> float:
+            return measure(scores if paths is None else summed(scores, self._path_scorer(graph, paths)))
 
-        found = choose_paths(graph, scores, self.config.recent, self.config.half_life, measured)
-        self.paths, self.path_weights = found
+        paths, self.path_weights = choose_paths(graph, scores, self.config.recent, self.config.half_life, measured)
+        if paths is not None:
+            for name, part in zip(PATHS, parts_of(paths)):
+                self.register_buffer(name, part)
 
     def path_scores(self, graph: HeteroData) -> Scorer | None:
-        return self._path_scorer(graph, self.paths) if len(self.paths) else None
+        if not len(self.path_offsets):
+            return None
+        return self._path_scorer(graph, matrix_of(self.path_offsets, self.path_columns, self.path_values))
 
-    def _path_scorer(self, graph: HeteroData, paths: Tensor) -> Scorer:
+    def _path_scorer(self, graph: HeteroData, paths: csr_array) -> Scorer:
         starts = histories(graph, self.config.recent, self.config.half_life)
-        more = graph["item"].num_nodes - len(paths)  # items that joined later are on no path
-        padded = F.pad(paths, (0, more, 0, more)) if more else paths
-        return lambda users: starts.select_rows(users) @ padded
+        if (num_items := graph["item"].num_nodes) > paths.shape[0]:  # items that joined later are on no path
+            paths = csr_array(paths)
+            paths.resize(num_items, num_items)
+        return lambda users: sparse_scores(starts, users, paths)
 
     @torch.no_grad()
     def modality_weights(self, graph: HeteroData) -> tuple[Tensor, Tensor]:

@@ -79,7 +79,7 @@ class SASRec(EmbeddingModel):
         ]
         return similarity_space(Embeddings(torch.cat(encoded), self.item), self.config.similarity)
 
-    def training_pass(self, graph: HeteroData) -> Embeddings:
+    def training_pass(self, graph: HeteroData, generator: Generator) -> Embeddings:
         """Items only: `queries` encodes the users of a batch, and there may be many others."""
         return similarity_space(Embeddings(self.item[:0], self.item), self.config.similarity)
 

@@ -54,6 +54,7 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     "lightgcn_softmax": ("lightgcn_softmax", []),
     "vbpr": ("vbpr", []),
     "ease_recent": ("ease", ["model.recent=20"]),
+    "slim": ("slim", []),
     "transition": ("transition", []),
     "slist": ("slist", []),
     "sasrec": ("sasrec", []),

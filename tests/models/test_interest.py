@@ -53,7 +53,9 @@ def test_the_query_of_an_interaction_is_the_user_whose_history_ends_there() -> N
     model = ModalityGNN(ModalityGNNConfig(dim=DIM, recent=4), graph, torch.Generator().manual_seed(0))
     embeddings = model(graph)
     everything = torch.arange(graph[INTERACTS].num_edges)
-    queries = model.queries(graph, model.training_pass(graph), everything)[:, DIM:]  # the short-term part
+    queries = model.queries(graph, model.training_pass(graph, torch.Generator()), everything)[
+        :, DIM:
+    ]  # the short-term part
     for row in range(len(log)):
         before = np.flatnonzero(log.user[:row] == log.user[row])[-4:]
         items = torch.from_numpy(log.item[before][::-1].astype(np.int64))

@@ -32,7 +32,7 @@ def test_equals_the_dense_formula_on_three_nodes(layers: int) -> None:
     x = np.concatenate([model.user.detach().numpy(), model.item.detach().numpy()])
     depths = [np.linalg.matrix_power(adjacency, depth) @ x for depth in range(layers + 1)]
     expected = sum(depths) / (layers + 1)
-    user, item, _ = model(graph)
+    user, item, *_ = model(graph)
     np.testing.assert_allclose(user.detach(), expected[:2], atol=1e-6)
     np.testing.assert_allclose(item.detach(), expected[2:], atol=1e-6)
     cosine, graph = model_of([(0, 0), (1, 0)], 2, 1, layers=layers)

@@ -122,7 +122,7 @@ def test_content_and_friends_carry_those_without_interactions() -> None:
     friends = np.array([[cold], [3]], np.int32)
     graph = build_graph(log, content, {"text": from_array(user_text)}, friends)
     model = make(graph)
-    user, item, _ = model(graph)
+    user, item, *_ = model(graph)
     # Cold: her own text and her friend's free embedding, nothing else's; her own free embedding is switched off.
     gradient = torch.autograd.grad(user[cold].sum(), model.user, retain_graph=True)[0].abs().sum(1)
     assert gradient.gt(1e-9).nonzero().flatten().tolist() == [3]

@@ -128,6 +128,11 @@ OTHER: dict[str, Any] = {
     "heads": 1,
     "length": 3,
     "dropout": 0.6,
+    "views": "two",
+    "contrast_layer": 2,
+    "noise": 1.0,
+    "contrast": 5.0,
+    "contrast_temperature": 1.0,
 }
 # What has to be on for a setting to matter.
 ON: dict[tuple[str, str], dict[str, Any]] = {("ease", "half_life"): {"recent": 5}}
@@ -178,6 +183,35 @@ def test_ease_equals_the_naive_inverse() -> None:
     np.fill_diagonal(weights, 0)
     graph = toy_graph(log)
     np.testing.assert_allclose(scores_of(fitted("ease", graph, l2=7.0), graph), matrix @ weights, atol=1e-5)
+
+
+def test_slim_with_every_item_as_a_neighbour_is_ease() -> None:
+    graph = toy_graph(together_log())
+    slim, ease = (fitted(name, graph, l2=7.0, **more) for name, more in (("slim", {"neighbors": ITEMS}), ("ease", {})))
+    torch.testing.assert_close(scores_of(slim, graph), scores_of(ease, graph), atol=1e-5, rtol=1e-5)
+
+
+def together_log() -> Interactions:
+    """Every item shares a user with every other one: the last user has them all."""
+    log = toy_log()
+    user = np.append(log.user, np.full(ITEMS, COLD_USER)).astype(np.int32)
+    item = np.append(log.item, np.arange(ITEMS)).astype(np.int32)
+    return Interactions(user=user, item=item, num_users=USERS, num_items=ITEMS)
+
+
+def test_slim_equals_a_naive_regression_on_the_nearest_items() -> None:
+    log = toy_log()
+    matrix, k, l2 = dense(log), 3, 2.0
+    weights = np.zeros((ITEMS, ITEMS))
+    for item in range(ITEMS):
+        cosine = matrix.T @ matrix[:, item] / np.sqrt(np.maximum(matrix.sum(0), 1e-12))
+        cosine[item] = 0
+        near = [other for other in np.argsort(-cosine, kind="stable")[:k] if cosine[other] > 0]
+        left = matrix[:, near]
+        weights[near, item] = np.linalg.solve(left.T @ left + l2 * np.eye(len(near)), left.T @ matrix[:, item])
+    graph = toy_graph(log)
+    found = scores_of(fitted("slim", graph, neighbors=k, l2=l2), graph)
+    np.testing.assert_allclose(found, matrix @ weights, atol=1e-5)
 
 
 def test_item_knn_equals_a_naive_loop() -> None:
@@ -258,6 +292,10 @@ def test_ials_users_are_those_of_the_package() -> None:
         ("sasrec", "heads", 3),
         ("sasrec", "dropout", 1.0),
         ("graph_filter", "factors", 0),
+        ("slim", "l2", 0.0),
+        ("xsimgcl", "views", "three"),
+        ("xsimgcl", "contrast_layer", 4),
+        ("xsimgcl", "noise", -0.1),
     ],
 )
 def test_settings_out_of_range_are_one_clear_line(name: str, field: str, value: Any) -> None:

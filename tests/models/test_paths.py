@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 
 from gnnrec.datasets import Interactions
 from gnnrec.graph import build_graph, with_interactions
 from gnnrec.models import MODELS, model_scorer
 from gnnrec.models.ease import ease_weights
-from gnnrec.models.paths import choose_paths, histories
-from gnnrec.models.slist import transition_weights
+from gnnrec.models.paths import choose_paths, histories, path_parts
+from gnnrec.models.slim import matrix_of, sparse_scores
 from gnnrec.pipeline import fit_model
 from gnnrec.recipe import load_recipe
 
@@ -40,13 +41,14 @@ def share_of_next(scores: torch.Tensor, length: int) -> float:
 def test_paths_find_the_next_item_that_the_scores_do_not_know():
     graph = build_graph(cyclic_log(20), {})
     starts = histories(graph, 20, 2.0)
+    users = torch.arange(40)
     random = torch.rand(40, CYCLE, generator=torch.Generator().manual_seed(0))
 
-    def measure(paths: torch.Tensor) -> float:
-        return share_of_next(random + (starts @ paths if len(paths) else 0), 20)
+    def measure(paths: csr_array | None) -> float:
+        return share_of_next(random if paths is None else random + sparse_scores(starts, users, paths), 20)
 
     paths, weights = choose_paths(graph, lambda users: random[users], 20, 2.0, measure)
-    assert measure(torch.empty(0, 0)) < 0.3
+    assert measure(None) < 0.3
     assert measure(paths) == 1.0
     assert weights[1] > 0
 
@@ -54,7 +56,7 @@ def test_paths_find_the_next_item_that_the_scores_do_not_know():
 def test_no_paths_where_nothing_is_better():
     graph = build_graph(cyclic_log(20), {})
     paths, weights = choose_paths(graph, lambda users: torch.rand(len(users), CYCLE), 20, 2.0, lambda paths: 0.5)
-    assert len(paths) == 0
+    assert paths is None
     assert weights.tolist() == [0, 0]
 
 
@@ -63,11 +65,10 @@ def test_weights_are_in_standard_deviations_of_the_scores():
     scores = 7 * torch.rand(40, CYCLE, generator=torch.Generator().manual_seed(1))
     tried = []
     choose_paths(graph, lambda users: scores[users], 20, 5.0, lambda paths: tried.append(paths) or 0.0)
-    follows = histories(graph, 20, 5.0) @ next(paths for paths in tried if len(paths))
+    follows = sparse_scores(histories(graph, 20, 5.0), torch.arange(40), tried[1])
     spread = scores.std(1).mean()
-    assert float(follows.std(1).mean()) == pytest.approx(
-        0.25 * float(spread), rel=1e-4
-    )  # the first weight above 0, of one part alone
+    # The first weight above 0, of one part alone.
+    assert float(follows.std(1).mean()) == pytest.approx(0.25 * float(spread), rel=1e-4)
 
 
 def test_a_log_without_order_has_paths_of_what_goes_together():
@@ -78,9 +79,22 @@ def test_a_log_without_order_has_paths_of_what_goes_together():
     np.testing.assert_allclose(rows.numpy(), expected, atol=1e-6)
     tried = []
     choose_paths(graph, lambda users: torch.rand(len(users), CYCLE), 20, 5.0, lambda paths: tried.append(paths) or 0.0)
-    assert len(tried) == 4  # none and three weights of EASE
-    ease = ease_weights(log, 200.0)
-    torch.testing.assert_close(tried[1] / tried[1].abs().max(), ease / ease.abs().max())
+    assert len(tried) == 4  # none and three weights of one part
+    ease = ease_weights(log, 200.0).numpy()
+    paths = tried[1].toarray()
+    np.testing.assert_allclose(paths / abs(paths).max(), ease / abs(ease).max(), atol=1e-6)
+
+
+def test_large_catalogues_have_the_same_paths_from_the_neighbours(monkeypatch):
+    """All eight items are neighbours here, so the regressions on them are those on all."""
+    graph = build_graph(cyclic_log(20), {})
+    scores = torch.rand(40, CYCLE, generator=torch.Generator().manual_seed(2))
+    dense = path_parts(graph, lambda users: scores[users], 20, 5.0)
+    monkeypatch.setattr("gnnrec.models.paths.DENSE_ITEMS", CYCLE - 1)
+    local = path_parts(graph, lambda users: scores[users], 20, 5.0)
+    assert len(dense) == len(local) == 2
+    for expected, found in zip(dense, local):
+        np.testing.assert_allclose(found.toarray(), expected.toarray(), atol=1e-5)
 
 
 def test_the_model_scores_with_its_paths():
@@ -89,12 +103,12 @@ def test_the_model_scores_with_its_paths():
     val = later.rows(later.timestamp == 5)
     recipe = load_recipe(None, ["train.epochs=1", "model.dim=4", "model.half_life=2", "train.learning_rate=1e-6"])
     model, _ = fit_model(graph, val, recipe)
-    assert model.paths.shape == (CYCLE, CYCLE)
     users = torch.arange(40)
     embeddings = model(graph)
     with torch.no_grad():
         plain = embeddings.user @ embeddings.item.T
-        expected = plain + histories(graph, 20, 2.0) @ model.paths
+        paths = matrix_of(model.path_offsets, model.path_columns, model.path_values).toarray()
+        expected = plain + histories(graph, 20, 2.0) @ torch.from_numpy(paths)
     torch.testing.assert_close(model_scorer(model, graph)(users), expected)
     unseen = torch.from_numpy(log.matrix().toarray() == 0)
     assert share_of_next(expected.where(unseen, -torch.inf), 5) == 1.0
@@ -102,13 +116,11 @@ def test_the_model_scores_with_its_paths():
     grown = model_scorer(model, with_interactions(graph, later))(users)
     unseen = torch.from_numpy(later.matrix().toarray() == 0)
     assert share_of_next(grown.where(unseen, -torch.inf), 6) == 1.0
-    follows = transition_weights(graph, 20, 2.0, 3.0)
-    assert follows[0].argmax() == 1
 
 
 def test_paths_can_be_switched_off():
     log, later = cyclic_log(5), cyclic_log(6)
     recipe = load_recipe(None, ["train.epochs=1", "model.dim=4", "model.paths=false"])
     model, _ = fit_model(build_graph(log, {}), later.rows(later.timestamp == 5), recipe)
-    assert model.paths.numel() == 0
+    assert model.path_values.numel() == 0
     assert isinstance(model, MODELS["modality_gnn"][0])
