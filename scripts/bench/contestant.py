@@ -2,10 +2,11 @@
 
     python contestant.py NAME FOLDER THREADS
 
-FOLDER/train.npy holds (user, item) rows [E, 2]. After each round FOLDER/user.npy and item.npy (score: inner product)
-are written and one line of JSON is printed: epochs, CPU and wall seconds of training so far (building the graph
-included; imports, this writing and the evaluation are not), peak memory. The parent answers "more" or "stop". Only the
-module of the named contestant is imported, so that any environment with that library can run this file.
+FOLDER/train.npy holds (user, item) rows [E, 2], features.npy the content of the items where there is any. After each
+round FOLDER/user.npy and item.npy (score: inner product) are written and one line of JSON is printed: epochs, CPU and
+wall seconds of training so far (building the graph included; imports, this writing and the evaluation are not), peak
+memory. The parent answers "more" or "stop". Only the module of the named contestant is imported, so that any
+environment with that library can run this file.
 """
 
 import json
@@ -168,10 +169,46 @@ def implicit(train: np.ndarray, folder: Path, threads: int, kind: str) -> Callab
     return rounds
 
 
+def cornac(train: np.ndarray, folder: Path, threads: int) -> Callable[[], Iterator[Round]]:
+    """VBPR with the settings of Cornac's example (k 10 and 10, lr .005, batch 100), on FOLDER/features.npy [I, d].
+
+    One epoch a call of fit, which takes up the parameters and starts Adam's moments anew.
+    """
+    import torch
+    from cornac.data import Dataset, ImageModality
+    from cornac.models import VBPR
+
+    torch.set_num_threads(threads)
+    features = np.load(folder / "features.npy")
+
+    def rounds() -> Iterator[Round]:
+        log = Dataset.from_uir([(user, item, 1.0) for user, item in train], seed=0)
+        image = ImageModality(features=features, ids=list(range(len(features))), normalized=False)
+        image.build(id_map=dict(log.iid_map))
+        log.add_modalities(item_image=image)
+        model = VBPR(n_epochs=1, seed=0, verbose=False)
+        num_users, num_items = train.max(0) + 1
+
+        def embeddings() -> tuple[Any, Any]:
+            found = model.get_user_vectors(), model.get_item_vectors()
+            user, item = (np.zeros((n, found[0].shape[1])) for n in (num_users, num_items))
+            user[list(log.uid_map)], item[list(log.iid_map)] = found[0], found[1][: len(log.iid_map)]
+            return user, item
+
+        epochs = 0
+        while True:
+            model.fit(log)
+            epochs += 1
+            yield epochs, embeddings
+
+    return rounds
+
+
 CONTESTANTS: dict[str, Callable[[np.ndarray, Path, int], Callable[[], Iterator[Round]]]] = {
     "gnnrec": gnnrec,
     "pyg": pyg,
     "recbole": recbole,
+    "cornac_vbpr": cornac,
     "implicit_als": lambda train, folder, threads: implicit(train, folder, threads, "als"),
     "implicit_bpr": lambda train, folder, threads: implicit(train, folder, threads, "bpr"),
 }

@@ -6,9 +6,10 @@ Every contestant trains in its own process (contestant.py) and its own environme
 are ranked by our evaluator over the full catalogue, train masked, on validation. It stops after --patience epochs
 without a new best NDCG@20, or when its training has taken --budget seconds of CPU time ("budget": true in the row: the
 peer would have gone on). Ours is LightGCN trained by the softmax (recipe lightgcn_softmax), which sees interactions
-only, as the peers do. The ratio is the peer's time to its own best over our time to reach at least that value.
-CPU seconds with one thread: what other processes on the machine do counts little. Peers that are not among our own
-dependencies are installed from PyPI into --envs, beside our torch.
+only, as the peers do, but for Cornac's VBPR, which is given the features of the content too. The ratio is the peer's
+time to its own best over our time to reach at least that value. CPU seconds with one thread: what other processes on
+the machine do counts little. Peers that are not among our own dependencies are installed from PyPI into --envs, beside
+our torch.
 """
 
 import argparse
@@ -25,25 +26,34 @@ from typing import Any
 import numpy as np
 import torch
 from accuracy import FOLDERS
+from numpy.typing import NDArray
 from rows import SHARED, row, save
 
 from gnnrec import metrics
 from gnnrec.datasets import Dataset, Interactions, split
+from gnnrec.encoders import encode_dataset
 from gnnrec.ranking import embedding_scorer, top_k, unseen
+from gnnrec.recipe import load_recipe
 
-PACKAGES = {"recbole": ["recbole==1.2.1"]}
+PACKAGES = {"recbole": ["recbole==1.2.1"], "cornac_vbpr": ["cornac==2.3.5"]}
 DATA = FOLDERS | {"gowalla": SHARED / "gowalla"}
 K = 20
 
 
-def parts_of(name: str) -> tuple[Interactions, Interactions]:
+def parts_of(dataset: Dataset) -> tuple[Interactions, Interactions]:
     """Train and validation; where a published split has no validation, every tenth train row of it is."""
-    dataset = Dataset.load(DATA[name])
     parts = split(dataset, dataset.split)
     if len(parts.val):
         return parts.train, parts.val
     held = np.random.default_rng(0).random(len(parts.train)) < 0.1
     return parts.train.rows(~held), parts.train.rows(held)
+
+
+def content_of(dataset: Dataset) -> NDArray[np.float32] | None:
+    """The features of all modalities side by side, each scaled to rows of mean length 1. [I, d]"""
+    features, _ = encode_dataset(dataset, load_recipe("default").encoders)
+    parts = [part.values / np.linalg.norm(part.values, axis=1)[part.mask].mean() for part in features.values()]
+    return np.concatenate(parts, axis=1) if parts else None
 
 
 def python_of(peer: str, envs: Path) -> str:
@@ -61,7 +71,12 @@ def python_of(peer: str, envs: Path) -> str:
 
 
 def course(
-    peer: str, python: str, train: Interactions, val: Interactions, options: argparse.Namespace
+    peer: str,
+    python: str,
+    train: Interactions,
+    val: Interactions,
+    content: NDArray[np.float32] | None,
+    options: argparse.Namespace,
 ) -> dict[str, Any]:
     """Every epoch of one contestant: its seconds and its NDCG@20 on validation."""
     seen = train.matrix()
@@ -72,6 +87,8 @@ def course(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "train.npy", np.stack([train.user, train.item], axis=1).astype(np.int64))
+        if content is not None:
+            np.save(folder / "features.npy", content)
         script = str(Path(__file__).with_name("contestant.py"))
         process = subprocess.Popen(
             [python, "-W", "ignore", script, peer, name, str(options.threads)],
@@ -105,19 +122,23 @@ def course(
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("dataset", choices=DATA)
-    parser.add_argument("--peers", default="pyg,recbole,implicit_als,implicit_bpr")
+    parser.add_argument("--peers", default="pyg,recbole,cornac_vbpr,implicit_als,implicit_bpr")
     parser.add_argument("--budget", type=float, default=600, help="CPU seconds of training a contestant may take")
     parser.add_argument("--patience", type=int, default=20, help="epochs without a new best")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--envs", type=Path, required=True, help="where the peers' environments are, or are made")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    train, val = parts_of(options.dataset)
+    dataset = Dataset.load(DATA[options.dataset])
+    (train, val), content = parts_of(dataset), content_of(dataset)
     rows: list[dict[str, Any]] = []
     own: list[dict[str, float]] = []
     for peer in ("gnnrec", *options.peers.split(",")):
+        if peer == "cornac_vbpr" and content is None:
+            print(f"{options.dataset} {peer}: left out, it needs content", flush=True)
+            continue
         python = python_of(peer, options.envs)
-        found = course(peer, python, train, val, options)
+        found = course(peer, python, train, val, content, options)
         own = own or found["points"]
         best = found["best"]
         reached = next((point for point in own if point["ndcg"] >= best["ndcg"]), None)
