@@ -88,6 +88,8 @@ def train(
             for owner, content in (("items", item_features), ("users", user_features))
         },
         "unusable_content": len(unusable),
+        # Weight, l2 and confidence of iALS, see models/factors.py.
+        "factor_settings": getattr(model, "factor_settings", torch.empty(0)).tolist(),
         # Of what goes together and of what follows, see models/paths.py.
         "path_weights": getattr(model, "path_weights", torch.empty(0)).tolist(),
         "best_epoch": state.best_epoch,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
-from torch import Generator
+from scipy.sparse import csr_array, csr_matrix
+from torch import Generator, Tensor
 from torch_geometric.data import HeteroData
 
 from gnnrec.graph import interactions_of
@@ -32,28 +32,39 @@ class IALS(ClosedFormEmbeddingModel):
         self.register_buffer("factors", torch.empty(0))  # [I, d]
 
     def fit_closed_form(self, graph: HeteroData) -> None:
-        from implicit.cpu.als import AlternatingLeastSquares
-
-        model = AlternatingLeastSquares(
-            factors=self.config.dim,
-            regularization=self.config.l2,
-            alpha=self.config.confidence,
-            iterations=self.config.iterations,
-            random_state=self.seed,
-            num_threads=1,
-        )
-        model.fit(csr_matrix(interactions_of(graph).matrix()), show_progress=False)
-        self.factors = torch.from_numpy(np.asarray(model.item_factors))
+        config = self.config
+        log = interactions_of(graph).matrix()
+        self.factors = item_factors(log, config.dim, config.l2, config.confidence, config.iterations, self.seed)
 
     def forward(self, graph: HeteroData) -> Embeddings:
-        """x_u = (Y'Y + sum_i (c - 1) y_i y_i' + l2 I)^-1 sum_i c y_i over u's history: eq. 4 of the paper."""
         history = interactions_of(graph).matrix()
-        factors = self.factors.double()
-        base = factors.T @ factors + self.config.l2 * torch.eye(factors.shape[1], dtype=torch.float64)
-        users = torch.zeros(history.shape[0], factors.shape[1], dtype=torch.float64)
-        for user in range(history.shape[0]):
-            mine = factors[history.indices[history.indptr[user] : history.indptr[user + 1]]]
-            if len(mine):
-                left = base + (self.config.confidence - 1) * mine.T @ mine
-                users[user] = torch.linalg.solve(left, self.config.confidence * mine.sum(0))
-        return Embeddings(users.float(), self.factors)
+        return Embeddings(user_factors(history, self.factors, self.config.l2, self.config.confidence), self.factors)
+
+
+def item_factors(log: csr_array, dim: int, l2: float, confidence: float, iterations: int, seed: int) -> Tensor:
+    """Y of the paper for a log of ones [U, I]. [I, dim]"""
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    model = AlternatingLeastSquares(
+        factors=dim,
+        regularization=l2,
+        alpha=confidence,
+        iterations=iterations,
+        random_state=seed,
+        num_threads=1,
+    )
+    model.fit(csr_matrix(log), show_progress=False)
+    return torch.from_numpy(np.asarray(model.item_factors))
+
+
+def user_factors(history: csr_array, item: Tensor, l2: float, confidence: float) -> Tensor:
+    """x_u = (Y'Y + sum_i (c - 1) y_i y_i' + l2 I)^-1 sum_i c y_i over u's history [U, I]: eq. 4 of the paper. [U, d]"""
+    factors = item.double()
+    base = factors.T @ factors + l2 * torch.eye(factors.shape[1], dtype=torch.float64)
+    users = torch.zeros(history.shape[0], factors.shape[1], dtype=torch.float64)
+    for user in range(history.shape[0]):
+        mine = factors[history.indices[history.indptr[user] : history.indptr[user + 1]]]
+        if len(mine):
+            left = base + (confidence - 1) * mine.T @ mine
+            users[user] = torch.linalg.solve(left, confidence * mine.sum(0))
+    return users.float()

@@ -37,6 +37,7 @@ from gnnrec.graph import (
     user_modalities,
 )
 from gnnrec.models.base import EmbeddingModel, Embeddings, check_above_zero, check_choice, check_least, normal, summed
+from gnnrec.models.factors import choose_factors, with_factors
 from gnnrec.models.interest import ShortTermInterest
 from gnnrec.models.lightgcn import light_propagation
 from gnnrec.models.paths import choose_paths, histories
@@ -61,6 +62,7 @@ class ModalityGNNConfig:
     half_life: float = 5.0  # steps back at which a recent item counts half
     heads: int = 4  # of the attention over the recent items; 0 leaves their weighted mean
     item_bias: bool = False  # a free score per item for everybody: for logs where a few items are everybody's
+    factors: bool = True  # append the factors of iALS, weighed on validation (logs of up to 5 million interactions)
     paths: bool = True  # add item-item paths in closed form, weighed on validation
     init_scale: float = 1.0  # expected length of a free embedding, and of a projected feature, at the start
 
@@ -78,6 +80,8 @@ class ModalityGNN(EmbeddingModel):
     path_columns: Tensor
     path_values: Tensor
     path_weights: Tensor  # of what goes together, of what follows
+    factor_items: Tensor  # [I, f] of iALS once chosen, see factors.py; empty for none
+    factor_settings: Tensor  # weight, l2, confidence
     user_trained: Tensor  # [U] who has training interactions
     item_trained: Tensor  # [I]
 
@@ -99,7 +103,8 @@ class ModalityGNN(EmbeddingModel):
         self.fusion = FUSIONS[config.fusion](config.dim, max(len(self.modalities), 1), generator)
         self.bias = nn.Parameter(torch.zeros(num_items, 1)) if config.item_bias else None
         self.register_buffer("path_weights", torch.zeros(2))
-        for name in PATHS:
+        self.register_buffer("factor_settings", torch.zeros(3))
+        for name in ("factor_items", *PATHS):
             self.register_buffer(name, torch.empty(0))
         self.ordered = config.recent > 0 and "time" in graph[INTERACTS]
         if self.ordered:
@@ -108,7 +113,12 @@ class ModalityGNN(EmbeddingModel):
             self.interest = ShortTermInterest(config.dim, config.recent, config.heads, config.half_life, generator)
 
     def forward(self, graph: HeteroData) -> Embeddings:
-        embeddings = self._long_term(graph)
+        embeddings = self._with_short_term(graph, self._long_term(graph))
+        if not len(self.factor_items):
+            return embeddings
+        return with_factors(graph, embeddings, self.factor_items, self.factor_settings)
+
+    def _with_short_term(self, graph: HeteroData, embeddings: Embeddings) -> Embeddings:
         if not self.ordered:
             return embeddings
         users, ends = torch.arange(graph["user"].num_nodes, device=embeddings.user.device), histories_of(graph).size
@@ -159,6 +169,8 @@ class ModalityGNN(EmbeddingModel):
 
     @torch.no_grad()
     def finish(self, graph: HeteroData, measure: Callable[[Scorer], float]) -> None:
+        if self.config.factors and (found := choose_factors(graph, self(graph), measure)):
+            self.factor_items, self.factor_settings = found
         if not self.config.paths:
             return
         embeddings = self(graph)

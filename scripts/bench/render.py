@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from goals import goals
+
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "scripts/bench/results"
 README = ROOT / "README.md"
@@ -131,7 +133,23 @@ def cold_start() -> str:
     return table(["run", "gnnrec recommend", "seconds", "CPU seconds", "processes", "peak MB"], rows)
 
 
+def scale() -> str:
+    rows = []
+    for entry in load("scale"):
+        found = entry["metrics"]
+        epoch = f"{found['epoch_seconds']:.0f}" + (
+            f" ({found['measured_steps']:.0f} of {found['steps']:.0f} steps run)"
+            if found["measured_steps"] < found["steps"]
+            else ""
+        )
+        sizes = [entry["variant"], f"{entry['users']:,}", f"{entry['items']:,}"]
+        times = [f"{found['graph_seconds']:.0f}", epoch, f"{found['evaluate_seconds']:.0f}"]
+        rows.append([*sizes, *times, f"{entry['peak_mb'] / 1024:.1f}"])
+    return table(["log", "users", "items", "graph s", "epoch s", "10,000 users ranked, s", "peak GB"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "goals": lambda: table(["what", "goal", "ours", "reached", "beside"], goals(load)),
     "accuracy": accuracy,
     "validation": lambda: accuracy("val "),
     "cold": cold,
@@ -139,6 +157,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "account": account,
     "rank": rank,
     "speed": speed,
+    "scale": scale,
     "read": read,
     "cold_start": cold_start,
 }

@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from accuracy import FOLDERS
+from accuracy import FOLDERS, with_validation
 from numpy.typing import NDArray
-from rows import SHARED, row, save
+from rows import row, save
 
 from gnnrec import metrics
 from gnnrec.datasets import Dataset, Interactions, split
@@ -36,17 +36,7 @@ from gnnrec.ranking import embedding_scorer, top_k, unseen
 from gnnrec.recipe import load_recipe
 
 PACKAGES = {"recbole": ["recbole==1.2.1"], "cornac_vbpr": ["cornac==2.3.5"]}
-DATA = FOLDERS | {"gowalla": SHARED / "gowalla"}
 K = 20
-
-
-def parts_of(dataset: Dataset) -> tuple[Interactions, Interactions]:
-    """Train and validation; where a published split has no validation, every tenth train row of it is."""
-    parts = split(dataset, dataset.split)
-    if len(parts.val):
-        return parts.train, parts.val
-    held = np.random.default_rng(0).random(len(parts.train)) < 0.1
-    return parts.train.rows(~held), parts.train.rows(held)
 
 
 def content_of(dataset: Dataset) -> NDArray[np.float32] | None:
@@ -121,7 +111,7 @@ def course(
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("dataset", choices=DATA)
+    parser.add_argument("dataset", choices=FOLDERS)
     parser.add_argument("--peers", default="pyg,recbole,cornac_vbpr,implicit_als,implicit_bpr")
     parser.add_argument("--budget", type=float, default=600, help="CPU seconds of training a contestant may take")
     parser.add_argument("--patience", type=int, default=20, help="epochs without a new best")
@@ -129,8 +119,9 @@ def main() -> None:
     parser.add_argument("--envs", type=Path, required=True, help="where the peers' environments are, or are made")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    dataset = Dataset.load(DATA[options.dataset])
-    (train, val), content = parts_of(dataset), content_of(dataset)
+    dataset = Dataset.load(FOLDERS[options.dataset])
+    parts, content = with_validation(split(dataset, dataset.split)), content_of(dataset)
+    train, val = parts.train, parts.val
     rows: list[dict[str, Any]] = []
     own: list[dict[str, float]] = []
     for peer in ("gnnrec", *options.peers.split(",")):

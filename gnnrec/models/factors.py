@@ -1,0 +1,87 @@
+"""A matrix factorization beside the graph: iALS (ials.py), appended to the embeddings as far as validation wants it.
+
+Squared error on all cells errs elsewhere than a softmax on unit rows does, above all in how much everybody takes what
+is popular, so the sum of both makes better lists on some logs (NOTES). The sum of two inner products is one of longer
+rows: what is exported and served stays embeddings. A user's part is solved from her history in the given graph.
+
+Letters: U users, I items, f factors.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from gnnrec.graph import interactions_of
+from gnnrec.models.base import Embeddings
+from gnnrec.models.ials import item_factors, user_factors
+from gnnrec.ranking import Scorer, embedding_scorer
+
+WEIGHTS = (0.25, 0.5, 1.0)  # tried, after none; the graph's own scores weigh 1
+SETTINGS = ((10.0, 5.0), (30.0, 10.0), (100.0, 20.0))  # tried: l2 and confidence of iALS
+DIM, ITERATIONS, SEED = 64, 20, 0
+MAX_INTERACTIONS = 5_000_000
+
+
+def choose_factors(
+    graph: HeteroData, embeddings: Embeddings, measure: Callable[[Scorer], float]
+) -> tuple[Tensor, Tensor] | None:
+    """Item factors [I, f] and (weight, l2, confidence) [3] that are best by `measure`, on validation.
+
+    The settings of iALS are those that are best alone. None where nothing is better than the embeddings, and for logs
+    of more than MAX_INTERACTIONS, where it would take longer than a training.
+    """
+    log = interactions_of(graph).matrix()
+    if log.nnz > MAX_INTERACTIONS:
+        return None
+    tried = [
+        (item_factors(log, DIM, l2, confidence, ITERATIONS, SEED).to(embeddings.item.device), l2, confidence)
+        for l2, confidence in SETTINGS
+    ]
+    alone = [factor_embeddings(graph, *found) for found in tried]
+    values = [measure(_scorer(found)) for found in alone]
+    place = values.index(max(values))
+    best, chosen = measure(_scorer(embeddings)), 0.0
+    for weight in WEIGHTS:
+        if (value := measure(_scorer(appended(embeddings, alone[place], weight)))) > best:
+            best, chosen = value, weight
+    return (tried[place][0], torch.tensor([chosen, *tried[place][1:]])) if chosen else None
+
+
+def with_factors(graph: HeteroData, embeddings: Embeddings, item: Tensor, settings: Tensor) -> Embeddings:
+    """The embeddings with the chosen factors appended, users solved from their histories in the graph. [U, d + f], …
+
+    Items that joined later have no factors.
+    """
+    weight, l2, confidence = settings.tolist()
+    padded = F.pad(item, (0, 0, 0, len(embeddings.item) - len(item)))
+    return appended(embeddings, factor_embeddings(graph, padded, l2, confidence), weight)
+
+
+def factor_embeddings(graph: HeteroData, item: Tensor, l2: float, confidence: float) -> Embeddings:
+    """iALS with items of mean length 1, as the graph's unit rows are. `item` [I, f]"""
+    user = user_factors(interactions_of(graph).matrix(), item.cpu(), l2, confidence).to(item.device)
+    length = item.norm(dim=1).mean().clamp(min=1e-9)
+    return Embeddings(user * length, item / length)
+
+
+def appended(embeddings: Embeddings, more: Embeddings, weight: float) -> Embeddings:
+    """Both side by side, [U, d + f] and [I, d + f]; at weight 1 the scores of both spread alike over a user's items."""
+    scale = spread(embeddings.user, embeddings.item) / spread(more.user, more.item).clamp(min=1e-9)
+    user = more.user * (weight * scale)[:, None]
+    return embeddings._replace(
+        user=torch.cat([embeddings.user, user], dim=1), item=torch.cat([embeddings.item, more.item], dim=1)
+    )
+
+
+def spread(user: Tensor, item: Tensor) -> Tensor:
+    """Standard deviation of each user's scores over the items, sqrt(u' Cov(items) u). [U]"""
+    centered = item - item.mean(dim=0)
+    covariance = centered.T @ centered / max(len(item) - 1, 1)
+    return (user @ covariance * user).sum(dim=1).clamp(min=0).sqrt()
+
+
+def _scorer(embeddings: Embeddings) -> Scorer:
+    return embedding_scorer(embeddings.user, embeddings.item)

@@ -1,0 +1,139 @@
+"""What was aimed at, what came out, and what others have: one row a goal, our figures taken from results/*.json."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class Goal(NamedTuple):
+    what: str
+    goal: str
+    found: float | None  # None: not measured
+    shown: str
+    reached: bool
+    beside: str  # the peer's figure and where it is from
+
+
+# dataset, metric, goal, the peer's figure. All of modality_gnn with its default settings.
+ACCURACY = (
+    ("lfm2k", "recall@20", 0.46, "MGCN .437 (MMRec's table)"),
+    ("lfm2k", "ndcg@20", 0.33, "MGCN .307 (MMRec's table)"),
+    ("ml100k", "recall@20", 0.235, "FREEDOM .226 (MMRec's logs)"),
+    ("ml100k", "ndcg@20", 0.325, "FREEDOM .315 (MMRec's logs)"),
+    ("gowalla", "recall@20", 0.19, "GF-CF .185, LightGCN .183 (their papers)"),
+    ("gowalla", "ndcg@20", 0.16, "GF-CF .152, LightGCN .155 (their papers)"),
+    ("movies", "ndcg@10", 0.095, "LRURec .0705, LlamaRec .0759 (LlamaRec's paper)"),
+)
+INTERACTIONS_ONLY = (
+    *("ease", "slim", "ials", "graph_filter", "item_knn"),
+    *("lightgcn_softmax", "simgcl", "xsimgcl"),
+)
+NAMES = {"recall": "Recall", "ndcg": "NDCG"}
+
+
+def goals(load: Any) -> list[list[str]]:
+    """Rows of cells; `load` reads a results file by name."""
+    found = [*_accuracy(load("accuracy")), *_baby(load("accuracy")), *_speed(load("speed"))]
+    found += [*_cost(load("account"), load("rank"), load("cold_start")), *_scale(load("scale"))]
+    verdict = {True: "yes", False: "no"}
+    return [
+        [goal.what, goal.goal, goal.shown, "not measured" if goal.found is None else verdict[goal.reached], goal.beside]
+        for goal in found
+    ]
+
+
+def at_least(what: str, goal: float, found: float | None, shown: str, beside: str) -> Goal:
+    return Goal(what, f"≥ {goal:g}", found, shown, found is not None and found >= goal, beside)
+
+
+def at_most(what: str, goal: float, unit: str, found: float | None, shown: str, beside: str) -> Goal:
+    return Goal(what, f"≤ {goal:g}{unit}", found, shown, found is not None and found <= goal, beside)
+
+
+def _entry(entries: list[dict[str, Any]], dataset: str, variant: str) -> dict[str, Any] | None:
+    return next((e for e in entries if e["dataset"] == dataset and e["variant"] == variant), None)
+
+
+def _accuracy(entries: list[dict[str, Any]]) -> list[Goal]:
+    rows = []
+    for dataset, metric, goal, beside in ACCURACY:
+        name, _, k = metric.partition("@")
+        what, entry = f"{dataset}, {NAMES[name]}@{k}", _entry(entries, dataset, "modality_gnn")
+        if entry is None:
+            rows.append(at_least(what, goal, None, "", beside))
+            continue
+        found, seeds = entry["metrics"][metric], len(entry["seeds"])
+        shown = f"{found:.4f} ± {entry['spread'][metric]:.4f} ({seeds} seed{'s' * (seeds > 1)})"
+        rows.append(at_least(what, goal, found, shown, beside))
+    return rows
+
+
+def _baby(entries: list[dict[str, Any]]) -> list[Goal]:
+    """Ours over the best model that knows interactions only, on validation."""
+    metric, own = "val recall@20", _entry(entries, "baby", "modality_gnn")
+    others = [e for e in entries if e["dataset"] == "baby" and e["variant"] in INTERACTIONS_ONLY]
+    if own is None or not others:
+        return []
+    best = max(others, key=lambda e: e["metrics"][metric])
+    ratio = own["metrics"][metric] / best["metrics"][metric]
+    left = [name for name in INTERACTIONS_ONLY if not _entry(entries, "baby", name)]
+    beside = f"{best['variant']} {best['metrics'][metric]:.4f}" + (f"; not trained: {', '.join(left)}" if left else "")
+    shown = f"{ratio:.3f} ({own['metrics'][metric]:.4f}, {len(own['seeds'])} seed)"
+    return [at_least("baby, Recall@20 on validation over the best of interactions alone", 1.05, ratio, shown, beside)]
+
+
+def _speed(entries: list[dict[str, Any]]) -> list[Goal]:
+    rows = []
+    for dataset in ("lfm2k", "movies", "gowalla"):
+        for peer in ("recbole", "pyg"):
+            entry = _entry(entries, dataset, f"{peer}, 1 thread(s)")
+            found = entry["metrics"].get("times_ours") if entry else None
+            shown = "" if found is None else f"{found:.1f}"
+            beside = "" if entry is None else f"its best {entry['metrics']['val ndcg@20']:.4f}"
+            beside += " when its budget was spent" if entry and entry["budget"] else ""
+            rows.append(at_least(f"{dataset}, time of {peer}'s LightGCN over ours", 10, found, shown, beside))
+    return rows
+
+
+def _cost(
+    account: list[dict[str, Any]], rank: list[dict[str, Any]], cold_start: list[dict[str, Any]]
+) -> list[Goal]:  # fmt: skip
+    rows = []
+    for e in account:
+        if e["variant"].startswith("whole step"):
+            times = e["metrics"]["times_floor"]
+            rows.append(at_most("a training step over its memory floors", 1.6, "", times, f"{times:.2f}", ""))
+    for e in rank:
+        if e["variant"] == "gnnrec, seen items dropped, 2 thread(s)":
+            users, times = e["metrics"]["users_per_second"], e["metrics"]["times_faiss"]
+            rows.append(at_least("full ranking, users/s on 2 threads", 35_000, users, f"{users:,.0f}", ""))
+            rows.append(at_least("full ranking over faiss IndexFlatIP", 1, times, f"{times:.2f}", "same run"))
+    for e in cold_start:
+        if e["variant"] == "modality_gnn, --user":
+            seconds = e["metrics"]["seconds"]
+            what = "cold start of gnnrec recommend, a known user"
+            rows.append(at_most(what, 2, " s", seconds, f"{seconds:.2f} s", ""))
+    return rows
+
+
+def _scale(entries: list[dict[str, Any]]) -> list[Goal]:
+    if len(entries) < 2:
+        return []
+    x, y = (np.log([e["metrics"][key] for e in entries]) for key in ("interactions", "epoch_seconds"))
+    slope = float(np.polyfit(x, y, 1)[0])
+    largest = max(entries, key=lambda e: e["metrics"]["interactions"])
+    size, peak = largest["metrics"]["interactions"] / 1e6, largest["peak_mb"] / 1024
+    steps = f"{largest['metrics']['measured_steps']:.0f} of {largest['metrics']['steps']:.0f} steps run"
+    return [
+        at_most("growth of an epoch's seconds, log-log slope", 1.05, "", slope, f"{slope:.2f}", ""),
+        at_most(f"memory with {size:.0f} million interactions", 24, " GB", peak, f"{peak:.1f} GB", steps),
+    ]
+
+
+if __name__ == "__main__":
+    for row in goals(lambda name: json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))):
+        print(" | ".join(row))

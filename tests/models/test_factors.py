@@ -1,0 +1,88 @@
+"""Factors of iALS beside the graph: appended only where they help, as wide as was said, kept with the run."""
+
+import numpy as np
+import torch
+
+from gnnrec.datasets import Interactions
+from gnnrec.graph import build_graph, with_interactions
+from gnnrec.models import MODELS, Embeddings
+from gnnrec.models.factors import choose_factors, spread, with_factors
+from gnnrec.models.ials import IALS, IALSConfig
+from gnnrec.pipeline import fit_model
+from gnnrec.recipe import load_recipe
+from gnnrec.run_tensors import load_weights
+
+USERS, ITEMS = 40, 20
+
+
+def two_tastes(skipped: int) -> Interactions:
+    """Users and items are of two kinds; a user takes what is of her kind but the item `skipped` places from hers."""
+    pairs = [(u, i) for u in range(USERS) for i in range(ITEMS) if u % 2 == i % 2 and (i // 2 - u) % 10 != skipped]
+    user, item = np.array(pairs, dtype=np.int32).T
+    return Interactions(user=user, item=item, num_users=USERS, num_items=ITEMS)
+
+
+def random_embeddings() -> Embeddings:
+    draw = torch.Generator().manual_seed(0)
+    return Embeddings(torch.randn(USERS, 4, generator=draw), torch.randn(ITEMS, 4, generator=draw))
+
+
+def share_of_own_kind(embeddings: Embeddings) -> float:
+    best = (embeddings.user @ embeddings.item.T).argmax(1)
+    return float((best % 2 == torch.arange(USERS) % 2).float().mean())
+
+
+def scored(scorer) -> float:
+    best = scorer(torch.arange(USERS)).argmax(1)
+    return float((best % 2 == torch.arange(USERS) % 2).float().mean())
+
+
+def test_factors_find_what_the_embeddings_do_not_know():
+    graph, embeddings = build_graph(two_tastes(0), {}), random_embeddings()
+    assert share_of_own_kind(embeddings) < 0.8
+    found = choose_factors(graph, embeddings, scored)
+    assert found is not None
+    assert share_of_own_kind(with_factors(graph, embeddings, *found)) == 1.0
+
+
+def test_no_factors_where_nothing_is_better():
+    assert choose_factors(build_graph(two_tastes(0), {}), random_embeddings(), lambda scorer: 0.5) is None
+
+
+def test_what_is_appended_is_ials_as_wide_as_the_weight_says():
+    """The scores that come on top are those of the model ials, a multiple of them for each user."""
+    graph, embeddings = build_graph(two_tastes(0), {}), random_embeddings()
+    ials = IALS(IALSConfig(dim=8, l2=3.0, confidence=5.0), graph, torch.Generator().manual_seed(0))
+    ials.fit_closed_form(graph)
+    appended = with_factors(graph, embeddings, ials.factors, torch.tensor([0.5, 3.0, 5.0]))
+    plain = embeddings.user @ embeddings.item.T
+    more = appended.user @ appended.item.T - plain
+    torch.testing.assert_close(more.std(1), 0.5 * plain.std(1), rtol=1e-3, atol=1e-5)
+    more, expected = (scores / scores.std(1, keepdim=True) for scores in (more, ials(graph).user @ ials.factors.T))
+    torch.testing.assert_close(more, expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(spread(embeddings.user, embeddings.item), plain.std(1))
+
+
+def test_the_model_keeps_its_factors_and_folds_new_interactions_in(tmp_path):
+    graph = build_graph(two_tastes(0), {})
+    later = two_tastes(10)  # nothing skipped
+    new = np.flatnonzero((later.item // 2 - later.user) % 10 == 0)
+    recipe = load_recipe(None, ["train.epochs=1", "model.dim=4", "train.learning_rate=1e-6", "model.paths=false"])
+    model, _ = fit_model(graph, later.rows(new), recipe)
+    assert len(model.factor_items) == ITEMS and model.factor_settings[0] > 0
+    before = model(graph)
+    assert before.user.shape[1] == 4 + 64
+    grown = model(with_interactions(graph, later))
+    assert not torch.equal(grown.user[:, 4:], before.user[:, 4:])
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    again = MODELS["modality_gnn"][0](recipe.model, graph, torch.Generator().manual_seed(1))
+    load_weights(again, state, tmp_path)
+    torch.testing.assert_close(again.eval()(graph).user, before.user)
+
+
+def test_factors_can_be_switched_off():
+    graph, later = build_graph(two_tastes(0), {}), two_tastes(10)
+    recipe = load_recipe(None, ["train.epochs=1", "model.dim=4", "model.factors=false", "model.paths=false"])
+    model, _ = fit_model(graph, later, recipe)
+    assert model.factor_items.numel() == 0
+    assert model(graph).user.shape[1] == 4
