@@ -81,7 +81,8 @@ def _baby(entries: list[dict[str, Any]]) -> list[Goal]:
     best = max(others, key=lambda e: e["metrics"][metric])
     ratio = own["metrics"][metric] / best["metrics"][metric]
     left = [name for name in INTERACTIONS_ONLY if not _entry(entries, "baby", name)]
-    beside = f"{best['variant']} {best['metrics'][metric]:.4f}" + (f"; not trained: {', '.join(left)}" if left else "")
+    beside = f"best so far: {best['variant']} {best['metrics'][metric]:.4f}"
+    beside += f"; not trained yet: {', '.join(left)}" if left else ""
     shown = f"{ratio:.3f} ({own['metrics'][metric]:.4f}, {len(own['seeds'])} seed)"
     return [at_least("baby, Recall@20 on validation over the best of interactions alone", 1.05, ratio, shown, beside)]
 
