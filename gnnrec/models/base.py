@@ -19,9 +19,8 @@ class Embeddings(NamedTuple):
     user: Tensor  # [U, d]
     item: Tensor  # [I, d]
     context: Tensor | None = None  # [I, d'] what having an item says of the next one; models that know order only
-    views: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = (
-        None  # (users, items) twice, to be held together
-    )
+    # (users, items) twice, which the auxiliary loss holds against each other
+    views: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
 
 class EmbeddingModel(nn.Module):

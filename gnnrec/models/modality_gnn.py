@@ -169,11 +169,12 @@ class ModalityGNN(EmbeddingModel):
 
     @torch.no_grad()
     def finish(self, graph: HeteroData, measure: Callable[[Scorer], float]) -> None:
-        if self.config.factors and (found := choose_factors(graph, self(graph), measure)):
+        embeddings = self(graph)
+        if self.config.factors and (found := choose_factors(graph, embeddings, measure)):
             self.factor_items, self.factor_settings = found
+            embeddings = with_factors(graph, embeddings, *found)
         if not self.config.paths:
             return
-        embeddings = self(graph)
         scores = embedding_scorer(embeddings.user, embeddings.item)
 
         def measured(paths: csr_array | None) -> float:

@@ -82,7 +82,7 @@ def sparse_scores(history: SparseOperator, users: Tensor, weights: csr_array) ->
     rows = history.select_rows(users.to(history.offsets.device))
     parts = (rows.values.cpu().numpy(), rows.columns.cpu().numpy(), rows.offsets.cpu().numpy())
     scores = csr_array(parts, shape=rows.shape) @ weights
-    return torch.from_numpy(scores.toarray())
+    return torch.from_numpy(scores.toarray()).to(history.values.device)
 
 
 def parts_of(matrix: csr_array) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,4 +96,4 @@ def parts_of(matrix: csr_array) -> tuple[Tensor, Tensor, Tensor]:
 
 def matrix_of(offsets: Tensor, columns: Tensor, values: Tensor) -> csr_array:
     size = len(offsets) - 1
-    return csr_array((values.numpy(), columns.numpy(), offsets.numpy()), shape=(size, size))
+    return csr_array((values.cpu().numpy(), columns.cpu().numpy(), offsets.cpu().numpy()), shape=(size, size))

@@ -1,12 +1,8 @@
 """What was aimed at, what came out, and what others have: one row a goal, our figures taken from results/*.json."""
 
-import json
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-
-RESULTS = Path(__file__).parent / "results"
 
 
 class Goal(NamedTuple):
@@ -100,9 +96,7 @@ def _speed(entries: list[dict[str, Any]]) -> list[Goal]:
     return rows
 
 
-def _cost(
-    account: list[dict[str, Any]], rank: list[dict[str, Any]], cold_start: list[dict[str, Any]]
-) -> list[Goal]:  # fmt: skip
+def _cost(account: list[dict[str, Any]], rank: list[dict[str, Any]], cold_start: list[dict[str, Any]]) -> list[Goal]:
     rows = []
     for e in account:
         if e["variant"].startswith("whole step"):
@@ -121,20 +115,20 @@ def _cost(
     return rows
 
 
+def slope(entries: list[dict[str, Any]]) -> float:
+    """Of a straight line through log(interactions), log(epoch seconds)."""
+    x, y = (np.log([e["metrics"][key] for e in entries]) for key in ("interactions", "epoch_seconds"))
+    return float(np.polyfit(x, y, 1)[0])
+
+
 def _scale(entries: list[dict[str, Any]]) -> list[Goal]:
     if len(entries) < 2:
         return []
-    x, y = (np.log([e["metrics"][key] for e in entries]) for key in ("interactions", "epoch_seconds"))
-    slope = float(np.polyfit(x, y, 1)[0])
+    growth = slope(entries)
     largest = max(entries, key=lambda e: e["metrics"]["interactions"])
     size, peak = largest["metrics"]["interactions"] / 1e6, largest["peak_mb"] / 1024
     steps = f"{largest['metrics']['measured_steps']:.0f} of {largest['metrics']['steps']:.0f} steps run"
     return [
-        at_most("growth of an epoch's seconds, log-log slope", 1.05, "", slope, f"{slope:.2f}", ""),
+        at_most("growth of an epoch's seconds, log-log slope", 1.05, "", growth, f"{growth:.2f}", ""),
         at_most(f"memory with {size:.0f} million interactions", 24, " GB", peak, f"{peak:.1f} GB", steps),
     ]
-
-
-if __name__ == "__main__":
-    for row in goals(lambda name: json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))):
-        print(" | ".join(row))

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from goals import slope
 from rows import row, save
 
 from gnnrec.datasets import powerlaw
@@ -93,8 +94,7 @@ def main() -> None:
         print(rows[-1]["variant"], rows[-1]["metrics"], f"{rows[-1]['peak_mb']} MB", flush=True)
         save("scale", rows)
     if len(rows) > 1:
-        x, y = (np.log([made["metrics"][key] for made in rows]) for key in ("interactions", "epoch_seconds"))
-        print(f"log-log slope of the epoch's seconds: {np.polyfit(x, y, 1)[0]:.3f}")
+        print(f"log-log slope of the epoch's seconds: {slope(rows):.3f}")
 
 
 if __name__ == "__main__":
