@@ -19,7 +19,7 @@ from gnnrec.encoders.encode import from_array
 from gnnrec.errors import UserError
 from gnnrec.graph import INTERACTS, build_graph
 from gnnrec.models import MODELS, EmbeddingModel, model_scorer
-from gnnrec.training import Interrupted, TrainConfig, Trainer, fit, validation_metric
+from gnnrec.training import Interrupted, TrainConfig, Trainer, fit, temperature_for, validation_metric
 
 QUICK = TrainConfig(epochs=4, batch_size=140, validate_every=1)
 STEPS = 3  # of an epoch
@@ -236,7 +236,7 @@ def test_catalogue_and_plain_softmax_give_the_same_loss() -> None:
     with torch.no_grad():
         embeddings = trainer.model(graph)
         fused = trainer._loss(batch, embeddings)
-        query = trainer.model.queries(graph, embeddings, batch) / QUICK.temperature
+        query = trainer.model.queries(graph, embeddings, batch) / trainer.temperature
         scores = query @ embeddings.item.T
     taken = torch.bincount(trainer.items, minlength=60) > 0
     scores[:, ~taken] = -torch.inf
@@ -285,6 +285,14 @@ def test_every_setting_of_the_training_matters() -> None:
         assert weights != base[0] or shape != [sorted(row) for row in base[1].history], key
 
 
+def test_the_temperature_falls_with_the_catalogue_unless_it_is_set() -> None:
+    assert [round(temperature_for(size), 3) for size in (1, 3_000, 40_981, 10**6)] == [0.2, 0.2, 0.1, 0.05]
+    graph, val = problem()
+    model = MODELS["lightgcn"][0](MODELS["lightgcn"][1](dim=8), graph, torch.Generator())
+    assert Trainer(model, graph, val, QUICK).temperature == 0.2
+    assert Trainer(model, graph, val, replace(QUICK, temperature=0.3)).temperature == 0.3
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -299,7 +307,8 @@ def test_every_setting_of_the_training_matters() -> None:
         ("whole_catalogue", -1),
         ("epochs", -1),
         ("negatives", -1),
-        ("temperature", 0.0),
+        ("temperature", -0.1),
+        ("temperature", float("nan")),
         ("learning_rate", float("nan")),
     ],
 )

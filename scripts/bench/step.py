@@ -88,7 +88,7 @@ def account(log: object, threads: int) -> None:
     other = torch.empty_like(table)
     bandwidth = 2 * table.nbytes / best_time(lambda: other.copy_(table), 99)
     embeddings = model(graph)
-    query = model.queries(graph, embeddings, batch).detach() / trainer.config.temperature
+    query = model.queries(graph, embeddings, batch).detach() / trainer.temperature
     item, place = embeddings.item[trainer.candidates].detach(), trainer.place[trainer.items[batch]]
     left, right = torch.randn(BLOCK_SCORES // len(item), DIM).bfloat16(), item.bfloat16()
     rate = 2 * left.numel() * len(item) / best_time(lambda: left @ right.T, 99)

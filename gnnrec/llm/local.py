@@ -1,0 +1,152 @@
+"""A language model on this machine: texts to tokens, and how probable blocks of tokens are after a prefix.
+
+Folders of safetensors and single GGUF files are read by transformers; no code of theirs runs, and no network is used.
+
+Letters: B prefixes, N blocks of each, t tokens of a row, d dimensions, V words of the vocabulary.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gnnrec.errors import UserError, missing_extra
+
+LOGITS_AT_A_TIME = 2**25  # 128 MB of float32
+PREFIX = -1  # the block number of a prefix's tokens
+PADDING = -2
+
+
+class LocalLM:
+    """`name` says which model and which revision it is, for caches and traces."""
+
+    def __init__(self, folder: Path, name: str, device: torch.device) -> None:
+        self.name, self.device = name, device
+        transformers = _transformers()
+        where: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        weights: dict[str, Any] = {"use_safetensors": True}
+        if folder.suffix == ".gguf":
+            where["gguf_file"], folder = folder.name, folder.parent
+            weights = {"quantization_config": transformers.GgufConfig(dequantize=True)}
+        try:
+            self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **where)
+            self.model = transformers.AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, attn_implementation="sdpa", **where, **weights
+            )
+        except Exception as error:  # transformers raises those of half a dozen libraries
+            reason = str(error).strip().splitlines()
+            raise UserError(f"{folder}: no language model: {reason[0] if reason else error!r}") from error
+        self.model.to(device).eval()
+
+    def tokens(self, text: str) -> list[int]:
+        """Without control tokens: what looks like one in a text stays text."""
+        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]  # type: ignore[no-any-return]
+
+    @property
+    def start(self) -> list[int]:
+        """What a text begins with for this model, if anything."""
+        token = self.tokenizer.bos_token_id
+        return [] if token is None else [token]
+
+    @torch.inference_mode()
+    def log_probs(
+        self, prefixes: Sequence[Sequence[int]], blocks: Sequence[Sequence[Sequence[int]]]
+    ) -> list[NDArray[np.float64]]:
+        """log p(block | prefix), summed over the block's tokens: for each of B prefixes its N blocks. [N] each
+
+        One pass for all. Every block is read as if it stood alone behind its prefix: it attends to the prefix and to
+        itself, and its positions begin where the prefix ends, so that neither the order of the blocks nor what stands
+        in another one matters (Set-Based Prompting, McIlroy-Young et al. 2024, for whole candidates).
+        """
+        if not all(prefixes):
+            raise ValueError("a prefix needs at least one token")
+        tokens, position, block = _layout(prefixes, blocks)
+        hidden = self.model.model(
+            input_ids=tokens.to(self.device),
+            position_ids=position.to(self.device),
+            attention_mask=self._masks(position, block),
+            use_cache=False,
+        ).last_hidden_state  # [B, t, d]
+        row, column = (block >= 0).nonzero(as_tuple=True)
+        before = torch.where(position[row, column] == _ends(block)[row], _ends(block)[row] - 1, column - 1)
+        gained = self._token_log_probs(hidden[row, before], tokens[row, column].to(self.device)).double().cpu()
+        sums = [torch.zeros(len(own), dtype=torch.float64) for own in blocks]
+        for index, total in enumerate(sums):
+            here = row == index
+            total.index_add_(0, block[index, column[here]], gained[here])
+        return [total.numpy() for total in sums]
+
+    def _token_log_probs(self, hidden: Tensor, token: Tensor) -> Tensor:
+        """log p of each token after the state before it. [n, d], [n] -> [n]"""
+        head = self.model.get_output_embeddings()
+        step = max(LOGITS_AT_A_TIME // head.weight.shape[0], 1)
+        parts = []
+        for some, words in zip(hidden.split(step), token.split(step)):
+            logits = head(some).float()  # [step, V]
+            parts.append(logits.gather(1, words[:, None])[:, 0] - logits.logsumexp(1))
+        return torch.cat(parts) if parts else hidden.new_zeros(0)
+
+    def _masks(self, position: Tensor, block: Tensor) -> Any:
+        """What each token may attend to, as transformers takes it: one mask, or one for each kind of layer."""
+        config = self.model.config
+        full = _may_attend(block)  # [B, t, t]
+        kinds = set(getattr(config, "layer_types", None) or ())
+        if not kinds:
+            return self._additive(full)
+        near = position[:, :, None] - position[:, None, :] < (getattr(config, "sliding_window", None) or len(full[0]))
+        masks = {"full_attention": full, "sliding_attention": full & near}
+        if unknown := kinds - set(masks):
+            raise UserError(f"{self.name}: layers of kind {sorted(unknown)}; allowed: {', '.join(masks)}")
+        return {kind: self._additive(masks[kind]) for kind in kinds}
+
+    def _additive(self, allowed: Tensor) -> Tensor:
+        mask = torch.zeros(allowed.shape, dtype=self.model.dtype).masked_fill_(
+            ~allowed, torch.finfo(self.model.dtype).min
+        )
+        return mask[:, None].to(self.device)  # [B, 1, t, t]
+
+
+def _layout(
+    prefixes: Sequence[Sequence[int]], blocks: Sequence[Sequence[Sequence[int]]]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows of prefix, blocks and padding: tokens, positions, and the block number of each place. [B, t] each"""
+    width = max(len(prefix) + sum(map(len, own)) for prefix, own in zip(prefixes, blocks))
+    tokens = torch.zeros(len(prefixes), width, dtype=torch.long)
+    position, block = torch.zeros_like(tokens), torch.full_like(tokens, PADDING)
+    for row, (prefix, own) in enumerate(zip(prefixes, blocks)):
+        begin = 0
+        for number, part in enumerate((prefix, *own), PREFIX):
+            end = begin + len(part)
+            tokens[row, begin:end] = torch.tensor(part)
+            position[row, begin:end] = torch.arange(len(part)) + (0 if number == PREFIX else len(prefix))
+            block[row, begin:end] = number
+            begin = end
+    return tokens, position, block
+
+
+def _ends(block: Tensor) -> Tensor:
+    """Where each row's prefix ends. [B]"""
+    return (block == PREFIX).sum(1)
+
+
+def _may_attend(block: Tensor) -> Tensor:
+    """[B, t, t]: to the prefix and its own block, not past itself; padding to itself, since softmax needs something."""
+    width = block.shape[1]
+    causal = torch.ones(width, width, dtype=torch.bool).tril()
+    same = block[:, :, None] == block[:, None, :]
+    own = causal & (same | (block == PREFIX)[:, None, :]) & (block != PADDING)[:, None, :]
+    return own | torch.eye(width, dtype=torch.bool)
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise missing_extra("llm", "transformers") from error
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    return transformers
