@@ -198,8 +198,29 @@ def build_parser() -> argparse.ArgumentParser:
     recommend.add_argument("--image", type=_file, help="picture file")
     recommend.add_argument("--audio", type=_file, help="sound file")
     recommend.add_argument("--to-users", action="store_true", help="whom to recommend a new item of this content to")
+    recommend.add_argument(
+        "--rerank", action="store_true", help="let a language model reorder a user's best candidates"
+    )
+    recommend.add_argument("--explain", action="store_true", help="say why, from what the graph holds")
+    recommend.add_argument(
+        "--set", **_SETTING | {"help": "llm.key=value: llm.model, llm.noun, llm.history, llm.window, llm.cap"}
+    )
     recommend.add_argument("-k", type=_length, default=10, help="length of the list (default: 10)")
     recommend.add_argument("--json", action="store_true", help="print one JSON document")
+
+    explain = add(
+        "explain",
+        commands.explain,
+        "show what in the graph a recommendation rests on",
+        "gnnrec explain runs/movies --user 1 --item 318 --counterfactual",
+    )
+    explain.add_argument("run", type=_folder)
+    explain.add_argument("--user", required=True, help="id of a known user")
+    explain.add_argument("--item", required=True, help="id of a known item")
+    explain.add_argument(
+        "--counterfactual", action="store_true", help="take the evidence out together, beside as much drawn at random"
+    )
+    explain.add_argument("--json", action="store_true", help="print one JSON document")
 
     encode = add(
         "encode",

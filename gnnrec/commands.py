@@ -115,6 +115,13 @@ def recommend(options: argparse.Namespace) -> None:
         raise UserError("recommend: expected one of --user, --item, or a query of --text, --image, --audio")
     if options.to_users and not asked[2]:
         raise UserError("recommend --to-users: needs a new item by --text, --image or --audio")
+    if options.rerank or options.explain:
+        if options.user is None:
+            raise UserError(f"recommend --{'rerank' if options.rerank else 'explain'}: needs --user, a known user")
+        recommend_in_words(options)
+        return
+    if options.set:
+        raise UserError("recommend --set: goes with --rerank")
     from gnnrec.recommend import Recommender
     from gnnrec.tables import recommendations_table
 
@@ -131,6 +138,55 @@ def recommend(options: argparse.Namespace) -> None:
         print_json([recommendation.to_json() for recommendation in found])
     else:
         print(recommendations_table(found, title))
+
+
+def recommend_in_words(options: argparse.Namespace) -> None:
+    """Lists that the language model reordered, or whose places are explained, or both."""
+    from gnnrec.llm.explainer import Explainer
+    from gnnrec.llm.settings import LLMConfig, open_reranker
+    from gnnrec.recipe import load_settings
+    from gnnrec.recommend import Recommender
+    from gnnrec.tables import recommendations_table, reranked_table
+
+    config = load_settings(LLMConfig, "llm", options.set)
+    recommender, say = Recommender.load(options.run), remarks(options)
+    title = f"for user {options.user}"
+    if options.rerank:
+        recommender.run.user_index(options.user)  # before anything heavy
+        reranker = open_reranker(recommender.run, config, say)
+        say(reranker.weight.describe())
+        found: Any = reranker.recommend(recommender, options.user, options.k)
+        shown = reranked_table(found, title)
+    else:
+        found = recommender.recommend(options.user, options.k)
+        shown = recommendations_table(found, title)
+    documents = [place.to_json() for place in found]
+    why: list[str] = []
+    if options.explain:
+        explainer = Explainer(recommender.run)
+        for document, place in zip(documents, found):
+            sentences = explainer.sentences(options.user, place.id)
+            document["explanation"] = [sentence.to_json() for sentence in sentences]
+            why.append(
+                f"{place.rank}. {place.title or place.id}: {' '.join(s.text for s in sentences) or 'no reason found.'}"
+            )
+    if options.json:
+        print_json(documents)
+    else:
+        print(shown, *why, sep="\n")
+
+
+def explain(options: argparse.Namespace) -> None:
+    check_runs(options.run)
+    from gnnrec.llm.explainer import Explainer
+    from gnnrec.run_folder import Run
+    from gnnrec.tables import explanation_tables
+
+    explanation = Explainer(Run.load(options.run)).explain(options.user, options.item, options.counterfactual)
+    if options.json:
+        print_json(explanation)
+    else:
+        print(explanation_tables(explanation))
 
 
 def encode(options: argparse.Namespace) -> None:

@@ -100,6 +100,16 @@ def with_interactions(graph: HeteroData, log: Interactions) -> HeteroData:
     return grown
 
 
+def with_edges(graph: HeteroData, edges: Mapping[tuple[str, str, str], Mapping[str, Tensor]]) -> HeteroData:
+    """A graph of its own with the same nodes, content and edges, those of the given types replaced."""
+    changed = HeteroData()
+    for node_type in graph.node_types:
+        changed[node_type].update(graph[node_type].to_dict())
+    for edge_type in graph.edge_types:
+        changed[edge_type].update(edges.get(edge_type) or graph[edge_type].to_dict())
+    return changed
+
+
 def item_modalities(graph: HeteroData) -> tuple[str, ...]:
     """Names of the item modalities in the graph, in alphabetical order: the order of every modality dimension."""
     return _content_of(graph, "item")

@@ -74,6 +74,15 @@ def load_recipe(name: str | None = None, overrides: Sequence[str] = ()) -> Recip
     return Recipe.from_dict(document, where)
 
 
+def load_settings(kind: Any, section: str, overrides: Sequence[str]) -> Any:
+    """Settings that are no part of a recipe, from "section.key=value" alone: an instance of the dataclass `kind`."""
+    document: dict[str, Any] = {}
+    for override in overrides:
+        _override(document, override)
+    _check_keys(document, [section], "--set")
+    return _parse(kind, document.get(section, {}), f"--set: {section}")
+
+
 def parse_toml(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)

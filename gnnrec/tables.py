@@ -126,6 +126,52 @@ def recommendations_table(found: Sequence[Any], title: str) -> str:
     return table(("rank", "id", "score"), rows, title, numbers=("rank", "score"))
 
 
+def reranked_table(found: Sequence[Any], title: str) -> str:
+    """Lists of `llm.rerank.Reranked`; "before" is the rank by the graph alone."""
+    columns = ("rank", "before", "title", "id", "score", "llm score")
+    rows = [(place.rank, place.base_rank, place.title, place.id, place.score, place.llm_score) for place in found]
+    return table(columns, rows, title, numbers=("rank", "before", "score", "llm score"))
+
+
+def explanation_tables(explanation: Mapping[str, Any]) -> str:
+    """The document of `llm.explainer.Explainer.explain`."""
+    sentences = " ".join(sentence["text"] for sentence in explanation["explanation"])
+    pieces = [
+        (
+            piece["id"],
+            piece.get("title"),
+            " > ".join(piece["path"]),
+            piece.get("rating"),
+            piece.get("users_with_both"),
+            ", ".join(f"{name} {cosine:.2f}" for name, cosine in piece.get("alike", {}).items()),
+            piece["drop"],
+        )
+        for piece in explanation["evidence"]
+    ]
+    columns = ("evidence", "title", "path", "rating", "users with both", "alike", "score falls by")
+    title = f"{explanation['title']} for user {explanation['user']}, score {shown(explanation['score'])}"
+    parts = [sentences or "Nothing found in the graph speaks for it.", ""]
+    parts.append(table(columns, pieces, title, numbers=("rating", "users with both", "score falls by")))
+    if explanation["modalities"]:
+        shares = [(name, part.get("attention"), part["drop_share"]) for name, part in explanation["modalities"].items()]
+        names = ("modality", "attention", "share of the fall")
+        parts.append(table(names, shares, "modalities of the item", numbers=names[1:]))
+    if "counterfactual" in explanation:
+        parts.append(_against_chance(explanation["counterfactual"]))
+    return "\n".join(parts)
+
+
+def _against_chance(found: Mapping[str, Any]) -> str:
+    if not found["removed"]:
+        return "Nothing of her past is told of, or there is nothing else in it to compare with."
+    drops = found["random_drops"]
+    less = sum(drop < found["drop"] for drop in drops)
+    return (
+        f"Without the {count(found['removed'], 'thing')} told of, the score falls by {shown(found['drop'])}; without "
+        f"as many others drawn at random it falls less in {less} of {len(drops)} draws."
+    )
+
+
 def trials_table(study: Mapping[str, Any]) -> str:
     """The best trials of `tuning.Study`, those that were stopped early or failed after the others."""
     order = {"complete": 0, "pruned": 1, "failed": 2}

@@ -1,5 +1,6 @@
 """Datasets and runs that several tests share; made once, so no test may change them."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from gnnrec.cli import main
 from gnnrec.datasets import Dataset, planted
 from gnnrec.datasets.dataset import SPLIT_NAMES
 from gnnrec.pipeline import train
@@ -116,3 +118,29 @@ def tiny_runs(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
 @pytest.fixture
 def tiny_run(tiny_runs: dict[str, Path]) -> Run:
     return Run.load(tiny_runs["default"])
+
+
+@pytest.fixture
+def run_command(capsys):
+    """Arguments -> (exit status, stdout, stderr)."""
+
+    def run(*arguments):
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as stopped:
+            status = stopped.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def one_document(run_command):
+    """The JSON document on stdout; anything else there, or any word on stderr, fails."""
+
+    def run(*arguments):
+        status, out, err = run_command(*arguments, "--json")
+        assert (status, err) == (0, "")
+        return json.loads(out)
+
+    return run

@@ -19,13 +19,14 @@ LAYERS = (
     ("commands",),
     ("demo",),
     ("report", "inspect", "doctor", "tables", "plots"),
+    ("llm",),
     ("recommend", "query", "export", "comparison", "tuning", "search_space"),
     ("pipeline",),
     ("run_folder", "run_tensors"),
     ("recipe", "recipes", "tracking"),
     ("training", "evaluation", "checkpoint"),
     ("models",),
-    ("recency", "fusion"),
+    ("recency", "fusion", "removal"),
     ("graph",),
     ("encoders",),
     ("datasets",),
@@ -37,7 +38,7 @@ LAYERS = (
 
 # Slow to import or optional: inside functions only, and only in these files.
 HEAVY = {
-    "transformers": {"encoders/huggingface.py"},
+    "transformers": {"encoders/huggingface.py", "encoders/convert.py", "llm/local.py"},
     "torchvision": {"encoders/torchvision_models.py"},
     "librosa": {"encoders/mel.py"},
     "soundfile": {"encoders/media.py"},

@@ -13,42 +13,15 @@ import numpy as np
 import pytest
 
 from gnnrec import cli, export, pipeline
-from gnnrec.cli import main
 from gnnrec.pipeline import evaluate
 from gnnrec.run_folder import Run
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
     *("demo", "train", "tune-settings", "evaluate", "export", "recommend"),
-    *("encode", "inspect", "report", "models", "doctor"),
+    *("explain", "encode", "inspect", "report", "models", "doctor"),
 )
 FEW_STEPS = ("--set", "train.epochs=2", "model.dim=8")
-
-
-@pytest.fixture
-def run_command(capsys):
-    """Arguments -> (exit status, stdout, stderr)."""
-
-    def run(*arguments):
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as stopped:
-            status = stopped.code
-        return status, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
-def one_document(run_command):
-    """The JSON document on stdout; anything else there, or any word on stderr, fails."""
-
-    def run(*arguments):
-        status, out, err = run_command(*arguments, "--json")
-        assert (status, err) == (0, "")
-        return json.loads(out)
-
-    return run
 
 
 def test_help_answers_within_a_second():
@@ -239,6 +212,20 @@ MISTAKES = {
     "recommend RUN --audio RUN": "a folder",
     "recommend RUN --image DATA/posters/1.png": "has no encoder of image",
     "recommend POPULARITY --text words": "popularity cannot place new content",
+    "recommend RUN --rerank --item i1": "--rerank: needs --user",
+    "recommend RUN --explain --text words": "--explain: needs --user",
+    "recommend RUN --user u1 --set llm.cap=3": "--set: goes with --rerank",
+    "recommend RUN --user u1 --rerank --set llm.caps=3": "unknown key 'caps'; allowed: model, noun,",
+    "recommend RUN --user u1 --rerank --set train.epochs=3": "unknown key 'train'; allowed: llm",
+    "recommend RUN --user u1 --rerank --set llm.cap=0": "llm.cap: found 0; allowed: 1 or more",
+    "recommend RUN --user u1 --rerank --set llm.model=nope": "llm.model is 'nope': allowed are smollm2, a folder",
+    "recommend RUN --user u1 --rerank --set llm.model=nobody/nothing": "gnnrec models get nobody/nothing",
+    "recommend RUN --user nobody --rerank": "no user with the id 'nobody'",
+    "recommend RUN --user u1 --rerank --set llm.noun=a;b": "llm.noun: found 'a;b'; allowed: letters",
+    "explain RUN --user u1": "required: --item",
+    "explain RUN --user nobody --item i1": "no user with the id 'nobody'",
+    "explain RUN --user u1 --item nothing": "no item with the id 'nothing'",
+    "explain nowhere --user u1 --item i1": "no such folder",
     "encode DATA --set encoders.batch_size=0": "at least 1 is allowed",
     "inspect nowhere": "nowhere",
     "inspect RUN --user u1": "needs --plots",

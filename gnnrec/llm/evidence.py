@@ -1,0 +1,147 @@
+"""Evidence: the pieces of the graph that one recommendation rests on, each with how far the score falls without it.
+
+Nothing here is said by a language model. A piece is found on a path from the user to the item, taken out of the graph,
+and the score is computed again (a counterfactual, as in PaGE-Link's deletion test, Zhang et al. 2023). Weights and
+everything else stay as trained.
+
+Letters: I items, M modalities.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch_geometric.data import HeteroData
+
+from gnnrec.graph import FRIEND, item_modalities, owners
+from gnnrec.models import model_scorer
+from gnnrec.removal import without_content, without_friends, without_interactions
+from gnnrec.run_folder import Run
+
+TRIED = 12  # things of the user's past that are taken out one by one, the likeliest reasons first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One piece. `drop`: the score less the score without it; above 0 it speaks for the item."""
+
+    id: str  # within one recommendation: "had:318", "text", "friend:17"
+    kind: str  # had | content | friend
+    drop: float
+    item: int | None = None  # of a thing she had: its index
+    modality: str | None = None
+    friend: int | None = None
+    rating: float | None = None  # that she gave, where the log has ratings
+    common: int = 0  # users who had both that thing and the recommended one
+    alike: tuple[tuple[str, float], ...] = ()  # modalities in which the two are neighbours, and their cosine
+    path: tuple[str, ...] = ()  # node types from the user to the item
+
+
+class EvidenceFinder:
+    """Of one run, with everything known as histories."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.graph = run, run.known_graph
+
+    def score(self, user: int, item: int, graph: HeteroData | None = None) -> float:
+        scorer = model_scorer(self.run.model, self.graph if graph is None else graph)
+        return float(scorer(torch.tensor([user]))[0, item])
+
+    def find(self, user: int, item: int) -> list[Evidence]:
+        """All pieces found, the one with the largest drop first."""
+        whole = self.score(user, item)
+        found = [self._had(user, item, thing, whole) for thing in self.candidates(user, item)]
+        found += [self._content(user, item, modality, whole) for modality in self._modalities(item)]
+        found += [self._friend(user, item, friend, whole) for friend in self._friends(user, item)]
+        return sorted(found, key=lambda piece: -piece.drop)
+
+    def candidates(self, user: int, item: int) -> list[int]:
+        """The up to TRIED things of her past most like the item, by their embeddings; of equal ones the newest first.
+
+        Of a model without embeddings the newest.
+        """
+        had = list(dict.fromkeys(self.run.known.item[self.run.known.user == user][::-1].tolist()))
+        if not self.run.has_embeddings:
+            return had[:TRIED]
+        vectors = self.run.item_vectors
+        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        closeness = unit[had] @ unit[item]
+        return [had[place] for place in np.argsort(-closeness, kind="stable")[:TRIED]]
+
+    def _had(self, user: int, item: int, thing: int, whole: float) -> Evidence:
+        left = self.score(user, item, without_interactions(self.graph, user, [thing]))
+        alike = tuple(
+            (modality, cosine)
+            for modality in item_modalities(self.graph)
+            if (cosine := self._similarity(modality, thing, item)) is not None
+        )
+        middle = alike[0][0] if alike and not self.common(thing, item) else "user"
+        return Evidence(
+            id=f"had:{self.run.item_ids[thing]}",
+            kind="had",
+            drop=whole - left,
+            item=thing,
+            rating=self._rating(user, thing),
+            common=self.common(thing, item),
+            alike=alike,
+            path=("user", "item", middle, "item"),
+        )
+
+    def _content(self, user: int, item: int, modality: str, whole: float) -> Evidence:
+        left = self.score(user, item, without_content(self.graph, modality, item))
+        return Evidence(
+            id=modality, kind="content", drop=whole - left, modality=modality, path=("user", modality, "item")
+        )
+
+    def _friend(self, user: int, item: int, friend: int, whole: float) -> Evidence:
+        left = self.score(user, item, without_friends(self.graph, user, [friend]))
+        return Evidence(
+            id=f"friend:{friend}", kind="friend", drop=whole - left, friend=friend, path=("user", "user", "item")
+        )
+
+    def _modalities(self, item: int) -> list[str]:
+        """Those in which the item has content of its own."""
+        return [
+            modality
+            for modality in item_modalities(self.graph)
+            if bool(((owners(self.graph, modality) == item) & ~self.graph[modality].imputed).any())
+        ]
+
+    def _friends(self, user: int, item: int) -> list[int]:
+        """Friends who had the item, at most TRIED."""
+        if FRIEND not in self.graph.edge_types:
+            return []
+        pairs = self.graph[FRIEND].edge_index
+        friends = pairs[0, pairs[1] == user].unique().numpy()
+        return [int(friend) for friend in friends if (friend, item) in self._pairs][:TRIED]
+
+    def common(self, first: int, second: int) -> int:
+        """How many users had both in train."""
+        columns = self._by_item
+        users = [columns.indices[columns.indptr[i] : columns.indptr[i + 1]] for i in (first, second)]
+        return len(np.intersect1d(*users))
+
+    @cached_property
+    def _by_item(self):  # type: ignore[no-untyped-def]
+        return self.run.train.matrix().tocsc()
+
+    @cached_property
+    def _pairs(self) -> set[tuple[int, int]]:
+        return set(zip(self.run.known.user.tolist(), self.run.known.item.tolist()))
+
+    def _rating(self, user: int, item: int) -> float | None:
+        log = self.run.known
+        if log.rating is None:
+            return None
+        return float(log.rating[np.flatnonzero((log.user == user) & (log.item == item))[-1]])
+
+    def _similarity(self, modality: str, first: int, second: int) -> float | None:
+        """The cosine of two items' modality nodes, where one of them listens to the other; None where not."""
+        edge_type = (modality, "similar", modality)
+        if edge_type not in self.graph.edge_types:
+            return None
+        owner, store = owners(self.graph, modality), self.graph[edge_type]
+        ends = owner[store.edge_index]
+        there = ((ends[0] == first) & (ends[1] == second)) | ((ends[0] == second) & (ends[1] == first))
+        return float(store.edge_weight[there][0]) if there.any() else None

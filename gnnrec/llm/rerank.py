@@ -1,0 +1,217 @@
+"""Reranker: the language model reorders the best candidates of the graph, as far as validation says that it helps.
+
+Letters: n users of validation, N candidates of a window.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnnrec import metrics
+from gnnrec.errors import UserError, count
+from gnnrec.files import write_json
+from gnnrec.llm.blend import blended, bounded_order
+from gnnrec.ranking import top_k
+from gnnrec.recommend import Recommender
+from gnnrec.run_folder import Run
+from gnnrec.significance import randomisation_test
+
+WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)  # tried, beside none at all
+SURE = 0.1  # two-sided p under which a gain on validation is believed
+MOST_USERS = 500  # of validation, whose windows hold what they took: the others say nothing about an order
+K = 10  # of the NDCG that decides
+NEAR = 1e-3  # deviations of a window under which two scores are equal: what rounding may move
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankConfig:
+    window: int = 20  # candidates that are reordered
+    cap: int = 5  # places that a candidate can win at most, whatever its text says
+
+    def __post_init__(self) -> None:
+        for name in ("window", "cap"):
+            if getattr(self, name) < 1:
+                raise UserError(f"llm.{name}: found {getattr(self, name)}; allowed: 1 or more")
+
+
+class CardScorer(Protocol):
+    """Anything that judges candidates by what is said of them and of the user's past."""
+
+    @property
+    def name(self) -> str:
+        """What its scores depend on beside the texts."""
+        ...
+
+    def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[NDArray[np.float64]]:
+        """Of each candidate of each user, [N] each; nan for one that cannot be judged."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """What the language model counts beside the graph (whose scores count 1), and what that rests on."""
+
+    value: float
+    users: int  # of validation whose window holds what they took
+    base: float  # NDCG@10 over these users in the graph's order
+    reranked: float  # and in the order of the best weight tried, taken or not
+    best: float  # that weight
+    p: float  # of the difference, two-sided
+
+    def describe(self) -> str:
+        if not self.users:
+            return "weight 0: no user of validation took one of her best candidates, so the order stays"
+        gain = f"NDCG@{K} {self.base:.4f} -> {self.reranked:.4f}, p {self.p:.2g}, {count(self.users, 'user')}"
+        if self.value:
+            return f"weight {self.value:g} of the language model ({gain})"
+        return f"weight 0: the language model is not shown to help, so the order stays (at {self.best:g}: {gain})"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One user's candidates in the graph's order, and the order they end up in."""
+
+    items: NDArray[np.int64]  # [N]
+    base: NDArray[np.float64]  # [N] scores of the graph
+    judged: NDArray[np.float64]  # [N] scores of the language model; nan: none
+    order: NDArray[np.int64]  # [N] places of the window, best first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reranked:
+    """One place of a reranked list. `llm_score`: None where the language model was not asked or had nothing to read."""
+
+    rank: int
+    id: str
+    title: str | None
+    score: float
+    llm_score: float | None
+    base_rank: int  # its rank by the graph alone
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Reranker:
+    def __init__(self, run: Run, scorer: CardScorer, config: RerankConfig, weight: Weight) -> None:
+        self.run, self.scorer, self.config, self.weight = run, scorer, config, weight
+
+    def rerank(
+        self, users: Sequence[int], items: Sequence[Sequence[int]], base: Sequence[Sequence[float]]
+    ) -> list[Window]:
+        """The candidates of each user (indexes, best first) with their scores -> reordered windows.
+
+        At weight 0 the language model is not even asked.
+        """
+        if self.weight.value:
+            judged = self.scorer.score([history_of(self.run.known, user) for user in users], items)
+        else:
+            judged = [np.full(len(window), np.nan) for window in items]
+        return [
+            Window(
+                np.asarray(window, dtype=np.int64),
+                np.asarray(scores, dtype=np.float64),
+                found,
+                self._order(np.asarray(scores, dtype=np.float64), found),
+            )
+            for window, scores, found in zip(items, base, judged)
+        ]
+
+    def recommend(self, recommender: Recommender, user: str, k: int) -> list[Reranked]:
+        """The k best items for a known user: her window reordered, and what is behind it as it was."""
+        listed = recommender.recommend(user, max(k, self.config.window))
+        index, width = self.run.user_index(user), self.config.window
+        items = [self.run.item_index(place.id) for place in listed[:width]]
+        window = self.rerank([index], [items], [[place.score for place in listed[:width]]])[0]
+        order = [*window.order.tolist(), *range(width, len(listed))]
+        judged = [None if np.isnan(value) else round(float(value), 4) for value in window.judged]
+        judged += [None] * (len(listed) - len(judged))
+        return [
+            Reranked(
+                rank=rank + 1,
+                id=listed[place].id,
+                title=listed[place].title,
+                score=listed[place].score,
+                llm_score=judged[place],
+                base_rank=place + 1,
+            )
+            for rank, place in enumerate(order[:k])
+        ]
+
+    def _order(self, base: NDArray[np.float64], judged: NDArray[np.float64]) -> NDArray[np.int64]:
+        if not self.weight.value:
+            return np.arange(len(base))
+        return bounded_order(blended(base, judged, self.weight.value), self.config.cap, NEAR)
+
+
+def history_of(log: Any, user: int) -> list[int]:
+    """The items of one user in the order of the log, the newest last."""
+    items: list[int] = log.item[log.user == user].tolist()
+    return items
+
+
+def weight_for(
+    run: Run, scorer: CardScorer, config: RerankConfig, folder: Path, say: Callable[[str], None] = lambda line: None
+) -> Weight:
+    """As `choose_weight`, kept in `folder` for this run, scorer and window."""
+    facts = [run.provenance["finished"], run.provenance["dataset"]["fingerprint"], scorer.name, asdict(config)]
+    path = folder / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]}.json"
+    if path.exists():
+        return Weight(**json.loads(path.read_text(encoding="utf-8")))
+    say("the weight of the language model is chosen on validation, once for this run")
+    weight = choose_weight(run, scorer, config)
+    write_json(path, asdict(weight))
+    return weight
+
+
+def choose_weight(run: Run, scorer: CardScorer, config: RerankConfig) -> Weight:
+    """The weight with the best NDCG@10 on validation, or 0 where the gain could be chance.
+
+    Histories are the train rows alone, so that nothing of what is looked for is shown to the language model.
+    """
+    users, items, base, hits = validation_windows(run, config.window)
+    if not len(users):
+        return Weight(0.0, 0, 0.0, 0.0, 0.0, 1.0)
+    judged = scorer.score([history_of(run.train, user) for user in users.tolist()], items.tolist())
+    before = _ndcg(hits)
+    best, after = 0.0, before
+    for weight in WEIGHTS:
+        orders = [bounded_order(blended(b, j, weight), config.cap, NEAR) for b, j in zip(base, judged)]
+        values = _ndcg(np.take_along_axis(hits, np.stack(orders), axis=1))
+        if values.mean() > after.mean() or not best:
+            best, after = weight, values
+    p = randomisation_test(after - before)
+    sure = p < SURE and after.mean() > before.mean()
+    return Weight(best if sure else 0.0, len(users), float(before.mean()), float(after.mean()), best, p)
+
+
+def validation_windows(
+    run: Run, size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Users whose window holds what they took in validation: users [n], items, scores and hits [n, N].
+
+    Drawn at random where there are more than MOST_USERS.
+    """
+    import torch
+
+    from gnnrec.models import model_scorer
+
+    users = np.unique(run.val.user).astype(np.int64)
+    ranking = top_k(model_scorer(run.model, run.graph), torch.from_numpy(users), size, run.train.matrix())
+    items, scores = ranking.items.numpy().astype(np.int64), ranking.scores.numpy().astype(np.float64)
+    hits = metrics.hits_of(items, users, run.val.matrix())
+    some = np.flatnonzero(hits.any(axis=1) & (items >= 0).all(axis=1))
+    if len(some) > MOST_USERS:
+        some = np.sort(np.random.default_rng(0).choice(some, MOST_USERS, replace=False))
+    return users[some], items[some], scores[some], hits[some]
+
+
+def _ndcg(hits: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """NDCG@10 as far as an order within the window decides it: the ideal list has the window's hits first. [n]"""
+    return metrics.ndcg(hits, hits.sum(axis=1), K)

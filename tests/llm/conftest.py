@@ -1,0 +1,57 @@
+"""A tiny language model with random weights and a vocabulary of bytes: real code paths, no download."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from gnnrec.llm.local import LocalLM
+
+SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"]
+
+
+def save_tokenizer(folder: Path) -> int:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(BPE(vocab={letter: place for place, letter in enumerate(SPECIAL + alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", additional_special_tokens=SPECIAL[2:]
+    )
+    fast.save_pretrained(folder)
+    return len(fast)
+
+
+@pytest.fixture(scope="session", params=["llama", "gemma3"])
+def tiny_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two kinds of model: all layers see everything, or every other layer eight tokens back."""
+    folder = tmp_path_factory.mktemp("llm") / request.param
+    sizes = {
+        "vocab_size": save_tokenizer(folder),
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "bos_token_id": 0,
+        "initializer_range": 0.3,
+    }
+    torch.manual_seed(0)
+    model = (
+        LlamaForCausalLM(LlamaConfig(**sizes))
+        if request.param == "llama"
+        else Gemma3ForCausalLM(
+            Gemma3TextConfig(**sizes, sliding_window=8, layer_types=["sliding_attention", "full_attention"])
+        )
+    )
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_lm(tiny_folder: Path) -> LocalLM:
+    return LocalLM(tiny_folder, f"{tiny_folder.name}@1", torch.device("cpu"))

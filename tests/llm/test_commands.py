@@ -1,0 +1,65 @@
+"""`recommend --rerank --explain` and `explain` as they are typed."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from gnnrec.errors import UserError
+from gnnrec.llm.rerank import WEIGHTS
+from gnnrec.llm.settings import LLMConfig, open_reranker
+from gnnrec.recommend import Recommender
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GNNREC_CACHE", str(tmp_path / "cache"))
+
+
+def test_rerank_gives_the_base_list_in_another_or_the_same_order(one_document, run_command, tiny_run, tiny_folder):
+    asked = ("recommend", tiny_run.folder, "--user", "u3", "-k", 20)
+    how = ("--rerank", "--set", f"llm.model={tiny_folder}", "llm.window=8", "llm.noun=films")
+    base = [place.id for place in Recommender(tiny_run).recommend("u3", 20)]
+    found = one_document(*asked, *how)
+    assert [place["id"] for place in sorted(found, key=lambda place: place["base_rank"])] == base
+    assert [place["id"] for place in found[8:]] == base[8:]
+    assert [place["rank"] for place in found] == list(range(1, 21))
+    status, out, err = run_command(*asked, *how)
+    assert status == 0
+    assert "weight" in err
+    assert all(f"Title {name[1:]} " in out for name in base)
+    assert one_document(*asked, *how) == found
+
+
+def test_the_weight_is_one_of_those_tried_or_nothing(run_command, tiny_run, tiny_folder, tmp_path):
+    run_command("recommend", tiny_run.folder, "--user", "u3", "--rerank", "--set", f"llm.model={tiny_folder}")
+    (kept,) = (tmp_path / "cache" / "llm").glob("*.json")
+    assert json.loads(kept.read_text())["value"] in (0, *WEIGHTS)
+
+
+def test_explain_in_a_list_and_alone_say_the_same(one_document, run_command, tiny_run):
+    found = one_document("recommend", tiny_run.folder, "--user", "u3", "-k", 3, "--explain")
+    assert [place["id"] for place in found] == [place.id for place in Recommender(tiny_run).recommend("u3", 3)]
+    for place in found:
+        alone = one_document("explain", tiny_run.folder, "--user", "u3", "--item", place["id"])
+        assert alone["explanation"] == place["explanation"]
+    status, out, _ = run_command(
+        "explain", tiny_run.folder, "--user", "u3", "--item", found[0]["id"], "--counterfactual"
+    )
+    assert status == 0
+    assert found[0]["explanation"][0]["text"].split(" (")[0] in out
+    assert "drawn at random" in out
+
+
+@pytest.mark.parametrize("name", ["popularity", "item_knn"])
+def test_models_without_embeddings_are_explained_too(one_document, tiny_runs, name):
+    (place,) = one_document("recommend", tiny_runs[name], "--user", "u3", "-k", 1, "--explain")
+    found = one_document("explain", tiny_runs[name], "--user", "u3", "--item", place["id"])
+    assert found["explanation"] == place["explanation"]
+    if name == "popularity":  # nothing that a user has matters to it
+        assert place["explanation"] == []
+
+
+def test_items_without_text_cannot_be_reranked(tiny_run):
+    with pytest.raises(UserError, match="its items have no text"):
+        open_reranker(replace(tiny_run, items=None), LLMConfig())

@@ -1,0 +1,188 @@
+"""The reranker gives a permutation of the window, closes where it does not help, and shows nobody the answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gnnrec.llm.block_scorer import BlockScorer
+from gnnrec.llm.cards import CardConfig, Cards
+from gnnrec.llm.local import LocalLM
+from gnnrec.llm.rerank import RerankConfig, Reranker, Weight, choose_weight, validation_windows, weight_for
+from gnnrec.recommend import Recommender
+from gnnrec.run_folder import Run
+
+CONFIG = RerankConfig(window=10, cap=9)
+NO_WEIGHT = Weight(0.0, 0, 0.0, 0.0, 0.0, 1.0)
+FULL_WEIGHT = Weight(100.0, 0, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass
+class Judge:
+    """Scores by a table of items; keeps what it was asked."""
+
+    values: NDArray[np.float64]  # [I]
+    name: str = "judge"
+    asked: list[tuple[list[int], list[int]]] = field(default_factory=list)
+
+    def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[NDArray[np.float64]]:
+        self.asked += [(list(history), list(window)) for history, window in zip(histories, windows)]
+        return [self.values[list(window)] for window in windows]
+
+
+class Oracle(Judge):
+    """Knows what each user took in validation."""
+
+    def __init__(self, run: Run, sign: float) -> None:
+        super().__init__(np.zeros(len(run.item_ids)))
+        self.sign = sign
+        self.wanted = {user: set(run.val.item[run.val.user == user].tolist()) for user in np.unique(run.val.user)}
+        self.by_history = {tuple(run.train.item[run.train.user == user].tolist()): user for user in self.wanted}
+
+    def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[NDArray[np.float64]]:
+        users = [self.by_history[tuple(history)] for history in histories]
+        return [
+            np.array([self.sign * (item in self.wanted[user]) for item in window], dtype=np.float64)
+            for user, window in zip(users, windows)
+        ]
+
+
+def judge(run: Run, seed: int = 0) -> Judge:
+    return Judge(np.random.default_rng(seed).normal(size=len(run.item_ids)))
+
+
+def listed(
+    run: Run, scorer: Judge, weight: Weight, k: int = 20, config: RerankConfig = CONFIG
+) -> list[tuple[str, int]]:
+    found = Reranker(run, scorer, config, weight).recommend(Recommender(run), run.user_ids[3], k)
+    assert [place.rank for place in found] == list(range(1, k + 1))
+    return [(place.id, place.base_rank) for place in found]
+
+
+def test_a_list_is_a_permutation_of_the_window_and_the_rest_as_it_was(planted_run: Run) -> None:
+    base = [place.id for place in Recommender(planted_run).recommend(planted_run.user_ids[3], 20)]
+    found = listed(planted_run, judge(planted_run), FULL_WEIGHT)
+    assert sorted(found[:10]) == sorted((item, rank + 1) for rank, item in enumerate(base[:10]))
+    assert [item for item, _ in found[10:]] == base[10:]
+    assert [item for item, _ in found[:10]] != base[:10]
+    values = judge(planted_run).values
+    order = sorted(base[:10], key=lambda item: -values[planted_run.item_index(item)])
+    assert [item for item, _ in found[:10]] == order
+    assert listed(planted_run, judge(planted_run), FULL_WEIGHT, k=4) == found[:4]
+
+
+def test_without_weight_the_list_is_the_graphs_own_and_nobody_is_asked(planted_run: Run) -> None:
+    base = [place.id for place in Recommender(planted_run).recommend(planted_run.user_ids[3], 20)]
+    scorer = judge(planted_run)
+    assert listed(planted_run, scorer, NO_WEIGHT) == [(item, rank + 1) for rank, item in enumerate(base)]
+    assert scorer.asked == []
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0])
+def test_scores_that_are_none_change_nothing(planted_run: Run, value: float) -> None:
+    base = [place.id for place in Recommender(planted_run).recommend(planted_run.user_ids[3], 20)]
+    scorer = Judge(np.full(len(planted_run.item_ids), value))
+    assert [item for item, _ in listed(planted_run, scorer, FULL_WEIGHT)] == base
+
+
+def test_the_gate_opens_for_one_who_knows_and_closes_for_one_who_does_not(planted_run: Run) -> None:
+    right = choose_weight(planted_run, Oracle(planted_run, 1.0), CONFIG)
+    assert right.value > 0
+    assert right.reranked > right.base
+    assert right.p < 0.05
+    assert right.users > 5
+    assert choose_weight(planted_run, Oracle(planted_run, -1.0), CONFIG).value == 0
+    assert choose_weight(planted_run, judge(planted_run, seed=1), CONFIG).value == 0  # noise
+
+
+def test_the_histories_of_the_choice_end_before_what_is_looked_for(planted_run: Run) -> None:
+    scorer = judge(planted_run)
+    choose_weight(planted_run, scorer, CONFIG)
+    users, *_ = validation_windows(planted_run, 10)
+    assert len(scorer.asked) == len(users) > 0
+    for user, (history, window) in zip(users, scorer.asked):
+        assert history == planted_run.train.item[planted_run.train.user == user].tolist()
+        assert set(window) & set(planted_run.val.item[planted_run.val.user == user].tolist())
+        assert not set(window) & set(history)
+
+
+def test_a_chosen_weight_is_kept_for_its_run_scorer_and_window(planted_run: Run, tmp_path: Path) -> None:
+    scorer = judge(planted_run)
+    first = weight_for(planted_run, scorer, CONFIG, tmp_path)
+    asked = len(scorer.asked)
+    assert weight_for(planted_run, scorer, CONFIG, tmp_path) == first
+    assert len(scorer.asked) == asked
+    weight_for(planted_run, scorer, RerankConfig(window=10, cap=2), tmp_path)
+    weight_for(planted_run, Judge(scorer.values, name="another"), CONFIG, tmp_path)
+    assert len(scorer.asked) == 2 * asked
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def block_scorer(run: Run, lm: LocalLM, cache: Path | None = None, history: int = 10) -> BlockScorer:
+    assert run.items is not None
+    return BlockScorer(lm, Cards(run.items, lm.tokens, CardConfig(history=history)), "films", cache)
+
+
+def test_block_scores_are_pointwise_mutual_information(planted_run: Run, tiny_lm: LocalLM) -> None:
+    scorer = block_scorer(planted_run, tiny_lm)
+    (found,) = scorer.score([[4, 7]], [[1, 2, 3]])
+    past = scorer.prompt([4, 7])
+    titles = planted_run.items.titles()  # type: ignore[union-attr]
+    assert past == f"My favourite films are: {titles[4]}; {titles[7]};"
+    for item, value in zip((1, 2, 3), found):
+        card = [tiny_lm.tokens(f" {titles[item]}")[:24] + tiny_lm.tokens(";")]
+        with_past, without = (
+            tiny_lm.log_probs([tiny_lm.start + tiny_lm.tokens(text)], [card])[0][0]
+            for text in (past, "My favourite films are:")
+        )
+        assert value == pytest.approx(with_past - without, abs=1e-4)
+
+
+def test_only_the_newest_things_are_shown(planted_run: Run, tiny_lm: LocalLM) -> None:
+    scorer = block_scorer(planted_run, tiny_lm, history=3)
+    assert scorer.prompt(range(10)) == scorer.prompt([7, 8, 9])
+    assert str(planted_run.user_ids[0]) not in scorer.prompt(range(10))
+
+
+def test_many_users_at_once_are_as_one_by_one(planted_run: Run, tiny_lm: LocalLM) -> None:
+    scorer = block_scorer(planted_run, tiny_lm)
+    histories = [[user, user + 1][: 1 + user % 2] for user in range(9)]
+    windows = [list(range(user + 3, user + 3 + 2 * (user % 4) + 1)) for user in range(9)]
+    together = scorer.score(histories, windows)
+    for history, window, values in zip(histories, windows, together):
+        assert scorer.score([history], [window])[0] == pytest.approx(values, abs=1e-4)
+
+
+def test_what_is_cached_costs_no_model_time(planted_run: Run, tiny_folder: Path, tmp_path: Path) -> None:
+    import torch
+
+    def fresh(name: str = "m") -> LocalLM:
+        return LocalLM(tiny_folder, name, torch.device("cpu"))
+
+    first = block_scorer(planted_run, fresh(), tmp_path).score([[4, 7]], [[1, 2, 3]])
+    again = fresh()
+    second = block_scorer(planted_run, again, tmp_path).score([[4, 7]], [[1, 2, 3]])
+    assert second[0].tolist() == first[0].tolist()
+    assert "model" not in again.__dict__  # its weights were not even read
+    for scorer, history in (
+        (block_scorer(planted_run, other := fresh("another")), [4, 7]),
+        (block_scorer(planted_run, changed := fresh(), tmp_path), [4, 8]),
+    ):
+        scorer.score([history], [[1, 2, 3]])
+    assert "model" in other.__dict__
+    assert "model" in changed.__dict__
+
+
+def test_items_without_a_title_are_not_judged(planted_run: Run, tiny_lm: LocalLM) -> None:
+    import polars as pl
+
+    from gnnrec.datasets import Catalog
+
+    catalog = Catalog(pl.DataFrame({"title": ["A", None, "A", " \u200b"]}), ("title",))
+    scorer = BlockScorer(tiny_lm, Cards(catalog, tiny_lm.tokens, CardConfig()), "films")
+    (found,) = scorer.score([[0, 1]], [[0, 1, 2, 3]])
+    assert np.isnan(found).tolist() == [False, True, False, True]
+    assert found[0] == pytest.approx(found[2], abs=1e-4)  # equal texts are judged alike, and stay two items

@@ -1,0 +1,79 @@
+"""Sentences are a function of the evidence, and nothing that is not in it passes the check (G12)."""
+
+import pytest
+
+from gnnrec.llm.evidence import Evidence
+from gnnrec.llm.sentences import explain, unsupported, worth_telling
+
+TITLES = ["Alien (1979)", "Blade Runner", "Aliens", "Heat", "Big", "Alien"]
+ITEM = 2
+
+
+def title(item: int) -> str:
+    return TITLES[item]
+
+
+def had(item: int, drop: float, **more: object) -> Evidence:
+    return Evidence(id=f"had:{item}", kind="had", drop=drop, item=item, **more)  # type: ignore[arg-type]
+
+
+ALIEN = had(0, 0.4, rating=4.5, common=12, alike=(("image", 0.8), ("text", 0.7)))
+RUNNER = had(1, 0.3, common=1)
+TEXT = Evidence(id="text", kind="content", drop=0.1, modality="text")
+FRIEND = Evidence(id="friend:3", kind="friend", drop=0.2, friend=3)
+
+
+def said(*pieces: Evidence) -> list[str]:
+    return [sentence.text for sentence in explain(pieces, title)]
+
+
+def test_what_is_said_is_what_is_known() -> None:
+    assert said(ALIEN, RUNNER, TEXT) == [
+        "Because you had “Alien (1979)” (you gave it 4.5, 12 users had both) and “Blade Runner” (1 user had both).",
+        "Its picture and text are close to that of “Alien (1979)”.",
+    ]
+    assert said(RUNNER, TEXT) == ["Because you had “Blade Runner” (1 user had both).", "Its own text speaks for it."]
+    assert said(had(3, 1.0)) == ["Because you had “Heat”."]
+    assert said(FRIEND) == ["A friend of yours had it."]
+    assert said() == []
+
+
+def test_what_speaks_against_it_or_hardly_for_it_is_not_told() -> None:
+    assert said(had(0, -0.2)) == []
+    weak = [had(item, drop) for item, drop in ((0, 1.0), (1, 0.01), (3, 0.0))]
+    assert [piece.item for piece in worth_telling(weak)] == [0]
+    many = [had(item, 1.0 - item / 10) for item in range(5)]
+    assert [piece.item for piece in worth_telling(many)] == [0, 1, 2]
+
+
+def test_sentences_name_their_evidence() -> None:
+    first, second = explain([ALIEN, RUNNER, TEXT], title)
+    assert first.evidence == ("had:0", "had:1")
+    assert second.evidence == ("had:0",)
+
+
+def test_the_templates_pass_the_check() -> None:
+    for pieces in ([ALIEN, RUNNER, TEXT], [RUNNER, TEXT], [FRIEND], [had(3, 1.0)]):
+        for sentence in explain(pieces, title):
+            assert unsupported(sentence.text, pieces, ITEM, title, TITLES) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("You liked Alien (1979), and Aliens goes on from there.", []),
+        ("You gave Alien (1979) 4.5.", []),
+        ("Fans of Heat will like this.", ["title 'Heat'"]),
+        ("heat and a big city", []),  # everyday words, written as such
+        ("You gave it 5.", ["number 5"]),
+        ("13 users had both.", ["number 13"]),
+        ("“A masterpiece”, they say.", ["quote 'A masterpiece'"]),
+        ('You said "I loved it".', ["quote 'I loved it'"]),
+        ("The best film ever, free of charge.", ["claim 'best'", "claim 'free'"]),
+        ("It is gua\u200branteed.", ["claim 'guaranteed'"]),
+        ("He\u200bat again", ["title 'Heat'"]),
+        ("Ｈｅａｔ again", ["title 'Heat'"]),
+    ],
+)
+def test_foreign_titles_numbers_quotes_and_claims_are_found(text: str, wrong: list[str]) -> None:
+    assert unsupported(text, [ALIEN, RUNNER], ITEM, title, TITLES) == wrong
