@@ -148,11 +148,28 @@ def scale() -> str:
     return table(["log", "users", "items", "graph s", "epoch s", "10,000 users ranked, s", "peak GB"], rows)
 
 
+def rerank() -> str:
+    rows = [
+        [
+            entry["dataset"],
+            entry["variant"],
+            value(entry, "ndcg@10"),
+            value(entry, "ndcg@10 in the window"),
+            f"{entry['metrics']['weight']:.2g}",
+            f"{entry['p']:.3f}" if entry["variant"] not in ("base", "oracle") else "",
+            str(len(entry["seeds"])),
+        ]
+        for entry in load("rerank")
+    ]
+    return table(["data", "order", "NDCG@10", "where the window holds it", "weight", "p", "seeds"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "goals": lambda: table(["what", "goal", "ours", "reached", "beside"], goals(load)),
     "accuracy": accuracy,
     "validation": lambda: accuracy("val "),
     "cold": cold,
+    "rerank": rerank,
     "step": step,
     "account": account,
     "rank": rank,

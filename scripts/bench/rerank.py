@@ -1,0 +1,169 @@
+"""What a language model adds to the order of the best candidates.
+
+    python scripts/bench/rerank.py movies --seeds 0 1 2 --keep FOLDER
+
+For each seed the default recipe is trained once (runs stay in FOLDER). Windows of its 20 best items are reordered by
+each scorer with the weight that is best on validation, and by "default" only where validation shows a gain (the
+product's gate). Figures over all users with a test row, full catalogue; "window": over those whose window holds what
+they took; "oracle": those in the first place. p: paired randomisation test against the graph's own order, of the mean
+over seeds. All scorers see the same histories, with everything known.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from accuracy import FOLDERS, PUBLISHED
+from numpy.typing import NDArray
+from rows import row, save
+
+from gnnrec import metrics
+from gnnrec.datasets import Dataset
+from gnnrec.encoders import encode_dataset
+from gnnrec.encoders.pretrained import cache_root
+from gnnrec.llm.blend import blended, bounded_order
+from gnnrec.llm.block_scorer import BlockScorer
+from gnnrec.llm.cards import CardConfig, Cards
+from gnnrec.llm.rerank import NEAR, CardScorer, RerankConfig, Weight, choose_weight, history_of
+from gnnrec.llm.settings import LLMConfig, open_model
+from gnnrec.models import model_scorer
+from gnnrec.pipeline import held_out, train
+from gnnrec.ranking import top_k
+from gnnrec.recipe import load_recipe, load_settings
+from gnnrec.run_folder import Run
+from gnnrec.significance import randomisation_test
+
+NOUNS = {"movies": "movies", "lfm2k": "musicians", "beauty": "beauty products"}
+Scores = NDArray[np.float64]
+
+
+class Popularity:
+    """log(1 + users in train)."""
+
+    name = "popularity"
+
+    def __init__(self, run: Run) -> None:
+        self.values = np.log1p(np.bincount(run.train.item, minlength=len(run.item_ids)))
+
+    def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[Scores]:
+        return [self.values[list(window)] for window in windows]
+
+
+class Random:
+    name = "random"
+
+    def __init__(self, seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+
+    def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[Scores]:
+        return [self.random.random(len(window)) for window in windows]
+
+
+class Cosine:
+    """Cosine of the candidate's text feature and the mean one of the newest ten things."""
+
+    name = "cosine"
+
+    def __init__(self, features: NDArray[np.float32]) -> None:
+        centered = features - features.mean(axis=0)
+        self.unit = centered / np.maximum(np.linalg.norm(centered, axis=1, keepdims=True), 1e-9)
+
+    def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[Scores]:
+        means = [self.unit[list(history)[-10:]].mean(axis=0) for history in histories]
+        return [(self.unit[list(window)] @ mean).astype(np.float64) for window, mean in zip(windows, means)]
+
+
+class Bench:
+    """One trained run, its test windows, and what was taken."""
+
+    def __init__(self, name: str, seed: int, keep: Path) -> None:
+        self.dataset, folder = Dataset.load(FOLDERS[name]), keep / f"{name}-{seed}"
+        recipe = load_recipe("default", [f"train.seed={seed}"])
+        self.run = Run.load(folder) if (folder / "run.json").exists() else train(self.dataset, folder, recipe)
+        items, _ = encode_dataset(self.dataset, self.run.recipe.encoders)
+        self.text = items["text"].values
+        self.known = self.run.train if name in PUBLISHED else self.run.known
+        graph = self.run.graph if name in PUBLISHED else self.run.known_graph
+        test = held_out(self.run, self.dataset).test
+        self.users = np.unique(test.user).astype(np.int64)
+        ranking = top_k(model_scorer(self.run.model, graph), torch.from_numpy(self.users), 20, self.known.matrix())
+        self.items, self.base = ranking.items.numpy().astype(np.int64), ranking.scores.numpy().astype(np.float64)
+        wanted = test.matrix()
+        self.hits = metrics.hits_of(self.items, self.users, wanted)
+        self.num_wanted = np.diff(wanted.indptr)[self.users]
+        self.inside = np.flatnonzero(self.hits.any(axis=1))
+
+    def orders(self, scorer: CardScorer, weight: float, config: RerankConfig) -> NDArray[np.int64]:
+        """Places of the windows; those without a hit cannot matter and stay as they are. [n, N]"""
+        orders = np.tile(np.arange(self.items.shape[1]), (len(self.users), 1))
+        if weight:
+            histories = [history_of(self.known, user) for user in self.users[self.inside].tolist()]
+            judged = scorer.score(histories, self.items[self.inside].tolist())
+            for place, values in zip(self.inside, judged):
+                orders[place] = bounded_order(blended(self.base[place], values, weight), config.cap, NEAR)
+        return orders
+
+    def per_user(self, orders: NDArray[np.int64]) -> Scores:
+        """NDCG@10. [n]"""
+        return metrics.ndcg(np.take_along_axis(self.hits, orders, axis=1), self.num_wanted, 10)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("dataset", choices=NOUNS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--keep", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--set", nargs="*", default=[], help="llm.key=value; not kept as results")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    llm = load_settings(LLMConfig, "llm", [f'llm.noun="{NOUNS[options.dataset]}"', *options.set])
+    config, model = RerankConfig(window=llm.window, cap=llm.cap), open_model(llm.model)
+    found: dict[str, list[tuple[Bench, Weight, Scores]]] = {}
+    for seed in options.seeds:
+        bench = Bench(options.dataset, seed, options.keep)
+        assert bench.run.items is not None
+        cards = Cards(bench.run.items, model.tokens, CardConfig(history=llm.history))
+        scorers: list[CardScorer] = [
+            Popularity(bench.run),
+            Random(seed),
+            Cosine(bench.text),
+            BlockScorer(model, cards, llm.noun, cache_root() / "llm"),
+        ]
+        untouched = np.tile(np.arange(bench.items.shape[1]), (len(bench.users), 1))
+        none = Weight(0.0, 0, 0.0, 0.0, 0.0, 1.0)
+        found.setdefault("base", []).append((bench, none, bench.per_user(untouched)))
+        best = np.argsort(~bench.hits, axis=1, kind="stable")
+        found.setdefault("oracle", []).append((bench, none, bench.per_user(best)))
+        for scorer in scorers:
+            weight = choose_weight(bench.run, scorer, config)
+            name = f"block scorer, {llm.model}" if isinstance(scorer, BlockScorer) else scorer.name
+            values = bench.per_user(bench.orders(scorer, weight.best, config))
+            found.setdefault(name, []).append((bench, weight, values))
+            if isinstance(scorer, BlockScorer):
+                gated = bench.per_user(bench.orders(scorer, weight.value, config))
+                found.setdefault("default", []).append((bench, weight, gated))
+            print(options.dataset, seed, name, weight.describe(), f"test {values.mean():.4f}", flush=True)
+    base = np.mean([values for _, _, values in found["base"]], axis=0)
+    rows = []
+    for name, seeds in found.items():
+        per_seed = [
+            {
+                "ndcg@10": float(values.mean()),
+                "ndcg@10 in the window": float(values[bench.inside].mean()),
+                "weight": weight.value if name == "default" else weight.best,
+            }
+            for bench, weight, values in seeds
+        ]
+        difference = np.mean([values for _, _, values in seeds], axis=0) - base
+        p = randomisation_test(difference) if difference.any() else 1.0
+        rows.append(row(options.dataset, name, options.seeds, per_seed, 0.0, p=p, gain=float(difference.mean())))
+        print(options.dataset, name, f"{base.mean() + difference.mean():.4f}", f"p {p:.3f}", flush=True)
+    if not options.set:
+        save("rerank", rows)
+
+
+if __name__ == "__main__":
+    main()
