@@ -155,7 +155,10 @@ def recommend_in_words(options: argparse.Namespace) -> None:
         recommender.run.user_index(options.user)  # before anything heavy
         reranker = open_reranker(recommender.run, config, say)
         say(reranker.weight.describe())
+        before = len(reranker.scorer.failures)
         found: Any = reranker.recommend(recommender, options.user, options.k)
+        for reason in reranker.scorer.failures[before:]:
+            say(f"the language model gave no answer, so the order is the graph's: {reason}")
         shown = reranked_table(found, title)
     else:
         found = recommender.recommend(options.user, options.k)

@@ -27,6 +27,7 @@ class BlockScorer:
 
     def __init__(self, model: LocalLM, cards: Cards, noun: str, cache: Path | None = None) -> None:
         self.model, self.cards, self.noun, self.cache = model, cards, noun, cache
+        self.failures: list[str] = []  # a pass over local weights does not fail
         self._end = model.tokens(";")
 
     @property

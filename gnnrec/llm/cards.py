@@ -43,6 +43,11 @@ class Cards:
         named = [title for item in items if (title := self.title(item)) is not None]
         return [self._short(title) for title in named[-self.config.history :]]
 
+    def short_title(self, item: int) -> str | None:
+        """Its title, cut to whole words within the budget; None where it has none."""
+        title = self.title(item)
+        return None if title is None else self._short(title)
+
     def _short(self, title: str) -> str:
         words = title.split(" ")
         while len(words) > 1 and len(self.tokenize(" " + " ".join(words))) > self.config.title_tokens:

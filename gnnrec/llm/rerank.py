@@ -5,8 +5,9 @@ Letters: n users of validation, N candidates of a window.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +25,6 @@ from gnnrec.significance import randomisation_test
 
 WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)  # tried, beside none at all
 SURE = 0.1  # two-sided p under which a gain on validation is believed
-MOST_USERS = 500  # of validation, whose windows hold what they took: the others say nothing about an order
 K = 10  # of the NDCG that decides
 NEAR = 1e-3  # deviations of a window under which two scores are equal: what rounding may move
 
@@ -33,15 +33,18 @@ NEAR = 1e-3  # deviations of a window under which two scores are equal: what rou
 class RerankConfig:
     window: int = 20  # candidates that are reordered
     cap: int = 5  # places that a candidate can win at most, whatever its text says
+    val_users: int = 300  # at most, whose windows hold what they took: the others say nothing about an order
 
     def __post_init__(self) -> None:
-        for name in ("window", "cap"):
+        for name in ("window", "cap", "val_users"):
             if getattr(self, name) < 1:
                 raise UserError(f"llm.{name}: found {getattr(self, name)}; allowed: 1 or more")
 
 
 class CardScorer(Protocol):
     """Anything that judges candidates by what is said of them and of the user's past."""
+
+    failures: list[str]  # why some could not be judged, as far as that was not for want of text
 
     @property
     def name(self) -> str:
@@ -166,6 +169,11 @@ def weight_for(
         return Weight(**json.loads(path.read_text(encoding="utf-8")))
     say("the weight of the language model is chosen on validation, once for this run")
     weight = choose_weight(run, scorer, config)
+    if scorer.failures:
+        reason, many = Counter(scorer.failures).most_common(1)[0]
+        say(f"the language model gave no answer {count(len(scorer.failures), 'time')}, mostly: {reason} ({many})")
+        if len(scorer.failures) > weight.users / 2:
+            return replace(weight, value=0.0)  # says nothing about the model, so it is not kept
     write_json(path, asdict(weight))
     return weight
 
@@ -175,7 +183,7 @@ def choose_weight(run: Run, scorer: CardScorer, config: RerankConfig) -> Weight:
 
     Histories are the train rows alone, so that nothing of what is looked for is shown to the language model.
     """
-    users, items, base, hits = validation_windows(run, config.window)
+    users, items, base, hits = validation_windows(run, config.window, config.val_users)
     if not len(users):
         return Weight(0.0, 0, 0.0, 0.0, 0.0, 1.0)
     judged = scorer.score([history_of(run.train, user) for user in users.tolist()], items.tolist())
@@ -192,11 +200,11 @@ def choose_weight(run: Run, scorer: CardScorer, config: RerankConfig) -> Weight:
 
 
 def validation_windows(
-    run: Run, size: int
+    run: Run, size: int, most: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
     """Users whose window holds what they took in validation: users [n], items, scores and hits [n, N].
 
-    Drawn at random where there are more than MOST_USERS.
+    Drawn at random where there are more than `most`.
     """
     import torch
 
@@ -207,8 +215,8 @@ def validation_windows(
     items, scores = ranking.items.numpy().astype(np.int64), ranking.scores.numpy().astype(np.float64)
     hits = metrics.hits_of(items, users, run.val.matrix())
     some = np.flatnonzero(hits.any(axis=1) & (items >= 0).all(axis=1))
-    if len(some) > MOST_USERS:
-        some = np.sort(np.random.default_rng(0).choice(some, MOST_USERS, replace=False))
+    if len(some) > most:
+        some = np.sort(np.random.default_rng(0).choice(some, most, replace=False))
     return users[some], items[some], scores[some], hits[some]
 
 

@@ -10,26 +10,48 @@ from gnnrec.errors import UserError
 
 if TYPE_CHECKING:
     from gnnrec.llm.local import LocalLM
-    from gnnrec.llm.rerank import Reranker
+    from gnnrec.llm.rerank import CardScorer, Reranker
     from gnnrec.run_folder import Run
 
 CACHE = "llm"  # folder of scores and weights in the cache
 
 
+PROVIDERS = ("local", "openai")
+SCORERS = ("block", "permutation", "letters", "none")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMConfig:
-    model: str = "smollm2"  # a name of `gnnrec models`, an id of the hub, a folder, or a .gguf file
+    provider: str = "local"  # local: weights on this machine; openai: any server that speaks its protocol
+    model: str = "smollm2"  # local: a name of `gnnrec models`, a hub id, a folder, a .gguf file; else the server's name
+    base_url: str = ""  # of the server, such as http://127.0.0.1:8080/v1
+    scorer: str = ""  # block (local), permutation or letters (openai), none; empty: the first of these for the provider
     noun: str = "things"  # what the items are, in the plural, as the prompt calls them: movies, courses, …
     history: int = 10  # things of the user's past in the prompt, the newest ones
     window: int = 20  # candidates that are reordered
     cap: int = 5  # places that a candidate can win at most, whatever its text says
+    val_users: int = 300  # of validation that the weight is chosen on, at most
+    seconds: float = 600.0  # budget of one command for a server: time,
+    calls: int = 2_000  # questions,
+    tokens: int = 2_000_000  # and tokens that it counts
 
     def __post_init__(self) -> None:
-        for name in ("history", "window", "cap"):
+        for name in ("history", "window", "cap", "val_users", "calls", "tokens"):
             if getattr(self, name) < 1:
                 raise UserError(f"llm.{name}: found {getattr(self, name)}; allowed: 1 or more")
+        if not self.seconds > 0:
+            raise UserError(f"llm.seconds: found {self.seconds}; allowed: above 0")
         if not self.noun.replace(" ", "").replace("-", "").isalpha():
             raise UserError(f"llm.noun: found {self.noun!r}; allowed: letters, such as movies")
+        if self.provider not in PROVIDERS:
+            raise UserError(f"llm.provider: found {self.provider!r}; allowed: {', '.join(PROVIDERS)}")
+        allowed = ("block", "none") if self.provider == "local" else ("permutation", "letters", "none")
+        if self.scorer and self.scorer not in allowed:
+            raise UserError(f"llm.scorer: found {self.scorer!r}; allowed with {self.provider}: {', '.join(allowed)}")
+
+    @property
+    def chosen_scorer(self) -> str:
+        return self.scorer or ("block" if self.provider == "local" else "permutation")
 
 
 def open_model(name: str) -> "LocalLM":
@@ -50,17 +72,35 @@ def open_model(name: str) -> "LocalLM":
     return LocalLM(folder, f"{name}@{revision(folder)}", default_device())
 
 
-def open_reranker(run: "Run", config: LLMConfig, say: Callable[[str], None] = lambda line: None) -> "Reranker":
-    """The reranker of a run; its weight is chosen on validation the first time, and kept in the cache."""
+def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
+    """What judges the candidates of a run. Raises UserError where its items have no text, or the model is not here."""
     from gnnrec.llm.block_scorer import BlockScorer
     from gnnrec.llm.cards import CardConfig, Cards
-    from gnnrec.llm.rerank import RerankConfig, Reranker, weight_for
+    from gnnrec.llm.endpoint import Budget, Endpoint
+    from gnnrec.llm.list_scorers import LetterScorer, NullScorer, PermutationScorer
 
+    if config.chosen_scorer == "none":
+        return NullScorer()
     if run.items is None or not run.items.text_columns:
         raise UserError(f"{run.folder}: its items have no text, so there is nothing that a language model could read")
-    model = open_model(config.model)
-    cards = Cards(run.items, model.tokens, CardConfig(history=config.history))
-    folder = cache_root() / CACHE
-    scorer = BlockScorer(model, cards, config.noun, folder)
-    bounds = RerankConfig(window=config.window, cap=config.cap)
-    return Reranker(run, scorer, bounds, weight_for(run, scorer, bounds, folder, say))
+    folder, cards = cache_root() / CACHE, CardConfig(history=config.history)
+    if config.provider == "local":
+        model = open_model(config.model)
+        return BlockScorer(model, Cards(run.items, model.tokens, cards), config.noun, folder)
+    server = Endpoint(config.base_url, config.model, Budget(config.seconds, config.calls, config.tokens))
+    kind = {"permutation": PermutationScorer, "letters": LetterScorer}[config.chosen_scorer]
+    # The server's tokenizer is not known: words of letters stand for tokens.
+    return kind(server, Cards(run.items, _words, cards), config.noun, folder / "answers.sqlite")
+
+
+def _words(text: str) -> list[int]:
+    return list(range(len(text.split())))
+
+
+def open_reranker(run: "Run", config: LLMConfig, say: Callable[[str], None] = lambda line: None) -> "Reranker":
+    """The reranker of a run; its weight is chosen on validation the first time, and kept in the cache."""
+    from gnnrec.llm.rerank import RerankConfig, Reranker, weight_for
+
+    scorer = open_scorer(run, config)
+    bounds = RerankConfig(window=config.window, cap=config.cap, val_users=config.val_users)
+    return Reranker(run, scorer, bounds, weight_for(run, scorer, bounds, cache_root() / CACHE, say))

@@ -39,34 +39,44 @@ NOUNS = {"movies": "movies", "lfm2k": "musicians", "beauty": "beauty products"}
 Scores = NDArray[np.float64]
 
 
-class Popularity:
+class Plain:
+    """A scorer that cannot fail."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+
+
+class Popularity(Plain):
     """log(1 + users in train)."""
 
     name = "popularity"
 
     def __init__(self, run: Run) -> None:
+        super().__init__()
         self.values = np.log1p(np.bincount(run.train.item, minlength=len(run.item_ids)))
 
     def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[Scores]:
         return [self.values[list(window)] for window in windows]
 
 
-class Random:
+class Random(Plain):
     name = "random"
 
     def __init__(self, seed: int) -> None:
+        super().__init__()
         self.random = np.random.default_rng(seed)
 
     def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[Scores]:
         return [self.random.random(len(window)) for window in windows]
 
 
-class Cosine:
+class Cosine(Plain):
     """Cosine of the candidate's text feature and the mean one of the newest ten things."""
 
     name = "cosine"
 
     def __init__(self, features: NDArray[np.float32]) -> None:
+        super().__init__()
         centered = features - features.mean(axis=0)
         self.unit = centered / np.maximum(np.linalg.norm(centered, axis=1, keepdims=True), 1e-9)
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from fake_server import in_order, serving
 
 from gnnrec.errors import UserError
 from gnnrec.llm.rerank import WEIGHTS
@@ -63,3 +64,38 @@ def test_models_without_embeddings_are_explained_too(one_document, tiny_runs, na
 def test_items_without_text_cannot_be_reranked(tiny_run):
     with pytest.raises(UserError, match="its items have no text"):
         open_reranker(replace(tiny_run, items=None), LLMConfig())
+
+
+def at(fake):
+    return ("--rerank", "--set", "llm.provider=openai", "llm.model=fake", f"llm.base_url={fake.url}", "llm.window=8")
+
+
+def test_a_server_reranks_over_http(one_document, run_command, tiny_run):
+    base = [place.id for place in Recommender(tiny_run).recommend("u3", 8)]
+    with serving(in_order(str)) as fake:
+        found = one_document("recommend", tiny_run.folder, "--user", "u3", "-k", 8, *at(fake))
+        asked = len(fake.requests)
+        assert asked > 0  # on validation at least
+        assert sorted(place["id"] for place in found) == sorted(base)
+        status, _, err = run_command("recommend", tiny_run.folder, "--user", "u3", *at(fake))
+        assert (status, len(fake.requests)) == (0, asked)  # everything is known by now
+        assert "weight" in err
+        assert not any(f'"u{user}"' in json.dumps(fake.requests) for user in range(40))
+
+
+def test_a_server_that_is_down_leaves_the_graphs_order(run_command, tiny_run, tmp_path):
+    base = [place.id for place in Recommender(tiny_run).recommend("u3", 8)]
+    with serving(lambda _: (401, {}, "{}")) as fake:
+        status, out, err = run_command("recommend", tiny_run.folder, "--user", "u3", "-k", 8, *at(fake))
+    assert status == 0
+    assert "status 401" in err
+    assert "Traceback" not in err
+    assert [name for name in out.split() if name in base] == base
+    assert list((tmp_path / "cache" / "llm").glob("*.json")) == []  # a failure is no finding
+
+
+def test_no_scorer_is_the_graph_alone(one_document, tiny_run):
+    base = [place.id for place in Recommender(tiny_run).recommend("u3", 5)]
+    found = one_document("recommend", tiny_run.folder, "--user", "u3", "-k", 5, "--rerank", "--set", "llm.scorer=none")
+    assert [place["id"] for place in found] == base
+    assert {place["llm_score"] for place in found} == {None}

@@ -27,6 +27,7 @@ class Judge:
     values: NDArray[np.float64]  # [I]
     name: str = "judge"
     asked: list[tuple[list[int], list[int]]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[NDArray[np.float64]]:
         self.asked += [(list(history), list(window)) for history, window in zip(histories, windows)]
@@ -101,7 +102,7 @@ def test_the_gate_opens_for_one_who_knows_and_closes_for_one_who_does_not(plante
 def test_the_histories_of_the_choice_end_before_what_is_looked_for(planted_run: Run) -> None:
     scorer = judge(planted_run)
     choose_weight(planted_run, scorer, CONFIG)
-    users, *_ = validation_windows(planted_run, 10)
+    users, *_ = validation_windows(planted_run, 10, 300)
     assert len(scorer.asked) == len(users) > 0
     for user, (history, window) in zip(users, scorer.asked):
         assert history == planted_run.train.item[planted_run.train.user == user].tolist()

@@ -1,0 +1,44 @@
+"""Answers of servers on disk, by everything they depend on: asked once, never again. Failures are not kept."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gnnrec.errors import UserError
+
+
+class AnswerCache:
+    """Text by key, in one SQLite file; several processes may use it. Use as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, timeout=60)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, text TEXT) WITHOUT ROWID"
+            )
+
+    def __enter__(self) -> "AnswerCache":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def get(self, key: str) -> str | None:
+        with self._errors():
+            row = self._connection.execute("SELECT text FROM answers WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def put(self, key: str, text: str) -> None:
+        with self._errors(), self._connection:
+            self._connection.execute("INSERT OR REPLACE INTO answers (key, text) VALUES (?, ?)", (key, text))
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise UserError(f"{self.path}: the cache of answers cannot be used ({error}); it may be deleted") from error

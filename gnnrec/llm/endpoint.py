@@ -1,0 +1,175 @@
+"""Any OpenAI-compatible server (llama.cpp, vLLM, Ollama, hosted): asked within one budget, believed in nothing.
+
+The address is the user's (`llm.base_url`), the key comes from the environment (GNNREC_LLM_KEY, else OPENAI_API_KEY) and
+goes nowhere but to that address. Whatever a server does (late, slow, full, refusing, empty), a question ends within the
+budget, with an answer or with `NoAnswer`, which says why in a few words and never shows the key or the prompt.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gnnrec.errors import UserError, missing_extra
+
+RETRIES = 2  # after a busy or broken server, never after an answer
+PAUSE = 0.5  # seconds before the first retry, doubled for the second; Retry-After counts where it is longer
+MOST_LETTERS = 20_000  # of an answer that are read
+TOP = 20  # alternatives to a token that the protocol knows
+
+
+class NoAnswer(Exception):
+    """There is no answer that could be used; the message says why."""
+
+
+@dataclass
+class Budget:
+    """What all questions together may cost; the clock starts with the first."""
+
+    seconds: float
+    calls: int
+    tokens: int
+    clock: Callable[[], float] = time.monotonic
+    used_calls: int = 0
+    used_tokens: int = 0
+    _began: float | None = field(default=None, repr=False)
+
+    def left(self) -> float:
+        """Seconds. Raises NoAnswer where nothing of one kind is left."""
+        if self._began is None:
+            self._began = self.clock()
+        seconds = self.seconds - (self.clock() - self._began)
+        for name, left in (
+            ("seconds", seconds),
+            ("calls", self.calls - self.used_calls),
+            ("tokens", self.tokens - self.used_tokens),
+        ):
+            if left <= 0:
+                raise NoAnswer(f"the budget of {name} is used up")
+        return seconds
+
+
+class Endpoint:
+    """`name`: model and address, for caches and traces."""
+
+    def __init__(self, base_url: str, model: str, budget: Budget) -> None:
+        try:
+            import openai
+        except ImportError as error:
+            raise missing_extra("llm", "openai") from error
+        if not base_url.startswith(("http://", "https://")):
+            raise UserError(f"llm.base_url: found {base_url!r}; allowed: an address such as http://127.0.0.1:8080/v1")
+        key = os.environ.get("GNNREC_LLM_KEY") or os.environ.get("OPENAI_API_KEY") or "none"
+        self.name, self.model, self.budget = f"{model}@{base_url}", model, budget
+        self._openai = openai
+        self._client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0)
+        self._structured = True  # whether the server takes a schema; it is not asked again once it did not
+
+    def complete(self, system: str, prompt: str, schema: dict[str, Any], max_tokens: int) -> str:
+        """The text of an answer that should be JSON of this schema; whether it is, the caller has to see."""
+        if self._structured:
+            form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+            try:
+                return self._text(self._ask(system, prompt, max_tokens=max_tokens, response_format=form))
+            except _Unknown:
+                self._structured = False
+        return self._text(self._ask(system, prompt, max_tokens=max_tokens))
+
+    def letter_log_probs(self, system: str, prompt: str) -> dict[str, float]:
+        """Log probabilities of the first token of the answer, as far as the server tells: stripped token -> value."""
+        answer = self._ask(system, prompt, max_tokens=1, logprobs=True, top_logprobs=TOP)
+        told = getattr(answer.choices[0], "logprobs", None)
+        if told is None or not told.content or not told.content[0].top_logprobs:
+            raise NoAnswer("the server gave no log probabilities")
+        found: dict[str, float] = {}
+        for token in told.content[0].top_logprobs:
+            found.setdefault(token.token.strip(), float(token.logprob))  # best first
+        return found
+
+    def _text(self, answer: Any) -> str:
+        choice = answer.choices[0]
+        if getattr(choice.message, "refusal", None):
+            raise NoAnswer("the model refused")
+        if choice.finish_reason in ("length", "content_filter"):
+            raise NoAnswer(f"the answer was cut ({choice.finish_reason})")
+        if not (choice.message.content or "").strip():
+            raise NoAnswer("the answer was empty")
+        return str(choice.message.content)[:MOST_LETTERS]
+
+    def _ask(self, system: str, prompt: str, **how: Any) -> Any:
+        messages: Any = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
+
+        def create() -> Any:
+            return self._client.chat.completions.create(
+                model=self.model, messages=messages, temperature=0, timeout=left, **how
+            )
+
+        for attempt in range(RETRIES + 1):
+            left = self.budget.left()
+            self.budget.used_calls += 1
+            try:
+                answer = _within(left, create)
+            except _Late as error:
+                raise NoAnswer("no answer in time") from error
+            except self._openai.APIStatusError as error:
+                if error.status_code in (400, 422) and "response_format" in how:
+                    raise _Unknown from error
+                if (error.status_code != 429 and error.status_code < 500) or attempt == RETRIES:
+                    raise NoAnswer(f"the server answered with status {error.status_code}") from error
+                self._pause(attempt, error.response.headers.get("retry-after"))
+            except self._openai.APITimeoutError as error:
+                raise NoAnswer("no answer in time") from error
+            except self._openai.APIConnectionError as error:
+                if attempt == RETRIES:
+                    raise NoAnswer("the server cannot be reached") from error
+                self._pause(attempt, None)
+            except Exception as error:  # malformed answers raise those of three libraries
+                raise NoAnswer(f"the answer could not be read ({type(error).__name__})") from error
+            else:
+                usage = getattr(answer, "usage", None)
+                self.budget.used_tokens += int(getattr(usage, "total_tokens", 0) or 0)
+                if not getattr(answer, "choices", None):
+                    raise NoAnswer("the answer was empty")
+                return answer
+        raise AssertionError("the last attempt returns or raises")
+
+    def _pause(self, attempt: int, asked: str | None) -> None:
+        """Before the next attempt; NoAnswer where the budget would be over by then."""
+        try:
+            wanted = float(asked or 0)
+        except ValueError:
+            wanted = 0.0
+        seconds = max(PAUSE * 2**attempt, wanted)
+        if not seconds < self.budget.left():
+            raise NoAnswer("the server asks for more patience than the budget has")
+        time.sleep(seconds)
+
+
+class _Late(Exception):
+    pass
+
+
+class _Unknown(Exception):
+    """The server does not know how to keep to a schema."""
+
+
+def _within(seconds: float, call: Callable[[], Any]) -> Any:
+    """The result of `call`, or _Late: timeouts of HTTP clients begin anew with every octet that drips in."""
+    result: list[Any] = []
+
+    def run() -> None:
+        try:
+            result.extend((True, call()))
+        except BaseException as error:
+            result.extend((False, error))
+
+    worker = threading.Thread(target=run, daemon=True)
+    worker.start()
+    worker.join(seconds)
+    if len(result) < 2:
+        raise _Late
+    if not result[0]:
+        raise result[1]
+    return result[1]
