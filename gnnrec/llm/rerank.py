@@ -5,7 +5,6 @@ Letters: n users of validation, N candidates of a window.
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -170,8 +169,7 @@ def weight_for(
     say("the weight of the language model is chosen on validation, once for this run")
     weight = choose_weight(run, scorer, config)
     if scorer.failures:
-        reason, many = Counter(scorer.failures).most_common(1)[0]
-        say(f"the language model gave no answer {count(len(scorer.failures), 'time')}, mostly: {reason} ({many})")
+        say(f"the language model gave no answer {count(len(scorer.failures), 'time')}; the first: {scorer.failures[0]}")
         if len(scorer.failures) > weight.users / 2:
             return replace(weight, value=0.0)  # says nothing about the model, so it is not kept
     write_json(path, asdict(weight))
