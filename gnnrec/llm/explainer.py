@@ -24,6 +24,10 @@ class Explainer:
     def _finder(self) -> EvidenceFinder:
         return EvidenceFinder(self.run)
 
+    def evidence(self, user: int, item: int) -> list[Evidence]:
+        """Of one recommendation (indexes), the strongest piece first."""
+        return self._finder.find(user, item)
+
     def sentences(self, user: str, item: str) -> list[Sentence]:
         """One or two sentences that name only what is in the graph; none where nothing there speaks for the item."""
         return explain(self._finder.find(self.run.user_index(user), self.run.item_index(item)), self.title)
@@ -67,7 +71,9 @@ class Explainer:
                 shares.setdefault(modality, {"drop_share": 0.0})["attention"] = float(weight)
         return shares
 
-    def held_against_chance(self, user: int, item: int, pieces: list[Evidence], seed: int = 0) -> dict[str, Any]:
+    def held_against_chance(
+        self, user: int, item: int, pieces: list[Evidence], seed: int = 0, draws: int = DRAWS
+    ) -> dict[str, Any]:
         """How far the score falls without the told things of her past, and without as many others drawn at random."""
         told = [piece.item for piece in worth_telling(pieces) if piece.item is not None]
         others = sorted(set(self.run.known.item[self.run.known.user == user].tolist()) - set(told))
@@ -75,7 +81,7 @@ class Explainer:
         if not told or len(others) < len(told):
             return {"removed": 0, "drop": 0.0, "random_drops": []}
         random = np.random.default_rng(seed)
-        drawn = [random.choice(others, len(told), replace=False).tolist() for _ in range(DRAWS)]
+        drawn = [random.choice(others, len(told), replace=False).tolist() for _ in range(draws)]
         return {
             "removed": len(told),
             "drop": whole - self._finder.score(user, item, without_interactions(graph, user, told)),

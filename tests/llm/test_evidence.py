@@ -53,7 +53,7 @@ def test_evidence_lowers_the_score_more_than_as_much_drawn_at_random(planted_run
     explainer, lower, pairs = Explainer(planted_run), 0, 0
     for user in range(20):
         for item in best_items(planted_run, user, 1):
-            pieces = explainer._finder.find(user, item)
+            pieces = explainer.evidence(user, item)
             found = explainer.held_against_chance(user, item, pieces, seed=user)
             if found["removed"]:
                 assert len(found["random_drops"]) == DRAWS
