@@ -223,7 +223,7 @@ MISTAKES = {
     "recommend RUN --user nobody --rerank": "no user with the id 'nobody'",
     "recommend RUN --user u1 --rerank --set llm.provider=cloud": "llm.provider: found 'cloud'; allowed: local, openai",
     "recommend RUN --user u1 --rerank --set llm.provider=openai": "llm.base_url: found ''; allowed: an address",
-    "recommend RUN --user u1 --rerank --set llm.scorer=letters": "found 'letters'; allowed with local: block, none",
+    "recommend RUN --user u1 --rerank --set llm.scorer=letters": "found 'letters'; allowed with local: block,",
     "recommend RUN --user u1 --rerank --set llm.noun=a;b": "llm.noun: found 'a;b'; allowed: letters",
     "explain RUN --user u1": "required: --item",
     "explain RUN --user nobody --item i1": "no user with the id 'nobody'",

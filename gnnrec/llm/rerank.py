@@ -22,7 +22,7 @@ from gnnrec.recommend import Recommender
 from gnnrec.run_folder import Run
 from gnnrec.significance import randomisation_test
 
-WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)  # tried, beside none at all
+WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)  # tried, beside none at all
 SURE = 0.1  # two-sided p under which a gain on validation is believed
 K = 10  # of the NDCG that decides
 NEAR = 1e-3  # deviations of a window under which two scores are equal: what rounding may move
@@ -162,7 +162,7 @@ def weight_for(
     run: Run, scorer: CardScorer, config: RerankConfig, folder: Path, say: Callable[[str], None] = lambda line: None
 ) -> Weight:
     """As `choose_weight`, kept in `folder` for this run, scorer and window."""
-    facts = [run.provenance["finished"], run.provenance["dataset"]["fingerprint"], scorer.name, asdict(config)]
+    facts = [run.provenance["finished"], run.provenance["dataset"]["fingerprint"], scorer.name, asdict(config), WEIGHTS, SURE]
     path = folder / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]}.json"
     if path.exists():
         return Weight(**json.loads(path.read_text(encoding="utf-8")))

@@ -17,7 +17,6 @@ CACHE = "llm"  # folder of scores and weights in the cache
 
 
 PROVIDERS = ("local", "openai")
-SCORERS = ("block", "permutation", "letters", "none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +24,7 @@ class LLMConfig:
     provider: str = "local"  # local: weights on this machine; openai: any server that speaks its protocol
     model: str = "smollm2"  # local: a name of `gnnrec models`, a hub id, a folder, a .gguf file; else the server's name
     base_url: str = ""  # of the server, such as http://127.0.0.1:8080/v1
-    scorer: str = ""  # block (local), permutation or letters (openai), none; empty: the first of these for the provider
+    scorer: str = ""  # block or cosine (local), permutation or letters (openai), none; empty: the first
     noun: str = "things"  # what the items are, in the plural, as the prompt calls them: movies, courses, …
     history: int = 10  # things of the user's past in the prompt, the newest ones
     window: int = 20  # candidates that are reordered
@@ -45,7 +44,7 @@ class LLMConfig:
             raise UserError(f"llm.noun: found {self.noun!r}; allowed: letters, such as movies")
         if self.provider not in PROVIDERS:
             raise UserError(f"llm.provider: found {self.provider!r}; allowed: {', '.join(PROVIDERS)}")
-        allowed = ("block", "none") if self.provider == "local" else ("permutation", "letters", "none")
+        allowed = ("block", "cosine", "none") if self.provider == "local" else ("permutation", "letters", "none")
         if self.scorer and self.scorer not in allowed:
             raise UserError(f"llm.scorer: found {self.scorer!r}; allowed with {self.provider}: {', '.join(allowed)}")
 
@@ -76,11 +75,14 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
     """What judges the candidates of a run. Raises UserError where its items have no text, or the model is not here."""
     from gnnrec.llm.block_scorer import BlockScorer
     from gnnrec.llm.cards import CardConfig, Cards
+    from gnnrec.llm.cosine_scorer import CosineScorer
     from gnnrec.llm.endpoint import Budget, Endpoint
     from gnnrec.llm.list_scorers import LetterScorer, NullScorer, PermutationScorer
 
     if config.chosen_scorer == "none":
         return NullScorer()
+    if config.chosen_scorer == "cosine":
+        return CosineScorer(run.graph, config.history)
     if run.items is None or not run.items.text_columns:
         raise UserError(f"{run.folder}: its items have no text, so there is nothing that a language model could read")
     folder, cards = cache_root() / CACHE, CardConfig(history=config.history)

@@ -21,11 +21,11 @@ from rows import row, save
 
 from gnnrec import metrics
 from gnnrec.datasets import Dataset
-from gnnrec.encoders import encode_dataset
 from gnnrec.encoders.pretrained import cache_root
 from gnnrec.llm.blend import blended, bounded_order
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards
+from gnnrec.llm.cosine_scorer import CosineScorer
 from gnnrec.llm.rerank import NEAR, CardScorer, RerankConfig, Weight, choose_weight, history_of
 from gnnrec.llm.settings import LLMConfig, open_model
 from gnnrec.models import model_scorer
@@ -70,21 +70,6 @@ class Random(Plain):
         return [self.random.random(len(window)) for window in windows]
 
 
-class Cosine(Plain):
-    """Cosine of the candidate's text feature and the mean one of the newest ten things."""
-
-    name = "cosine"
-
-    def __init__(self, features: NDArray[np.float32]) -> None:
-        super().__init__()
-        centered = features - features.mean(axis=0)
-        self.unit = centered / np.maximum(np.linalg.norm(centered, axis=1, keepdims=True), 1e-9)
-
-    def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[Scores]:
-        means = [self.unit[list(history)[-10:]].mean(axis=0) for history in histories]
-        return [(self.unit[list(window)] @ mean).astype(np.float64) for window, mean in zip(windows, means)]
-
-
 class Bench:
     """One trained run, its test windows, and what was taken."""
 
@@ -92,8 +77,6 @@ class Bench:
         self.dataset, folder = Dataset.load(FOLDERS[name]), keep / f"{name}-{seed}"
         recipe = load_recipe("default", [f"train.seed={seed}"])
         self.run = Run.load(folder) if (folder / "run.json").exists() else train(self.dataset, folder, recipe)
-        items, _ = encode_dataset(self.dataset, self.run.recipe.encoders)
-        self.text = items["text"].values
         self.known = self.run.train if name in PUBLISHED else self.run.known
         graph = self.run.graph if name in PUBLISHED else self.run.known_graph
         test = held_out(self.run, self.dataset).test
@@ -139,7 +122,7 @@ def main() -> None:
         scorers: list[CardScorer] = [
             Popularity(bench.run),
             Random(seed),
-            Cosine(bench.text),
+            CosineScorer(bench.run.graph, llm.history),
             BlockScorer(model, cards, llm.noun, cache_root() / "llm"),
         ]
         untouched = np.tile(np.arange(bench.items.shape[1]), (len(bench.users), 1))
@@ -149,7 +132,7 @@ def main() -> None:
         found.setdefault("oracle", []).append((bench, none, bench.per_user(best)))
         for scorer in scorers:
             weight = choose_weight(bench.run, scorer, config)
-            name = f"block scorer, {llm.model}" if isinstance(scorer, BlockScorer) else scorer.name
+            name = f"block, {llm.model}" if isinstance(scorer, BlockScorer) else scorer.name.split()[0]
             values = bench.per_user(bench.orders(scorer, weight.best, config))
             found.setdefault(name, []).append((bench, weight, values))
             if isinstance(scorer, BlockScorer):

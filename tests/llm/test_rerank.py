@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gnnrec.graph import owners
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards
+from gnnrec.llm.cosine_scorer import CosineScorer
 from gnnrec.llm.local import LocalLM
 from gnnrec.llm.rerank import RerankConfig, Reranker, Weight, choose_weight, validation_windows, weight_for
 from gnnrec.recommend import Recommender
@@ -187,3 +189,20 @@ def test_items_without_a_title_are_not_judged(planted_run: Run, tiny_lm: LocalLM
     (found,) = scorer.score([[0, 1]], [[0, 1, 2, 3]])
     assert np.isnan(found).tolist() == [False, True, False, True]
     assert found[0] == pytest.approx(found[2], abs=1e-4)  # equal texts are judged alike, and stay two items
+
+
+def test_cosines_are_those_of_the_text_features(planted_run: Run) -> None:
+    graph = planted_run.graph
+    features = np.full((graph["item"].num_nodes, graph["text"].x.shape[1]), np.nan)
+    features[owners(graph, "text").numpy()] = graph["text"].x.double().numpy()
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    (found,) = CosineScorer(graph, 2).score([[9, 4, 7]], [[1, 2]])
+    taste = features[[4, 7]].sum(axis=0)  # the newest two
+    assert found == pytest.approx(features[[1, 2]] @ taste / np.linalg.norm(taste))
+    assert np.isnan(CosineScorer(graph, 2).score([[]], [[1, 2]])[0]).all()
+
+
+def test_text_decides_the_planted_data_and_the_gate_sees_it(planted_run: Run) -> None:
+    weight = choose_weight(planted_run, CosineScorer(planted_run.graph, 10), RerankConfig(window=20, cap=19))
+    assert weight.best > 0
+    assert weight.users > 20
