@@ -1,15 +1,15 @@
 """BlockScorer: how much likelier a user's past makes each candidate's text, all candidates in one pass.
 
 score = log p(card | what she had) - log p(card | nothing known), the pointwise mutual information of past and card:
-what is likely anyway (a short or a famous title) is taken off. Letters as answers (LlamaRec, Yue et al. 2023) are next
-to noise in models that run on a laptop; this is not (README). One card cannot move the score of another (`LocalLM`).
+what is likely anyway (a short or a famous title) is taken off. One card cannot move the score of another (`LocalLM`).
+Whether it helps is measured for each run, on validation (rerank.py).
 
 Letters: B users, N candidates of each.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 from gnnrec.encoders.cache import FeatureCache
 from gnnrec.llm.cards import CARD_VERSION, Cards
 from gnnrec.llm.local import LocalLM
+from gnnrec.progress import progress
 
-BATCH_TOKENS = 1500  # of one pass, padding included: attention grows with the square of a row, memory with the words
+MAX_BLOCKS = 32  # candidates of one row
+Pair = tuple[str, int]  # a prompt and an item
+BATCH_TOKENS = 1500  # of one pass, padding included
 
 
 class BlockScorer:
@@ -51,24 +54,22 @@ class BlockScorer:
     def prompt(self, history: Sequence[int]) -> str:
         return f"My favourite {self.noun} are:" + "".join(f" {title};" for title in self.cards.history(history))
 
-    def _log_probs(
-        self, asked: dict[tuple[str, int], None], cards: dict[int, list[int]]
-    ) -> dict[tuple[str, int], float]:
-        """log p of the item's card after each prompt."""
+    def _log_probs(self, asked: dict[Pair, None], cards: dict[int, list[int]]) -> dict[Pair, float]:
+        """log p of the item's card after each prompt. What was computed is kept pass by pass."""
         if self.cache is None:
-            return self._compute(list(asked), cards)
+            return {pair: value for part in self._compute(list(asked), cards) for pair, value in part.items()}
         keys = {pair: _key(pair[0], cards[pair[1]]) for pair in asked}
+        found: dict[Pair, float] = {}
         with FeatureCache(self.cache, self.name, dim=1) as cache:
             known = cache.fetch(keys.values())
-            missing = self._compute([pair for pair in asked if keys[pair] not in known], cards)
-            cache.store({keys[pair]: np.array([value], dtype=np.float32) for pair, value in missing.items()})
-        # Rounded as they are kept, so that the second call gives the same numbers as the first.
-        return {
-            pair: float(np.float32(missing[pair])) if pair in missing else float(known[key][0])
-            for pair, key in keys.items()
-        }
+            for part in self._compute([pair for pair in asked if keys[pair] not in known], cards):
+                cache.store({keys[pair]: np.array([value], dtype=np.float32) for pair, value in part.items()})
+                # Rounded as they are kept, so that the second call gives the same numbers as the first.
+                found |= {pair: float(np.float32(value)) for pair, value in part.items()}
+        return found | {pair: float(known[key][0]) for pair, key in keys.items() if key in known}
 
-    def _compute(self, asked: list[tuple[str, int]], cards: dict[int, list[int]]) -> dict[tuple[str, int], float]:
+    def _compute(self, asked: list[Pair], cards: dict[int, list[int]]) -> Iterator[dict[Pair, float]]:
+        """Pass by pass."""
         by_prompt: dict[str, list[int]] = {}
         for prompt, item in asked:
             by_prompt.setdefault(prompt, []).append(item)
@@ -77,16 +78,16 @@ class BlockScorer:
             for prompt, items in by_prompt.items()
             for first in range(0, len(items), MAX_BLOCKS)
         ]
-        found: dict[tuple[str, int], float] = {}
-        for batch in _batches(rows, cards):
+        for batch in progress(_batches(rows, cards), text="reading", unit="pass"):
             blocks = [[cards[item] + self._end for item in items] for _, _, items in batch]
             sums = self.model.log_probs([tokens for _, tokens, _ in batch], blocks)
-            for (prompt, _, items), values in zip(batch, sums):
-                found |= {(prompt, item): float(value) for item, value in zip(items, values)}
-        return found
+            yield {
+                (prompt, item): float(value)
+                for (prompt, _, items), values in zip(batch, sums)
+                for item, value in zip(items, values)
+            }
 
 
-MAX_BLOCKS = 32  # candidates of one row
 Row = tuple[str, list[int], list[int]]  # prompt, its tokens, items
 
 

@@ -89,6 +89,19 @@ class LocalLM:
             total.index_add_(0, block[index, column[here]], gained[here])
         return [total.numpy() for total in sums]
 
+    @torch.inference_mode()
+    def states(self, prefix: Sequence[int], blocks: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """What the model holds of each block after the prefix: its last layer's mean over the block's tokens. [n, d]"""
+        tokens, position, block = _layout([prefix] * len(blocks), [[part] for part in blocks])
+        hidden = self.model.model(
+            input_ids=tokens.to(self.device),
+            position_ids=position.to(self.device),
+            attention_mask=self._masks(position, block),
+            use_cache=False,
+        ).last_hidden_state.float()
+        inside = (block >= 0).to(self.device)[:, :, None]
+        return ((hidden * inside).sum(1) / inside.sum(1).clamp(min=1)).cpu().numpy()
+
     def _token_log_probs(self, hidden: Tensor, token: Tensor) -> Tensor:
         """log p of each token after the state before it. [n, d], [n] -> [n]"""
         head = self.model.get_output_embeddings()

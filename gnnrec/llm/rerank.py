@@ -162,7 +162,14 @@ def weight_for(
     run: Run, scorer: CardScorer, config: RerankConfig, folder: Path, say: Callable[[str], None] = lambda line: None
 ) -> Weight:
     """As `choose_weight`, kept in `folder` for this run, scorer and window."""
-    facts = [run.provenance["finished"], run.provenance["dataset"]["fingerprint"], scorer.name, asdict(config), WEIGHTS, SURE]
+    facts = [
+        run.provenance["finished"],
+        run.provenance["dataset"]["fingerprint"],
+        scorer.name,
+        asdict(config),
+        WEIGHTS,
+        SURE,
+    ]
     path = folder / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]}.json"
     if path.exists():
         return Weight(**json.loads(path.read_text(encoding="utf-8")))
