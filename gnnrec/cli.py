@@ -203,7 +203,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     recommend.add_argument("--explain", action="store_true", help="say why, from what the graph holds")
     recommend.add_argument(
-        "--set", **_SETTING | {"help": "llm.key=value: llm.model, llm.noun, llm.history, llm.window, llm.cap"}
+        "--set", **_SETTING | {"help": "llm.key=value, such as llm.noun=movies; gnnrec/llm/settings.py has all"}
     )
     recommend.add_argument("-k", type=_length, default=10, help="length of the list (default: 10)")
     recommend.add_argument("--json", action="store_true", help="print one JSON document")

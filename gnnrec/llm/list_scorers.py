@@ -183,6 +183,9 @@ class LetterScorer(ListScorer):
         return np.array([found.get(letter, least) for letter in letters])
 
 
+LISTS = {"permutation": PermutationScorer, "letters": LetterScorer}
+
+
 def named(text: str, num: int) -> list[int]:
     """Numbers from 1 to num in an answer, each once, in the order they are first named. Reads JSON or any text."""
     numbers: Sequence[object] | None = None

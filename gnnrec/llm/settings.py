@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gnnrec.run_folder import Run
 
 CACHE = "llm"  # folder of scores and weights in the cache
+ANSWERS = "answers.sqlite"  # in it
 
 
 PROVIDERS = ("local", "openai")
@@ -24,7 +25,7 @@ class LLMConfig:
     provider: str = "local"  # local: weights on this machine; openai: any server that speaks its protocol
     model: str = "smollm2"  # local: a name of `gnnrec models`, a hub id, a folder, a .gguf file; else the server's name
     base_url: str = ""  # of the server, such as http://127.0.0.1:8080/v1
-    scorer: str = ""  # block or cosine (local), permutation or letters (openai), none; empty: the first
+    scorer: str = ""  # block, cosine (local), permutation, letters, none; empty: block, of a server permutation
     noun: str = "things"  # what the items are, in the plural, as the prompt calls them: movies, courses, …
     history: int = 10  # things of the user's past in the prompt, the newest ones
     window: int = 20  # candidates that are reordered
@@ -44,7 +45,7 @@ class LLMConfig:
             raise UserError(f"llm.noun: found {self.noun!r}; allowed: letters, such as movies")
         if self.provider not in PROVIDERS:
             raise UserError(f"llm.provider: found {self.provider!r}; allowed: {', '.join(PROVIDERS)}")
-        allowed = ("block", "cosine", "none") if self.provider == "local" else ("permutation", "letters", "none")
+        allowed = ("block", "cosine") * (self.provider == "local") + ("permutation", "letters", "none")
         if self.scorer and self.scorer not in allowed:
             raise UserError(f"llm.scorer: found {self.scorer!r}; allowed with {self.provider}: {', '.join(allowed)}")
 
@@ -77,7 +78,8 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
     from gnnrec.llm.cards import CardConfig, Cards
     from gnnrec.llm.cosine_scorer import CosineScorer
     from gnnrec.llm.endpoint import Budget, Endpoint
-    from gnnrec.llm.list_scorers import LetterScorer, NullScorer, PermutationScorer
+    from gnnrec.llm.list_scorers import LISTS, NullScorer
+    from gnnrec.llm.local_server import LocalServer
 
     if config.chosen_scorer == "none":
         return NullScorer()
@@ -88,11 +90,13 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
     folder, cards = cache_root() / CACHE, CardConfig(history=config.history)
     if config.provider == "local":
         model = open_model(config.model)
-        return BlockScorer(model, Cards(run.items, model.tokens, cards), config.noun, folder)
+        local = Cards(run.items, model.tokens, cards)
+        if config.chosen_scorer == "block":
+            return BlockScorer(model, local, config.noun, folder)
+        return LISTS[config.chosen_scorer](LocalServer(model), local, config.noun, folder / ANSWERS)
     server = Endpoint(config.base_url, config.model, Budget(config.seconds, config.calls, config.tokens))
-    kind = {"permutation": PermutationScorer, "letters": LetterScorer}[config.chosen_scorer]
-    # The server's tokenizer is not known: words of letters stand for tokens.
-    return kind(server, Cards(run.items, _words, cards), config.noun, folder / "answers.sqlite")
+    # The server's tokenizer is not known: words stand for tokens.
+    return LISTS[config.chosen_scorer](server, Cards(run.items, _words, cards), config.noun, folder / ANSWERS)
 
 
 def _words(text: str) -> list[int]:

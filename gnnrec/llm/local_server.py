@@ -1,0 +1,62 @@
+"""A model on this machine that is talked to as a server is: for the scorers that ask for letters or orders."""
+
+from typing import Any
+
+import torch
+
+from gnnrec.errors import UserError
+from gnnrec.llm.list_scorers import LETTERS
+from gnnrec.llm.local import LocalLM
+
+PLACES = ("\u2402", "\u2403")  # stand for system and prompt while the template is rendered
+
+
+class LocalServer:
+    """What `endpoint.Endpoint` offers, by a `LocalLM`. Raises UserError for a tokenizer that cuts a letter in two, or
+    takes two letters for one: their log probabilities could not be told apart."""
+
+    def __init__(self, model: LocalLM) -> None:
+        self.name, self._model = model.name, model
+        tokens = {letter: model.tokens(letter) for letter in LETTERS}
+        broken = [letter for letter, found in tokens.items() if len(found) != 1]
+        if broken or len({found[0] for found in tokens.values()}) < len(LETTERS):
+            what = f"{broken[0]!r} has {len(tokens[broken[0]])} tokens" if broken else "two letters have one token"
+            raise UserError(f"llm.scorer letters: {model.name} cannot tell letters apart: {what}; allowed: block")
+        self._letters = {letter: found[0] for letter, found in tokens.items()}
+
+    def complete(self, system: str, prompt: str, schema: dict[str, Any], max_tokens: int) -> str:
+        """The likeliest answer, token by token (greedy). The schema is a wish: what came is checked by who asked."""
+        ids = torch.tensor([self._tokens(system, prompt)], device=self._model.device)
+        with torch.inference_mode():
+            found = self._model.model.generate(
+                ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=max_tokens, pad_token_id=0
+            )
+        text: str = self._model.tokenizer.decode(found[0, ids.shape[1] :], skip_special_tokens=True)
+        return text
+
+    @torch.inference_mode()
+    def letter_log_probs(self, system: str, prompt: str) -> dict[str, float]:
+        """Log probability that the answer begins with each letter."""
+        ids = torch.tensor([self._tokens(system, prompt)], device=self._model.device)
+        logits = self._model.model(ids, logits_to_keep=1).logits[0, -1].double().log_softmax(0)
+        return {letter: float(logits[token]) for letter, token in self._letters.items()}
+
+    def _tokens(self, system: str, prompt: str) -> list[int]:
+        """As the model's chat template has it, the contents without control tokens of their own."""
+        tokenizer = self._model.tokenizer
+        if not getattr(tokenizer, "chat_template", None):
+            return self._model.start + self._model.tokens(f"{system}\n\n{prompt}\n")
+        messages = [{"role": role, "content": place} for role, place in zip(("system", "user"), PLACES)]
+        rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        tokens: list[int] = []
+        for part, content in zip(_split(rendered), (system, prompt, None)):
+            tokens += tokenizer(part, add_special_tokens=False)["input_ids"]
+            tokens += self._model.tokens(content) if content is not None else []
+        return tokens
+
+
+def _split(rendered: str) -> tuple[str, str, str]:
+    """What stands before, between and behind the two places."""
+    first, _, rest = rendered.partition(PLACES[0])
+    second, _, third = rest.partition(PLACES[1])
+    return first, second, third
