@@ -1,9 +1,13 @@
 """Evidence is causal: what is told of lowers the score when it is taken out, and more than chance does (G13)."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
 
+from gnnrec.datasets import Interactions
 from gnnrec.errors import UserError
 from gnnrec.llm.evidence import EvidenceFinder
 from gnnrec.llm.explainer import DRAWS, Explainer
@@ -32,6 +36,18 @@ def test_evidence_is_what_it_says(planted_run: Run) -> None:
         assert piece.common == len(users[0] & users[1])
     assert {piece.modality for piece in pieces if piece.kind == "content"} <= {"text", "image", "audio"}
     assert len({piece.id for piece in pieces}) == len(pieces)
+
+
+@pytest.mark.parametrize(("ratings", "told"), [([1.0, 4.0, 2.5], 4.0), ([1.0, 1.0, 1.0], None), (None, None)])
+def test_ratings_are_told_where_people_gave_some(
+    planted_run: Run, ratings: list[float] | None, told: float | None
+) -> None:
+    user, item = np.array([0, 1, 1], dtype=np.int32), np.array([3, 5, 6], dtype=np.int32)
+    values = None if ratings is None else np.array(ratings, dtype=np.float32)
+    log = Interactions(user=user, item=item, rating=values, num_users=80, num_items=60)
+    finder = EvidenceFinder(planted_run)
+    finder.run = cast(Run, SimpleNamespace(known=log))
+    assert finder._rating(1, 5) == told
 
 
 def test_the_drop_is_the_score_less_the_score_without(planted_run: Run) -> None:

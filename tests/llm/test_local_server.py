@@ -10,9 +10,7 @@ from gnnrec.llm.list_scorers import LETTERS
 from gnnrec.llm.local import LocalLM
 from gnnrec.llm.local_server import LocalServer
 
-TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}<|im_start|>a"
-)
+TEMPLATE = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}<|im_start|>a"
 
 
 @pytest.fixture
