@@ -143,7 +143,7 @@ def recommend(options: argparse.Namespace) -> None:
 def recommend_in_words(options: argparse.Namespace) -> None:
     """Lists that the language model reordered, or whose places are explained, or both."""
     from gnnrec.llm.explainer import Explainer
-    from gnnrec.llm.settings import LLMConfig, open_reranker
+    from gnnrec.llm.settings import LLMConfig, open_reranker, open_server
     from gnnrec.recipe import load_settings
     from gnnrec.recommend import Recommender
     from gnnrec.tables import recommendations_table, reranked_table
@@ -166,7 +166,7 @@ def recommend_in_words(options: argparse.Namespace) -> None:
     documents = [place.to_json() for place in found]
     why: list[str] = []
     if options.explain:
-        explainer = Explainer(recommender.run)
+        explainer = Explainer(recommender.run, open_server(config) if config.phrase else None)
         for document, place in zip(documents, found):
             sentences = explainer.sentences(options.user, place.id)
             document["explanation"] = [sentence.to_json() for sentence in sentences]

@@ -7,6 +7,8 @@ import numpy as np
 
 from gnnrec.graph import item_modalities
 from gnnrec.llm.evidence import Evidence, EvidenceFinder
+from gnnrec.llm.list_scorers import Server
+from gnnrec.llm.phrase import Phraser
 from gnnrec.llm.sanitize import clean_text
 from gnnrec.llm.sentences import Sentence, explain, worth_telling
 from gnnrec.models.modality_gnn import ModalityGNN
@@ -17,8 +19,14 @@ DRAWS = 20  # random removals that the evidence is held against
 
 
 class Explainer:
-    def __init__(self, run: Run) -> None:
+    """`server`: a language model that phrases the sentences; without one the templates stand as they are."""
+
+    def __init__(self, run: Run, server: Server | None = None) -> None:
         self.run = run
+        self.phraser: Phraser | None = None
+        if server is not None:
+            titles = sorted({self.title(item) for item in range(len(run.item_ids))})
+            self.phraser = Phraser(server, self.title, titles)
 
     @cached_property
     def _finder(self) -> EvidenceFinder:
@@ -30,7 +38,12 @@ class Explainer:
 
     def sentences(self, user: str, item: str) -> list[Sentence]:
         """One or two sentences that name only what is in the graph; none where nothing there speaks for the item."""
-        return explain(self._finder.find(self.run.user_index(user), self.run.item_index(item)), self.title)
+        who, what = self.run.user_index(user), self.run.item_index(item)
+        return self._in_words(self.evidence(who, what), what)
+
+    def _in_words(self, pieces: list[Evidence], item: int) -> list[Sentence]:
+        sentences = explain(pieces, self.title)
+        return self.phraser.phrase(sentences, pieces, item) if self.phraser else sentences
 
     def title(self, item: int) -> str:
         """The item's name, cleaned; its id where it has none."""
@@ -50,7 +63,7 @@ class Explainer:
             "item": item,
             "title": self.title(what),
             "score": self._finder.score(who, what),
-            "explanation": [sentence.to_json() for sentence in explain(pieces, self.title)],
+            "explanation": [sentence.to_json() for sentence in self._in_words(pieces, what)],
             "evidence": [self._row(piece) for piece in pieces],
             "modalities": self.shares(what, pieces),
         }

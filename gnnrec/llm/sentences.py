@@ -90,6 +90,13 @@ FORBIDDEN = re.compile(
     r"never|number one|must[- ]see)\b",
     re.IGNORECASE,
 )
+# Words that say where a reason comes from, and what has to be in the evidence for them.
+SOURCES = {
+    "image": re.compile(r"\b(pictures?|posters?|images?|covers?|photos?|looks?)\b", re.IGNORECASE),
+    "audio": re.compile(r"\b(sounds?|audio|songs?|tunes?|melod\w+)\b", re.IGNORECASE),
+    "text": re.compile(r"\b(texts?|plots?|stor(y|ies)|descriptions?|reviews?)\b", re.IGNORECASE),
+    "friend": re.compile(r"\bfriends?\b", re.IGNORECASE),
+}
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 QUOTED = re.compile(r"[“\"«„]([^”\"»“]{1,200})[”\"»“]")
 
@@ -109,6 +116,11 @@ def unsupported(text: str, pieces: Sequence[Evidence], item: int, title: Title, 
     numbers = {f"{value:g}" for piece in pieces for value in (piece.rating, piece.common or None) if value is not None}
     numbers |= {str(len(pieces)), str(sum(piece.kind == "friend" for piece in pieces))}
     wrong += [f"number {found}" for found in NUMBER.findall(left) if found not in numbers]
+    known = {piece.modality for piece in pieces} | {name for piece in pieces for name, _ in piece.alike}
+    known |= {piece.kind for piece in pieces}
+    for source, words in SOURCES.items():
+        if not any(str(name).startswith(source) for name in known):
+            wrong += [f"source {found[0]!r}" for found in words.finditer(left)]
     return wrong + [f"claim {found!r}" for found in FORBIDDEN.findall(left)]
 
 

@@ -9,6 +9,7 @@ from gnnrec.encoders.pretrained import PRETRAINED, cache_root, locate, require
 from gnnrec.errors import UserError
 
 if TYPE_CHECKING:
+    from gnnrec.llm.list_scorers import Server
     from gnnrec.llm.local import LocalLM
     from gnnrec.llm.rerank import CardScorer, Reranker
     from gnnrec.run_folder import Run
@@ -26,6 +27,7 @@ class LLMConfig:
     model: str = "smollm2"  # local: a name of `gnnrec models`, a hub id, a folder, a .gguf file; else the server's name
     base_url: str = ""  # of the server, such as http://127.0.0.1:8080/v1
     scorer: str = ""  # block, cosine (local), permutation, letters, none; empty: block, of a server permutation
+    phrase: bool = False  # whether the model puts reasons into its own words, which are checked
     noun: str = "things"  # what the items are, in the plural, as the prompt calls them: movies, courses, …
     history: int = 10  # things of the user's past in the prompt, the newest ones
     window: int = 20  # candidates that are reordered
@@ -77,7 +79,6 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
     from gnnrec.llm.block_scorer import BlockScorer
     from gnnrec.llm.cards import CardConfig, Cards
     from gnnrec.llm.cosine_scorer import CosineScorer
-    from gnnrec.llm.endpoint import Budget, Endpoint
     from gnnrec.llm.list_scorers import LISTS, NullScorer
     from gnnrec.llm.local_server import LocalServer
 
@@ -94,9 +95,20 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
         if config.chosen_scorer == "block":
             return BlockScorer(model, local, config.noun, folder)
         return LISTS[config.chosen_scorer](LocalServer(model), local, config.noun, folder / ANSWERS)
-    server = Endpoint(config.base_url, config.model, Budget(config.seconds, config.calls, config.tokens))
     # The server's tokenizer is not known: words stand for tokens.
-    return LISTS[config.chosen_scorer](server, Cards(run.items, _words, cards), config.noun, folder / ANSWERS)
+    return LISTS[config.chosen_scorer](
+        open_server(config), Cards(run.items, _words, cards), config.noun, folder / ANSWERS
+    )
+
+
+def open_server(config: LLMConfig) -> "Server":
+    """The model as one to talk to."""
+    from gnnrec.llm.endpoint import Budget, Endpoint
+    from gnnrec.llm.local_server import LocalServer
+
+    if config.provider == "local":
+        return LocalServer(open_model(config.model))
+    return Endpoint(config.base_url, config.model, Budget(config.seconds, config.calls, config.tokens))
 
 
 def _words(text: str) -> list[int]:

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from fake_server import in_order, serving
+from fake_server import in_order, said, serving
 
 from gnnrec.errors import UserError
 from gnnrec.llm.rerank import WEIGHTS
@@ -99,3 +99,14 @@ def test_no_scorer_is_the_graph_alone(one_document, tiny_run):
     found = one_document("recommend", tiny_run.folder, "--user", "u3", "-k", 5, "--rerank", "--set", "llm.scorer=none")
     assert [place["id"] for place in found] == base
     assert {place["llm_score"] for place in found} == {None}
+
+
+def test_reasons_can_be_phrased_by_a_server(one_document, tiny_run):
+    asked = ("recommend", tiny_run.folder, "--user", "u3", "-k", 2, "--explain")
+    plain = one_document(*asked)
+    how = ("--set", "llm.phrase=true", "llm.provider=openai", "llm.model=fake")
+    with serving(lambda _: said('{"text": "It goes with what you had."}')) as fake:
+        found = one_document(*asked, *how, f"llm.base_url={fake.url}")
+    assert [row["explanation"][0]["text"] for row in found] == ["It goes with what you had."] * 2
+    with serving(lambda _: said('{"text": "It won 11 awards."}')) as fake:
+        assert one_document(*asked, *how, f"llm.base_url={fake.url}") == plain

@@ -1,8 +1,13 @@
 """Sentences are a function of the evidence, and nothing that is not in it passes the check (G12)."""
 
+import json
+from dataclasses import dataclass, field
+
 import pytest
 
+from gnnrec.llm.endpoint import NoAnswer
 from gnnrec.llm.evidence import Evidence
+from gnnrec.llm.phrase import Phraser
 from gnnrec.llm.sentences import explain, unsupported, worth_telling
 
 TITLES = ["Alien (1979)", "Blade Runner", "Aliens", "Heat", "Big", "Alien"]
@@ -70,6 +75,9 @@ def test_the_templates_pass_the_check() -> None:
         ("“A masterpiece”, they say.", ["quote 'A masterpiece'"]),
         ('You said "I loved it".', ["quote 'I loved it'"]),
         ("The best film ever, free of charge.", ["claim 'best'", "claim 'free'"]),
+        ("Its picture and plot are close to those of Alien (1979).", []),
+        ("Its sound is close to that of Alien (1979).", ["source 'sound'"]),
+        ("Your friend had it.", ["source 'friend'"]),
         ("It is gua\u200branteed.", ["claim 'guaranteed'"]),
         ("He\u200bat again", ["title 'Heat'"]),
         ("Ｈｅａｔ again", ["title 'Heat'"]),
@@ -77,3 +85,58 @@ def test_the_templates_pass_the_check() -> None:
 )
 def test_foreign_titles_numbers_quotes_and_claims_are_found(text: str, wrong: list[str]) -> None:
     assert unsupported(text, [ALIEN, RUNNER], ITEM, title, TITLES) == wrong
+
+
+@dataclass
+class Talker:
+    """Answers what it is told to; keeps what it was asked."""
+
+    answer: str | Exception
+    name: str = "talker"
+    asked: list[str] = field(default_factory=list)
+
+    def complete(self, system: str, prompt: str, schema: dict[str, object], max_tokens: int) -> str:
+        self.asked.append(prompt)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def letter_log_probs(self, system: str, prompt: str) -> dict[str, float]:
+        raise AssertionError("nobody asks for letters here")
+
+
+def phrased(answer: str | Exception) -> tuple[list[str], int]:
+    pieces = [ALIEN, RUNNER, TEXT]
+    phraser = Phraser(Talker(answer), title, TITLES)
+    found = phraser.phrase(explain(pieces, title), pieces, ITEM)
+    assert {name for sentence in found for name in sentence.evidence} == {"had:0", "had:1"}
+    return [sentence.text for sentence in found], phraser.refused
+
+
+def test_other_words_are_shown_where_they_say_nothing_else() -> None:
+    words = "You gave Alien (1979) 4.5 and had Blade Runner, so Aliens should suit you."
+    assert phrased(json.dumps({"text": words})) == ([words], 0)
+    assert phrased(f'Sure: ```json\n{{"text": "{words}"}}\n```') == ([words], 0)
+    assert phrased(words) == ([words], 0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"text": "As you liked Heat, you will like Aliens."}',
+        '{"text": "99 users had both."}',
+        '{"text": "The best film there is."}',
+        '{"text": "“Unforgettable”, says everyone."}',
+        '{"text": ""}',
+        "a" * 20 + " " + "word " * 100,
+        NoAnswer("no answer in time"),
+    ],
+)
+def test_words_that_say_more_give_way_to_the_template(answer: str | Exception) -> None:
+    assert phrased(answer) == (said(ALIEN, RUNNER, TEXT), 1)
+
+
+def test_nothing_to_say_is_not_phrased() -> None:
+    talker = Talker("x")
+    assert Phraser(talker, title, TITLES).phrase([], [], ITEM) == []
+    assert talker.asked == []
