@@ -233,7 +233,7 @@ def test_ranges_and_choices_are_read() -> None:
         ("train.temperature=0.1..inf", r".*found '0.1..inf'; allowed: LOW..HIGH of numbers, or a,b,c"),
         ("train.weight_decay=0..1:log", r".*allowed with :log: LOW above 0"),
         ("train.temperature=0.1..1:lin", r".*found ':lin'; allowed: :log, or nothing"),
-        ("train.temperature=-1..1", r"train.temperature: found -1.0; allowed: above 0"),
+        ("train.temperature=-1..1", r"train.temperature: found -1.0; allowed: 0 or more"),
         ("train.temperature=0.1,warm", r"--search: train.temperature: found 'warm'; allowed: a value of type float"),
         ("model.fusion=mean,sum", r"model.fusion: found 'sum'; allowed: mean, .*"),
         ("model.item_bias=0..1", r"--search model.item_bias: found '0..1'; allowed: true,false"),

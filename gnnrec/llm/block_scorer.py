@@ -35,8 +35,13 @@ class BlockScorer:
 
     @property
     def name(self) -> str:
-        """Everything a score depends on but the texts themselves."""
-        return f"block {CARD_VERSION} {self.model.name}"
+        """Everything a score depends on but the items."""
+        return f"block {self._kept} {self.noun} {self.cards.config}"
+
+    @property
+    def _kept(self) -> str:
+        """What a kept score depends on beside its own key, which holds prompt and card."""
+        return f"{CARD_VERSION} {self.model.name}"
 
     def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[NDArray[np.float64]]:
         """Items of the past (the newest last) and candidates of B users -> [N] each; nan where an item has no card."""
@@ -60,7 +65,7 @@ class BlockScorer:
             return {pair: value for part in self._compute(list(asked), cards) for pair, value in part.items()}
         keys = {pair: _key(pair[0], cards[pair[1]]) for pair in asked}
         found: dict[Pair, float] = {}
-        with FeatureCache(self.cache, self.name, dim=1) as cache:
+        with FeatureCache(self.cache, self._kept, dim=1) as cache:
             known = cache.fetch(keys.values())
             for part in self._compute([pair for pair in asked if keys[pair] not in known], cards):
                 cache.store({keys[pair]: np.array([value], dtype=np.float32) for pair, value in part.items()})

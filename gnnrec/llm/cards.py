@@ -18,7 +18,6 @@ CARD_VERSION = 1  # of the wording; part of every cache key
 class CardConfig:
     history: int = 10  # things of the user's past, the newest last
     title_tokens: int = 24  # of one thing in a history, and of a candidate's title
-    detail_tokens: int = 24  # of what else is known about a candidate
 
 
 class Cards:

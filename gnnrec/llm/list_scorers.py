@@ -60,7 +60,8 @@ class ListScorer:
 
     @property
     def name(self) -> str:
-        return f"{self.kind} {CARD_VERSION} {SHUFFLES} {self.noun} {self.server.name}"
+        how = f"{CARD_VERSION} {SHUFFLES} {AGREE} {self.seed}"
+        return f"{self.kind} {how} {self.noun} {self.cards.config} {self.server.name}"
 
     def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[Scores]:
         return [self._one(history, window) for history, window in zip(histories, windows)]

@@ -206,3 +206,15 @@ def test_text_decides_the_planted_data_and_the_gate_sees_it(planted_run: Run) ->
     weight = choose_weight(planted_run, CosineScorer(planted_run.graph, 10), RerankConfig(window=20, cap=19))
     assert weight.best > 0
     assert weight.users > 20
+
+
+def test_names_differ_by_everything_that_scores_depend_on(planted_run: Run, tiny_lm: LocalLM) -> None:
+    assert planted_run.items is not None
+    names = [
+        BlockScorer(model, Cards(planted_run.items, tiny_lm.tokens, config), noun).name
+        for model in (tiny_lm, LocalLM(tiny_lm._folder, "another", tiny_lm.device))
+        for config in (CardConfig(), CardConfig(history=3), CardConfig(title_tokens=5))
+        for noun in ("films", "books")
+    ]
+    names += [CosineScorer(planted_run.graph, history).name for history in (3, 10)]
+    assert len(set(names)) == len(names) == 14
