@@ -1,22 +1,28 @@
 """Any OpenAI-compatible server (llama.cpp, vLLM, Ollama, hosted): asked within one budget, believed in nothing.
 
-The address is the user's (`llm.base_url`), the key comes from the environment (GNNREC_LLM_KEY, else OPENAI_API_KEY) and
-goes nowhere but to that address. Whatever a server does (late, slow, full, refusing, empty), a question ends within the
-budget, with an answer or with `NoAnswer`, which says why in a few words and never shows the key or the prompt.
+The address is the user's (`llm.base_url`). The key comes from the environment (GNNREC_LLM_KEY, or OPENAI_API_KEY for
+api.openai.com) and goes nowhere but to that address, in the clear only to this machine. Whatever a server does (late,
+slow, full, refusing, empty), a question ends within the budget, with an answer or with `NoAnswer`, which says why in a
+few words and never shows the key or the prompt.
 """
 
+import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from gnnrec.errors import UserError, missing_extra
 
 RETRIES = 2  # after a busy or broken server, never after an answer
 PAUSE = 0.5  # seconds before the first retry, doubled for the second; Retry-After counts where it is longer
 MOST_LETTERS = 20_000  # of an answer that are read
+ONE_QUESTION = 60.0  # seconds that one answer may take
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TOP = 20  # alternatives to a token that the protocol knows
 
 
@@ -61,7 +67,7 @@ class Endpoint:
             raise missing_extra("llm", "openai") from error
         if not base_url.startswith(("http://", "https://")):
             raise UserError(f"llm.base_url: found {base_url!r}; allowed: an address such as http://127.0.0.1:8080/v1")
-        key = os.environ.get("GNNREC_LLM_KEY") or os.environ.get("OPENAI_API_KEY") or "none"
+        key = _key_for(base_url)
         self.name, self.model, self.budget = f"{model}@{base_url}", model, budget
         self._openai = openai
         self._client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0)
@@ -80,37 +86,41 @@ class Endpoint:
     def letter_log_probs(self, system: str, prompt: str) -> dict[str, float]:
         """Log probabilities of the first token of the answer, as far as the server tells: stripped token -> value."""
         answer = self._ask(system, prompt, max_tokens=1, logprobs=True, top_logprobs=TOP)
-        told = getattr(answer.choices[0], "logprobs", None)
-        if told is None or not told.content or not told.content[0].top_logprobs:
-            raise NoAnswer("the server gave no log probabilities")
-        found: dict[str, float] = {}
-        for token in told.content[0].top_logprobs:
-            found.setdefault(token.token.strip(), float(token.logprob))  # best first
-        return found
+        with _readable():
+            told = answer.choices[0].logprobs
+            if told is None or not told.content or not told.content[0].top_logprobs:
+                raise NoAnswer("the server gave no log probabilities")
+            found: dict[str, float] = {}
+            for token in told.content[0].top_logprobs:
+                if math.isfinite(value := float(token.logprob)):
+                    found.setdefault(token.token.strip(), value)  # best first
+            return found
 
     def _text(self, answer: Any) -> str:
-        choice = answer.choices[0]
-        if getattr(choice.message, "refusal", None):
-            raise NoAnswer("the model refused")
-        if choice.finish_reason in ("length", "content_filter"):
-            raise NoAnswer(f"the answer was cut ({choice.finish_reason})")
-        if not (choice.message.content or "").strip():
-            raise NoAnswer("the answer was empty")
-        return str(choice.message.content)[:MOST_LETTERS]
+        with _readable():
+            choice = answer.choices[0]
+            if choice.message.refusal:
+                raise NoAnswer("the model refused")
+            if choice.finish_reason in ("length", "content_filter"):
+                raise NoAnswer(f"the answer was cut ({choice.finish_reason})")
+            text = choice.message.content or ""
+            if not text.strip():
+                raise NoAnswer("the answer was empty")
+            return str(text[:MOST_LETTERS])
 
     def _ask(self, system: str, prompt: str, **how: Any) -> Any:
         messages: Any = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
 
         def create() -> Any:
             return self._client.chat.completions.create(
-                model=self.model, messages=messages, temperature=0, timeout=left, **how
+                model=self.model, messages=messages, temperature=0, timeout=seconds, **how
             )
 
         for attempt in range(RETRIES + 1):
-            left = self.budget.left()
+            seconds = min(self.budget.left(), ONE_QUESTION)
             self.budget.used_calls += 1
             try:
-                answer = _within(left, create)
+                answer = _within(seconds, create)
             except _Late as error:
                 raise NoAnswer("no answer in time") from error
             except self._openai.APIStatusError as error:
@@ -128,11 +138,12 @@ class Endpoint:
             except Exception as error:  # malformed answers raise those of three libraries
                 raise NoAnswer(f"the answer could not be read ({type(error).__name__})") from error
             else:
-                usage = getattr(answer, "usage", None)
-                self.budget.used_tokens += int(getattr(usage, "total_tokens", 0) or 0)
-                if not getattr(answer, "choices", None):
-                    raise NoAnswer("the answer was empty")
-                return answer
+                with _readable():
+                    usage = getattr(answer, "usage", None)
+                    self.budget.used_tokens += max(int(getattr(usage, "total_tokens", 0) or 0), 0)
+                    if not answer.choices:
+                        raise NoAnswer("the answer was empty")
+                    return answer
         raise AssertionError("the last attempt returns or raises")
 
     def _pause(self, attempt: int, asked: str | None) -> None:
@@ -145,6 +156,31 @@ class Endpoint:
         if not seconds < self.budget.left():
             raise NoAnswer("the server asks for more patience than the budget has")
         time.sleep(seconds)
+
+
+def _key_for(base_url: str) -> str:
+    """GNNREC_LLM_KEY; OPENAI_API_KEY only for the server it is meant for.
+
+    Raises UserError where a key would go over the network in the clear.
+    """
+    address = urlsplit(base_url)
+    key = os.environ.get("GNNREC_LLM_KEY")
+    if key is None and address.hostname == "api.openai.com":
+        key = os.environ.get("OPENAI_API_KEY")
+    if key and address.scheme == "http" and address.hostname not in LOOPBACK:
+        raise UserError(f"llm.base_url: found {base_url!r}; allowed with a key: https, or this machine")
+    return key or "none"
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Servers send anything at all in the place of anything else."""
+    try:
+        yield
+    except NoAnswer:
+        raise
+    except Exception as error:
+        raise NoAnswer(f"the answer could not be read ({type(error).__name__})") from error
 
 
 class _Late(Exception):

@@ -35,7 +35,7 @@ class Evidence:
     rating: float | None = None  # that she gave, where the log has ratings
     common: int = 0  # users who had both that thing and the recommended one
     alike: tuple[tuple[str, float], ...] = ()  # modalities in which the two are neighbours, and their cosine
-    path: tuple[str, ...] = ()  # node types from the user to the item
+    path: tuple[str, ...] = ()  # node types on the way to the item; empty where it takes more than two steps
 
 
 class EvidenceFinder:
@@ -61,7 +61,8 @@ class EvidenceFinder:
 
         Of a model without embeddings the newest.
         """
-        had = list(dict.fromkeys(self.run.known.item[self.run.known.user == user][::-1].tolist()))
+        mine = (self.run.known.user == user) & (self.run.known.item != item)  # a thing is no reason for itself
+        had = list(dict.fromkeys(self.run.known.item[mine][::-1].tolist()))
         if not self.run.has_embeddings:
             return had[:TRIED]
         vectors = self.run.item_vectors
@@ -76,37 +77,36 @@ class EvidenceFinder:
             for modality in item_modalities(self.graph)
             if (cosine := self._similarity(modality, thing, item)) is not None
         )
-        middle = alike[0][0] if alike and not self.common(thing, item) else "user"
+        common = self.common(thing, item)
+        middle = "user" if common else alike[0][0] if alike else None
         return Evidence(
             id=f"had:{self.run.item_ids[thing]}",
             kind="had",
             drop=whole - left,
             item=thing,
             rating=self._rating(user, thing),
-            common=self.common(thing, item),
+            common=common,
             alike=alike,
-            path=("user", "item", middle, "item"),
+            path=("user", "item", middle, "item") if middle else (),
         )
 
     def _content(self, user: int, item: int, modality: str, whole: float) -> Evidence:
         left = self.score(user, item, without_content(self.graph, modality, item))
-        return Evidence(
-            id=modality, kind="content", drop=whole - left, modality=modality, path=("user", modality, "item")
-        )
+        return Evidence(id=modality, kind="content", drop=whole - left, modality=modality, path=(modality, "item"))
 
     def _friend(self, user: int, item: int, friend: int, whole: float) -> Evidence:
         left = self.score(user, item, without_friends(self.graph, user, [friend]))
         return Evidence(
-            id=f"friend:{friend}", kind="friend", drop=whole - left, friend=friend, path=("user", "user", "item")
+            id=f"friend:{self.run.user_ids[friend]}",
+            kind="friend",
+            drop=whole - left,
+            friend=friend,
+            path=("user", "user", "item"),
         )
 
     def _modalities(self, item: int) -> list[str]:
         """Those in which the item has content of its own."""
-        return [
-            modality
-            for modality in item_modalities(self.graph)
-            if bool(((owners(self.graph, modality) == item) & ~self.graph[modality].imputed).any())
-        ]
+        return [modality for modality, items in self._own.items() if item in items]
 
     def _friends(self, user: int, item: int) -> list[int]:
         """Friends who had the item, at most TRIED."""
@@ -127,6 +127,14 @@ class EvidenceFinder:
         return self.run.train.matrix().tocsc()
 
     @cached_property
+    def _own(self) -> dict[str, set[int]]:
+        """Of each modality the items with content of their own: what was filled in from others does not count."""
+        return {
+            modality: set(owners(self.graph, modality)[~self.graph[modality].imputed].tolist())
+            for modality in item_modalities(self.graph)
+        }
+
+    @cached_property
     def _pairs(self) -> set[tuple[int, int]]:
         return set(zip(self.run.known.user.tolist(), self.run.known.item.tolist()))
 
@@ -137,9 +145,10 @@ class EvidenceFinder:
         return float(log.rating[np.flatnonzero((log.user == user) & (log.item == item))[-1]])
 
     def _similarity(self, modality: str, first: int, second: int) -> float | None:
-        """The cosine of two items' modality nodes, where one of them listens to the other; None where not."""
+        """The cosine of two items' modality nodes, where one of them listens to the other and both have content of
+        their own; None where not."""
         edge_type = (modality, "similar", modality)
-        if edge_type not in self.graph.edge_types:
+        if edge_type not in self.graph.edge_types or not {first, second} <= self._own[modality]:
             return None
         owner, store = owners(self.graph, modality), self.graph[edge_type]
         ends = owner[store.edge_index]

@@ -9,7 +9,7 @@ from gnnrec.graph import item_modalities
 from gnnrec.llm.evidence import Evidence, EvidenceFinder
 from gnnrec.llm.list_scorers import Server
 from gnnrec.llm.phrase import Phraser
-from gnnrec.llm.sanitize import clean_text
+from gnnrec.llm.sanitize import visible
 from gnnrec.llm.sentences import Sentence, explain, worth_telling
 from gnnrec.models.modality_gnn import ModalityGNN
 from gnnrec.removal import without_interactions
@@ -46,9 +46,9 @@ class Explainer:
         return self.phraser.phrase(sentences, pieces, item) if self.phraser else sentences
 
     def title(self, item: int) -> str:
-        """The item's name, cleaned; its id where it has none."""
+        """The item's name as people see it; its id where it has none."""
         title = self._titles[item]
-        return (clean_text(title) if title else "") or self.run.item_ids[item]
+        return (visible(title) if title else "") or self.run.item_ids[item]
 
     @cached_property
     def _titles(self) -> tuple[str | None, ...]:

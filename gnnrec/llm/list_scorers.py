@@ -1,7 +1,8 @@
 """Scorers for models that only talk: the whole list in one question, asked in several orders.
 
 Where a candidate stands in a prompt says more to most models than what it is (Hou et al. 2024, LLMRank; Pezeshkpour
-& Hruschka 2024), so every question is asked in SHUFFLES random orders; an answer counts only as far as they agree.
+& Hruschka 2024), so every question is asked twice, in a random order and in its reverse, where a place says the
+opposite; the answers count only where they agree (Kendall's tau of at least AGREE).
 Ids in an answer are constrained to those asked for: the unknown and the repeated are dropped, the missing appended.
 
 Letters: N candidates.
@@ -11,7 +12,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from gnnrec.llm.answers import AnswerCache
 from gnnrec.llm.cards import CARD_VERSION, Cards
 from gnnrec.llm.endpoint import TOP, NoAnswer
+from gnnrec.progress import progress
 
 Scores = NDArray[np.float64]
-SHUFFLES = 2
-AGREE = 0.2  # Kendall's tau between the orders of two shuffles under which nothing is believed
+AGREE = 0.2
 BROKEN = 3  # failures in a row after which the server is left alone
 MOST_CANDIDATES = TOP  # letters that can be told apart by one question
 LETTERS = "ABCDEFGHIJKLMNOPQRST"
@@ -46,7 +46,7 @@ class Server(Protocol):
 
 
 class ListScorer:
-    """What both have in common: shuffles, agreement, cache, failures. nan for users without a usable answer.
+    """What both have in common: two orders, agreement, cache, failures. nan for users without a usable answer.
 
     `failures` are the reasons why, in the order they came.
     """
@@ -56,30 +56,32 @@ class ListScorer:
     def __init__(self, server: Server, cards: Cards, noun: str, cache: Path | None = None, seed: int = 0) -> None:
         self.server, self.cards, self.noun, self.cache, self.seed = server, cards, noun, cache, seed
         self.failures: list[str] = []
+        self.disagreements = 0  # users whose two answers said different things: a finding, no failure
         self._in_a_row = 0
 
     @property
     def name(self) -> str:
-        how = f"{CARD_VERSION} {SHUFFLES} {AGREE} {self.seed}"
+        how = f"{CARD_VERSION} {AGREE} {self.seed}"
         return f"{self.kind} {how} {self.noun} {self.cards.config} {self.server.name}"
 
     def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[Scores]:
-        return [self._one(history, window) for history, window in zip(histories, windows)]
+        pairs = progress(list(zip(histories, windows)), text="asking", unit="user")
+        return [self._one(history, window) for history, window in pairs]
 
     def _one(self, history: Sequence[int], window: Sequence[int]) -> Scores:
         scores = np.full(len(window), np.nan)
         titles = {place: title for place, item in enumerate(window) if (title := self.cards.short_title(item))}
         places = list(titles)[:MOST_CANDIDATES]
-        if len(places) < 2:
+        past = self.cards.history(history)
+        if len(places) < 2 or not past:
             return scores
         if self._in_a_row >= BROKEN:
             self.failures.append(f"the server is left alone after {BROKEN} failures in a row")
             return scores
-        past, random = self.cards.history(history), np.random.default_rng([self.seed, *window])
+        drawn = np.random.default_rng([self.seed, *window]).permutation(len(places))
         try:
             rounds = []
-            for _ in range(SHUFFLES):
-                order = random.permutation(len(places))
+            for order in (drawn, drawn[::-1]):
                 asked = np.empty(len(places))
                 asked[order] = self._ask(past, [titles[places[place]] for place in order])
                 rounds.append(asked)
@@ -88,8 +90,8 @@ class ListScorer:
             self.failures.append(str(error))
             self._in_a_row += 1
             return scores
-        if min(kendall_tau(first, second) for first, second in pairwise(rounds)) < AGREE:
-            self.failures.append("the orders of two shuffles disagree")
+        if not kendall_tau(*rounds) >= AGREE:
+            self.disagreements += 1
             return scores
         scores[places] = np.mean(rounds, axis=0)
         return scores
@@ -130,7 +132,7 @@ class NullScorer:
 
 
 class PermutationScorer(ListScorer):
-    """Asks for the order as JSON. score = N - rank, mean over the shuffles (Borda)."""
+    """Asks for the order as JSON. score = N - rank, mean over both (Borda)."""
 
     kind = "permutation"
 
@@ -175,11 +177,15 @@ class LetterScorer(ListScorer):
 
     def _log_probs(self, past: list[str], labelled: list[str], letters: str) -> Scores:
         prompt = self._prompt(past, labelled, "Answer with the letter of the best candidate only:")
-        text = self._kept(prompt, lambda: json.dumps(self.server.letter_log_probs(SYSTEM, prompt)))
-        told: dict[str, float] = json.loads(text)
-        found = {letter: told[name] for letter in letters for name in (letter, f"({letter}") if name in told}
-        if 2 * len(found) < len(letters):
-            raise NoAnswer("fewer than half of the letters have a probability")
+
+        def checked() -> str:
+            told = self.server.letter_log_probs(SYSTEM, prompt)
+            found = {letter: told[name] for letter in letters for name in (letter, f"({letter}") if name in told}
+            if 2 * len(found) < len(letters):
+                raise NoAnswer("fewer than half of the letters have a probability")
+            return json.dumps(found)
+
+        found: dict[str, float] = json.loads(self._kept(prompt, checked))
         least = min(found.values()) - FLOOR
         return np.array([found.get(letter, least) for letter in letters])
 

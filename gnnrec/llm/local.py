@@ -18,6 +18,9 @@ from torch import Tensor
 from gnnrec.errors import UserError, missing_extra
 
 LOGITS_AT_A_TIME = 2**25  # 128 MB of float32
+# Kinds of model whose places and masks are as `log_probs` takes them, and settings that would change its numbers.
+READ = ("llama", "gemma3_text", "qwen2", "qwen3", "mistral", "phi3", "smollm3")
+SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 PREFIX = -1  # the block number of a prefix's tokens
 PADDING = -2
 
@@ -39,6 +42,11 @@ class LocalLM:
         if "gguf_file" in self._where:
             how = {"quantization_config": _transformers().GgufConfig(dequantize=True)}
         model = self._loaded("AutoModelForCausalLM", dtype=torch.float32, attn_implementation="sdpa", **how)
+        config = model.config
+        if any(getattr(config, name, None) for name in SCALED) or getattr(config, "position_embedding_type", None):
+            raise UserError(f"{self._folder}: {config.model_type} bends its logits or its places; not supported")
+        if config.model_type not in READ:
+            raise UserError(f"{self._folder}: found {config.model_type}; allowed: {', '.join(READ)}")
         return model.to(self.device).eval()
 
     def _loaded(self, kind: str, **how: Any) -> Any:
@@ -88,19 +96,6 @@ class LocalLM:
             here = row == index
             total.index_add_(0, block[index, column[here]], gained[here])
         return [total.numpy() for total in sums]
-
-    @torch.inference_mode()
-    def states(self, prefix: Sequence[int], blocks: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """What the model holds of each block after the prefix: its last layer's mean over the block's tokens. [n, d]"""
-        tokens, position, block = _layout([prefix] * len(blocks), [[part] for part in blocks])
-        hidden = self.model.model(
-            input_ids=tokens.to(self.device),
-            position_ids=position.to(self.device),
-            attention_mask=self._masks(position, block),
-            use_cache=False,
-        ).last_hidden_state.float()
-        inside = (block >= 0).to(self.device)[:, :, None]
-        return ((hidden * inside).sum(1) / inside.sum(1).clamp(min=1)).cpu().numpy()
 
     def _token_log_probs(self, hidden: Tensor, token: Tensor) -> Tensor:
         """log p of each token after the state before it. [n, d], [n] -> [n]"""

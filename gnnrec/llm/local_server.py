@@ -1,10 +1,12 @@
 """A model on this machine that is talked to as a server is: for the scorers that ask for letters or orders."""
 
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from gnnrec.errors import UserError
+from gnnrec.llm.endpoint import Budget
 from gnnrec.llm.list_scorers import LETTERS
 from gnnrec.llm.local import LocalLM
 
@@ -12,21 +14,25 @@ PLACES = ("\u2402", "\u2403")  # stand for system and prompt while the template 
 
 
 class LocalServer:
-    """What `endpoint.Endpoint` offers, by a `LocalLM`. Raises UserError for a tokenizer that cuts a letter in two, or
-    takes two letters for one: their log probabilities could not be told apart."""
+    """What `endpoint.Endpoint` offers, by a `LocalLM`, within a budget of its own."""
 
-    def __init__(self, model: LocalLM) -> None:
-        self.name, self._model = model.name, model
-        tokens = {letter: model.tokens(letter) for letter in LETTERS}
+    def __init__(self, model: LocalLM, budget: Budget) -> None:
+        self.name, self._model, self.budget = model.name, model, budget
+
+    @cached_property
+    def _letters(self) -> dict[str, int]:
+        """The token of each letter. Raises UserError for a tokenizer that cuts one in two, or takes two for one: their
+        log probabilities could not be told apart."""
+        tokens = {letter: self._model.tokens(letter) for letter in LETTERS}
         broken = [letter for letter, found in tokens.items() if len(found) != 1]
         if broken or len({found[0] for found in tokens.values()}) < len(LETTERS):
             what = f"{broken[0]!r} has {len(tokens[broken[0]])} tokens" if broken else "two letters have one token"
-            raise UserError(f"llm.scorer letters: {model.name} cannot tell letters apart: {what}; allowed: block")
-        self._letters = {letter: found[0] for letter, found in tokens.items()}
+            raise UserError(f"llm.scorer letters: {self.name} cannot tell letters apart: {what}; allowed: block")
+        return {letter: found[0] for letter, found in tokens.items()}
 
     def complete(self, system: str, prompt: str, schema: dict[str, Any], max_tokens: int) -> str:
         """The likeliest answer, token by token (greedy). The schema is a wish: what came is checked by who asked."""
-        ids = torch.tensor([self._tokens(system, prompt)], device=self._model.device)
+        ids = self._asked(system, prompt)
         with torch.inference_mode():
             found = self._model.model.generate(
                 ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=max_tokens, pad_token_id=0
@@ -37,9 +43,17 @@ class LocalServer:
     @torch.inference_mode()
     def letter_log_probs(self, system: str, prompt: str) -> dict[str, float]:
         """Log probability that the answer begins with each letter."""
-        ids = torch.tensor([self._tokens(system, prompt)], device=self._model.device)
+        letters, ids = self._letters, self._asked(system, prompt)
         logits = self._model.model(ids, logits_to_keep=1).logits[0, -1].double().log_softmax(0)
-        return {letter: float(logits[token]) for letter, token in self._letters.items()}
+        return {letter: float(logits[token]) for letter, token in letters.items()}
+
+    def _asked(self, system: str, prompt: str) -> torch.Tensor:
+        """The question as one row of tokens, counted. Raises NoAnswer where the budget is used up."""
+        self.budget.left()
+        tokens = self._tokens(system, prompt)
+        self.budget.used_calls += 1
+        self.budget.used_tokens += len(tokens)
+        return torch.tensor([tokens], device=self._model.device)
 
     def _tokens(self, system: str, prompt: str) -> list[int]:
         """As the model's chat template has it, the contents without control tokens of their own."""
@@ -47,7 +61,15 @@ class LocalServer:
         if not getattr(tokenizer, "chat_template", None):
             return self._model.start + self._model.tokens(f"{system}\n\n{prompt}\n")
         messages = [{"role": role, "content": place} for role, place in zip(("system", "user"), PLACES)]
-        rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        try:
+            rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except Exception:  # some templates know no system, and say so by an error of jinja's
+            messages = [{"role": "user", "content": "\n\n".join(PLACES)}]
+            rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        if any(rendered.count(place) != 1 for place in PLACES):
+            raise UserError(
+                f"{self.name}: its chat template leaves out or repeats a message; allowed: llm.scorer=block"
+            )
         tokens: list[int] = []
         for part, content in zip(_split(rendered), (system, prompt, None)):
             tokens += tokenizer(part, add_special_tokens=False)["input_ids"]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gnnrec import metrics
 from gnnrec.errors import UserError, count
-from gnnrec.files import write_json
+from gnnrec.files import sha256_of_file, write_json
 from gnnrec.llm.blend import blended, bounded_order
 from gnnrec.ranking import top_k
 from gnnrec.recommend import Recommender
@@ -68,7 +68,7 @@ class Weight:
 
     def describe(self) -> str:
         if not self.users:
-            return "weight 0: no user of validation took one of her best candidates, so the order stays"
+            return "weight 0: no user of validation took one of her candidates, so the order stays"
         gain = f"NDCG@{K} {self.base:.4f} -> {self.reranked:.4f}, p {self.p:.2g}, {count(self.users, 'user')}"
         if self.value:
             return f"weight {self.value:g} of the language model ({gain})"
@@ -153,8 +153,11 @@ class Reranker:
 
 
 def history_of(log: Any, user: int) -> list[int]:
-    """The items of one user in the order of the log, the newest last."""
-    items: list[int] = log.item[log.user == user].tolist()
+    """What a user had, the newest last; where the log has ratings, without what is in the lower half of their scale."""
+    mine = log.user == user
+    if log.rating is not None:
+        mine = mine & (log.rating >= (log.rating.min() + log.rating.max()) / 2)
+    items: list[int] = log.item[mine].tolist()
     return items
 
 
@@ -162,14 +165,9 @@ def weight_for(
     run: Run, scorer: CardScorer, config: RerankConfig, folder: Path, say: Callable[[str], None] = lambda line: None
 ) -> Weight:
     """As `choose_weight`, kept in `folder` for this run, scorer and window."""
-    facts = [
-        run.provenance["finished"],
-        run.provenance["dataset"]["fingerprint"],
-        scorer.name,
-        asdict(config),
-        WEIGHTS,
-        SURE,
-    ]
+    model = sha256_of_file(run.folder / "weights.safetensors")
+    facts = [model, run.provenance["settings_sha256"], run.provenance["dataset"]["fingerprint"], scorer.name]
+    facts += [asdict(config), WEIGHTS, SURE, NEAR, K]
     path = folder / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]}.json"
     if path.exists():
         return Weight(**json.loads(path.read_text(encoding="utf-8")))
@@ -177,8 +175,7 @@ def weight_for(
     weight = choose_weight(run, scorer, config)
     if scorer.failures:
         say(f"the language model gave no answer {count(len(scorer.failures), 'time')}; the first: {scorer.failures[0]}")
-        if len(scorer.failures) > weight.users / 2:
-            return replace(weight, value=0.0)  # says nothing about the model, so it is not kept
+        return replace(weight, value=0.0)  # what rests on a part of the users is no finding: not used, not kept
     write_json(path, asdict(weight))
     return weight
 

@@ -40,11 +40,11 @@ def explain(pieces: Sequence[Evidence], title: Title) -> list[Sentence]:
     sentences = []
     if had:
         sentences.append(Sentence("Because you had " + _listed(_thing(piece, title) for piece in had) + ".", _ids(had)))
-    close = [(piece, modality) for piece in had for modality, _ in piece.alike]
-    if close:
-        first = close[0][0]
-        words = _listed(word(modality) for modality, _ in first.alike)
-        verb = "are" if len(first.alike) > 1 else "is"
+    close = [(piece, [name for name, cosine in piece.alike if cosine >= CLOSE]) for piece in had]
+    if found := [(piece, modalities) for piece, modalities in close if modalities]:
+        first, modalities = found[0]
+        words = _listed(word(modality) for modality in modalities)
+        verb = "are" if len(modalities) > 1 else "is"
         sentences.append(Sentence(f"Its {words} {verb} close to that of {title_of(first, title)}.", (first.id,)))
     elif own := [piece for piece in told if piece.kind == "content"]:
         words = _listed(word(piece.modality or "") for piece in own)
@@ -85,43 +85,45 @@ def _ids(pieces: Iterable[Evidence]) -> tuple[str, ...]:
     return tuple(piece.id for piece in pieces)
 
 
-FORBIDDEN = re.compile(
-    r"\b(best|greatest|guarantee\w*|price|cheap\w*|discount|free|sale|health\w*|cure\w*|safe|award\w*|everyone|always|"
-    r"never|number one|must[- ]see)\b",
-    re.IGNORECASE,
-)
-# Words that say where a reason comes from, and what has to be in the evidence for them.
-SOURCES = {
-    "image": re.compile(r"\b(pictures?|posters?|images?|covers?|photos?|looks?)\b", re.IGNORECASE),
-    "audio": re.compile(r"\b(sounds?|audio|songs?|tunes?|melod\w+)\b", re.IGNORECASE),
-    "text": re.compile(r"\b(texts?|plots?|stor(y|ies)|descriptions?|reviews?)\b", re.IGNORECASE),
-    "friend": re.compile(r"\bfriends?\b", re.IGNORECASE),
+CLOSE = 0.3  # cosine from which two items are said to be close in a modality; neighbours they are below it, too
+# Words that an explanation may use beside the titles it names. Closed, since no list of what is forbidden ends.
+EVERYDAY = """a also among an and are as because both close enjoyed fit fits for from gave goes had has have if in is it
+its like liked likely might may match matches much near of on one or other others own people same seems share shares
+should similar since so some speak speaks suit suits taste that the them these they thing this those to too users user
+was we well what which who why will with you your yours"""
+WORDS = frozenset(EVERYDAY.split())
+SOURCES = {  # words that say where a reason comes from, and what has to be in the evidence for them
+    "image": frozenset(("picture", "pictures", "poster", "posters", "image", "images", "cover", "covers")),
+    "audio": frozenset(("sound", "sounds", "audio")),
+    "text": frozenset(("text", "texts", "plot", "story", "description")),
+    "friend": frozenset(("friend", "friends")),
 }
-NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-QUOTED = re.compile(r"[“\"«„]([^”\"»“]{1,200})[”\"»“]")
+WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d[\d.,]*|[^\w\s.,;:!?()'’–-]")
 
 
 def unsupported(text: str, pieces: Sequence[Evidence], item: int, title: Title, titles: Iterable[str]) -> list[str]:
-    """What a text claims that its evidence does not hold: foreign titles, numbers, quotes, and claims never made.
+    """What a text says that its evidence does not hold. Empty: the text may be shown.
 
-    `titles`: of the whole catalogue, cleaned. Empty: the text may be shown. Errs towards refusing: a title made of
-    everyday words counts as named where its words stand in the text, letter case included.
+    Allowed are the titles of the evidence and of the item, with their ratings and counts in the very words of the
+    templates, WORDS, and the SOURCES that the evidence has. Every other word, number and sign is named, and so are
+    titles of the catalogue (`titles`, cleaned) made of allowed words. Errs towards refusing.
     """
-    told = [title(piece.item) for piece in pieces if piece.item is not None] + [title(item)]
     left = clean_text(text)
-    for name in sorted(told, key=len, reverse=True):
-        left = left.replace(name, " ")
-    wrong = [f"quote {found!r}" for found in QUOTED.findall(left) if found.strip(" .,;")]
-    wrong += [f"title {name!r}" for name in _named(left, titles)]
-    numbers = {f"{value:g}" for piece in pieces for value in (piece.rating, piece.common or None) if value is not None}
-    numbers |= {str(len(pieces)), str(sum(piece.kind == "friend" for piece in pieces))}
-    wrong += [f"number {found}" for found in NUMBER.findall(left) if found not in numbers]
+    told = sorted((piece for piece in pieces if piece.item is not None), key=lambda p: -len(title_of(p, title)))
+    for piece in told:  # with its rating and count, which belong to no other title
+        left = left.replace(_thing(piece, title), " ").replace(
+            _thing(piece, title).replace("“", "").replace("”", ""), " "
+        )
+    for name in sorted({title(item), *(title(piece.item) for piece in told if piece.item is not None)}, key=len)[::-1]:
+        left = re.sub(rf"(?<!\w)[“\"]?{re.escape(name)}[”\"]?(?!\w)", " ", left)
+    wrong = [f"title {name!r}" for name in _named(left, titles)]
     known = {piece.modality for piece in pieces} | {name for piece in pieces for name, _ in piece.alike}
     known |= {piece.kind for piece in pieces}
+    allowed = set(WORDS)
     for source, words in SOURCES.items():
-        if not any(str(name).startswith(source) for name in known):
-            wrong += [f"source {found[0]!r}" for found in words.finditer(left)]
-    return wrong + [f"claim {found!r}" for found in FORBIDDEN.findall(left)]
+        if any(str(name).startswith(source) for name in known):
+            allowed |= words
+    return wrong + [f"word {found!r}" for found in WORD.findall(left) if found.lower() not in allowed]
 
 
 def _named(text: str, titles: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ from gnnrec.encoders.pretrained import PRETRAINED, cache_root, locate, require
 from gnnrec.errors import UserError
 
 if TYPE_CHECKING:
+    from gnnrec.llm.endpoint import Budget
     from gnnrec.llm.list_scorers import Server
     from gnnrec.llm.local import LocalLM
     from gnnrec.llm.rerank import CardScorer, Reranker
@@ -33,21 +34,23 @@ class LLMConfig:
     window: int = 20  # candidates that are reordered
     cap: int = 5  # places that a candidate can win at most, whatever its text says
     val_users: int = 300  # of validation that the weight is chosen on, at most
-    seconds: float = 600.0  # budget of one command for a server: time,
+    seconds: float = 600.0  # budget of the model that is talked to (permutation, letters, phrase): time,
     calls: int = 2_000  # questions,
-    tokens: int = 2_000_000  # and tokens that it counts
+    tokens: int = 2_000_000  # and tokens
 
     def __post_init__(self) -> None:
         for name in ("history", "window", "cap", "val_users", "calls", "tokens"):
             if getattr(self, name) < 1:
                 raise UserError(f"llm.{name}: found {getattr(self, name)}; allowed: 1 or more")
-        if not self.seconds > 0:
-            raise UserError(f"llm.seconds: found {self.seconds}; allowed: above 0")
+        if not 0 < self.seconds <= 1e6:
+            raise UserError(f"llm.seconds: found {self.seconds}; allowed: above 0, at most 1e6")
         if not self.noun.replace(" ", "").replace("-", "").isalpha():
             raise UserError(f"llm.noun: found {self.noun!r}; allowed: letters, such as movies")
         if self.provider not in PROVIDERS:
             raise UserError(f"llm.provider: found {self.provider!r}; allowed: {', '.join(PROVIDERS)}")
         allowed = ("block", "cosine") * (self.provider == "local") + ("permutation", "letters", "none")
+        if self.scorer in ("permutation", "letters") and self.window > 20:
+            raise UserError(f"llm.window: found {self.window}; allowed with llm.scorer={self.scorer}: 20 or less")
         if self.scorer and self.scorer not in allowed:
             raise UserError(f"llm.scorer: found {self.scorer!r}; allowed with {self.provider}: {', '.join(allowed)}")
 
@@ -94,7 +97,8 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
         local = Cards(run.items, model.tokens, cards)
         if config.chosen_scorer == "block":
             return BlockScorer(model, local, config.noun, folder)
-        return LISTS[config.chosen_scorer](LocalServer(model), local, config.noun, folder / ANSWERS)
+        server = LocalServer(model, _budget(config))
+        return LISTS[config.chosen_scorer](server, local, config.noun, folder / ANSWERS)
     # The server's tokenizer is not known: words stand for tokens.
     return LISTS[config.chosen_scorer](
         open_server(config), Cards(run.items, _words, cards), config.noun, folder / ANSWERS
@@ -103,12 +107,18 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
 
 def open_server(config: LLMConfig) -> "Server":
     """The model as one to talk to."""
-    from gnnrec.llm.endpoint import Budget, Endpoint
+    from gnnrec.llm.endpoint import Endpoint
     from gnnrec.llm.local_server import LocalServer
 
     if config.provider == "local":
-        return LocalServer(open_model(config.model))
-    return Endpoint(config.base_url, config.model, Budget(config.seconds, config.calls, config.tokens))
+        return LocalServer(open_model(config.model), _budget(config))
+    return Endpoint(config.base_url, config.model, _budget(config))
+
+
+def _budget(config: LLMConfig) -> "Budget":
+    from gnnrec.llm.endpoint import Budget
+
+    return Budget(config.seconds, config.calls, config.tokens)
 
 
 def _words(text: str) -> list[int]:

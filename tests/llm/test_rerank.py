@@ -202,12 +202,6 @@ def test_cosines_are_those_of_the_text_features(planted_run: Run) -> None:
     assert np.isnan(CosineScorer(graph, 2).score([[]], [[1, 2]])[0]).all()
 
 
-def test_text_decides_the_planted_data_and_the_gate_sees_it(planted_run: Run) -> None:
-    weight = choose_weight(planted_run, CosineScorer(planted_run.graph, 10), RerankConfig(window=20, cap=19))
-    assert weight.best > 0
-    assert weight.users > 20
-
-
 def test_names_differ_by_everything_that_scores_depend_on(planted_run: Run, tiny_lm: LocalLM) -> None:
     assert planted_run.items is not None
     names = [

@@ -51,6 +51,12 @@ def test_what_speaks_against_it_or_hardly_for_it_is_not_told() -> None:
     assert [piece.item for piece in worth_telling(many)] == [0, 1, 2]
 
 
+def test_neighbours_that_are_not_near_are_not_called_close() -> None:
+    far = had(0, 1.0, alike=(("image", 0.29), ("text", 0.31)))
+    assert said(far)[1] == "Its text is close to that of “Alien (1979)”."
+    assert len(said(had(0, 1.0, alike=(("image", 0.29),)))) == 1
+
+
 def test_sentences_name_their_evidence() -> None:
     first, second = explain([ALIEN, RUNNER, TEXT], title)
     assert first.evidence == ("had:0", "had:1")
@@ -66,21 +72,25 @@ def test_the_templates_pass_the_check() -> None:
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("You liked Alien (1979), and Aliens goes on from there.", []),
-        ("You gave Alien (1979) 4.5.", []),
-        ("Fans of Heat will like this.", ["title 'Heat'"]),
-        ("heat and a big city", []),  # everyday words, written as such
-        ("You gave it 5.", ["number 5"]),
-        ("13 users had both.", ["number 13"]),
-        ("“A masterpiece”, they say.", ["quote 'A masterpiece'"]),
-        ('You said "I loved it".', ["quote 'I loved it'"]),
-        ("The best film ever, free of charge.", ["claim 'best'", "claim 'free'"]),
-        ("Its picture and plot are close to those of Alien (1979).", []),
-        ("Its sound is close to that of Alien (1979).", ["source 'sound'"]),
-        ("Your friend had it.", ["source 'friend'"]),
-        ("It is gua\u200branteed.", ["claim 'guaranteed'"]),
-        ("He\u200bat again", ["title 'Heat'"]),
-        ("Ｈｅａｔ again", ["title 'Heat'"]),
+        ("You liked Alien (1979), and Aliens goes well with that.", []),
+        ("Aliens is similar to Alien (1979) (you gave it 4.5, 12 users had both).", []),
+        ("Its picture and plot are close to those of “Alien (1979)”.", []),
+        ("Blade Runner (you gave it 4.5)", ["word '4.5'"]),  # a rating of another title
+        ("You gave Blade Runner 12.", ["word '12.'"]),
+        ("Fans of Heat will like this.", ["title 'Heat'", "word 'Fans'", "word 'Heat'"]),
+        ("People like it since it is Big, too.", ["word 'Big'"]),
+        ("13 users had both.", ["word '13'"]),
+        ("You hated Alien (1979).", ["word 'hated'"]),
+        ("Directed by Steven Spielberg.", ["word 'Directed'", "word 'by'", "word 'Steven'", "word 'Spielberg'"]),
+        ("Five stars.", ["word 'Five'", "word 'stars'"]),
+        ("Its sound is close to that of Alien (1979).", ["word 'sound'"]),
+        ("Your friend had it.", ["word 'friend'"]),
+        ("Visit evil.example to have it.", ["word 'Visit'", "word 'evil'", "word 'example'"]),
+        ("Das ist es.", ["word 'Das'", "word 'ist'", "word 'es'"]),
+        ("It is the be\u200bst.", ["word 'best'"]),
+        ("He\u200bat is like it", ["title 'Heat'", "word 'Heat'"]),
+        ("Ｈｅａｔ is like it", ["title 'Heat'", "word 'Heat'"]),
+        ("It is like it <3 @you #1 $", ["word '<'", "word '3'", "word '@'", "word '#'", "word '1'", "word '$'"]),
     ],
 )
 def test_foreign_titles_numbers_quotes_and_claims_are_found(text: str, wrong: list[str]) -> None:
@@ -114,7 +124,7 @@ def phrased(answer: str | Exception) -> tuple[list[str], int]:
 
 
 def test_other_words_are_shown_where_they_say_nothing_else() -> None:
-    words = "You gave Alien (1979) 4.5 and had Blade Runner, so Aliens should suit you."
+    words = "You had Alien (1979) and Blade Runner, so Aliens should suit you."
     assert phrased(json.dumps({"text": words})) == ([words], 0)
     assert phrased(f'Sure: ```json\n{{"text": "{words}"}}\n```') == ([words], 0)
     assert phrased(words) == ([words], 0)

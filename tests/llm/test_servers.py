@@ -72,9 +72,15 @@ def test_who_only_looks_at_places_is_not_believed(kind: type[ListScorer]) -> Non
     with serving(places) as fake:
         scorer = scorer_of(kind, fake)
         found = scorer.score([PAST] * 12, [list(np.random.default_rng(n).permutation(8)) for n in range(12)])
-    believed = sum(bool(np.isfinite(scores).any()) for scores in found)
-    assert believed <= 5  # of 8 candidates, two random orders agree by .2 in a quarter of the cases
-    assert "the orders of two shuffles disagree" in scorer.failures
+    assert all(np.isnan(scores).all() for scores in found)  # the second order is the first one's reverse
+    assert (scorer.disagreements, scorer.failures) == (12, [])
+
+
+def test_nobody_is_asked_about_someone_unknown() -> None:
+    with serving(in_order(str)) as fake:
+        (scores,) = scorer_of(PermutationScorer, fake).score([[]], [WINDOW])
+    assert np.isnan(scores).all()
+    assert fake.requests == []
 
 
 FAULTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
@@ -89,6 +95,13 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "cut": (lambda _: said('{"order": [1', finish_reason="length"), "was cut"),
     "filtered": (lambda _: said("", finish_reason="content_filter"), "was cut"),
     "refusal": (lambda _: said(None, message={"role": "assistant", "content": None, "refusal": "no"}), "refused"),
+    "null choice": (lambda _: said("x") | {"choices": [None]}, "could not be read"),
+    "empty choice": (lambda _: said("x") | {"choices": [{}]}, "could not be read|was empty"),
+    "choices that are text": (lambda _: said("x") | {"choices": "abc"}, "could not be read"),
+    "choices by name": (lambda _: said("x") | {"choices": {"a": 1}}, "could not be read"),
+    "a message that is text": (lambda _: said("x", message="hello"), "could not be read"),
+    "content that is a list": (lambda _: said(["x"]), "could not be read"),  # type: ignore[arg-type]
+    "usage that is text": (lambda _: said("x") | {"usage": {"total_tokens": "many"}}, "could not be read"),
     "chatter": (lambda _: said("Sure! Here is the ranking."), "fewer than half"),
     "nothing thought": (lambda _: said("<think>1 2 3 4 5 6"), "fewer than half"),
     "foreign ids": (lambda _: said('{"order": [101, 102, 103]}'), "fewer than half"),
@@ -117,6 +130,27 @@ def test_a_server_without_log_probabilities_is_found_out() -> None:
         (scores,) = scorer.score([PAST], [WINDOW])
     assert np.isnan(scores).all()
     assert scorer.failures == ["the server gave no log probabilities"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"token": "A", "logprob": None, "top_logprobs": [{"token": "A", "logprob": None}]}],
+        [{"token": "A", "logprob": 0, "top_logprobs": [{"token": None, "logprob": -1.0}]}],
+        [{"token": "A", "logprob": 0, "top_logprobs": [{"token": "A", "logprob": "high"}]}],
+        "none",
+        [{"token": "<think>", "logprob": -0.1, "top_logprobs": [{"token": "<think>", "logprob": -0.1}]}],
+    ],
+)
+def test_log_probabilities_that_are_none_are_no_answer_and_not_kept(content: Any, tmp_path: Path) -> None:
+    cache = tmp_path / "answers.sqlite"
+    with serving(lambda _: said("A", logprobs={"content": content, "refusal": None})) as fake:
+        for asked in (1, 2):
+            scorer = scorer_of(LetterScorer, fake, cache)
+            (scores,) = scorer.score([PAST], [WINDOW])
+            assert np.isnan(scores).all()
+            assert len(scorer.failures) == 1
+            assert len(fake.requests) == asked
 
 
 def test_a_server_without_schemas_is_asked_in_plain_words() -> None:
@@ -248,6 +282,22 @@ def test_kendall_tau_counts_pairs() -> None:
     assert kendall_tau(first, first) == 1
     assert kendall_tau(first, -first) == -1
     assert kendall_tau(first, np.array([2.0, 1, 3, 4])) == pytest.approx((5 - 1) / 6)
+
+
+def test_a_key_goes_where_it_belongs(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = Budget(1.0, 1, 1)
+
+    def key(url: str) -> str:
+        return str(Endpoint(url, "m", budget)._client.api_key)
+
+    monkeypatch.delenv("GNNREC_LLM_KEY", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-theirs")
+    assert key("https://api.openai.com/v1") == "sk-theirs"
+    assert key("https://elsewhere.example/v1") == key("http://127.0.0.1:1/v1") == "none"
+    monkeypatch.setenv("GNNREC_LLM_KEY", "sk-ours")
+    assert key("https://elsewhere.example/v1") == key("http://127.0.0.1:1/v1") == "sk-ours"
+    with pytest.raises(UserError, match="allowed with a key: https, or this machine"):
+        key("http://elsewhere.example/v1")
 
 
 @pytest.mark.parametrize("url", ["", "file:///etc/passwd", "127.0.0.1:80"])
