@@ -121,7 +121,7 @@ def recommend(options: argparse.Namespace) -> None:
         recommend_in_words(options)
         return
     if options.set:
-        raise UserError("recommend --set: goes with --rerank")
+        raise UserError("recommend --set: goes with --rerank or --explain")
     from gnnrec.recommend import Recommender
     from gnnrec.tables import recommendations_table
 
@@ -144,37 +144,40 @@ def recommend_in_words(options: argparse.Namespace) -> None:
     """Lists that the language model reordered, or whose places are explained, or both."""
     from gnnrec.llm.explainer import Explainer
     from gnnrec.llm.settings import LLMConfig, open_reranker, open_server
+    from gnnrec.progress import progress
     from gnnrec.recipe import load_settings
     from gnnrec.recommend import Recommender
     from gnnrec.tables import recommendations_table, reranked_table
 
     config = load_settings(LLMConfig, "llm", options.set)
     recommender, say = Recommender.load(options.run), remarks(options)
-    title = f"for user {options.user}"
+    title, document = f"for user {options.user}", dict[str, Any]()
     if options.rerank:
         recommender.run.user_index(options.user)  # before anything heavy
         reranker = open_reranker(recommender.run, config, say)
         say(reranker.weight.describe())
         before = len(reranker.scorer.failures)
         found: Any = reranker.recommend(recommender, options.user, options.k)
-        for reason in reranker.scorer.failures[before:]:
+        failures = reranker.scorer.failures[before:]
+        for reason in failures:
             say(f"the language model gave no answer, so the order is the graph's: {reason}")
+        document = {"weight": reranker.weight.to_json(), "failures": failures}
         shown = reranked_table(found, title)
     else:
         found = recommender.recommend(options.user, options.k)
         shown = recommendations_table(found, title)
-    documents = [place.to_json() for place in found]
-    why: list[str] = []
+    items, why = [place.to_json() for place in found], list[str]()
     if options.explain:
         explainer = Explainer(recommender.run, open_server(config) if config.phrase else None)
-        for document, place in zip(documents, found):
-            sentences = explainer.sentences(options.user, place.id)
-            document["explanation"] = [sentence.to_json() for sentence in sentences]
-            why.append(
-                f"{place.rank}. {place.title or place.id}: {' '.join(s.text for s in sentences) or 'no reason found.'}"
-            )
+        for row, place in zip(items, progress(found, text="looking for reasons", unit="item")):
+            row |= explainer.reasons(options.user, place.id)
+            said = " ".join(sentence["text"] for sentence in row["explanation"])
+            why.append(f"{place.rank}. {place.title or place.id}: {said or 'no reason found.'}")
+        if explainer.phraser:
+            document["phrasings_refused"] = explainer.phraser.refused
+            say(f"{count(explainer.phraser.refused, 'phrasing')} refused; the templates stand there")
     if options.json:
-        print_json(documents)
+        print_json(document | {"items": items})
     else:
         print(shown, *why, sep="\n")
 

@@ -214,7 +214,7 @@ MISTAKES = {
     "recommend POPULARITY --text words": "popularity cannot place new content",
     "recommend RUN --rerank --item i1": "--rerank: needs --user",
     "recommend RUN --explain --text words": "--explain: needs --user",
-    "recommend RUN --user u1 --set llm.cap=3": "--set: goes with --rerank",
+    "recommend RUN --user u1 --set llm.cap=3": "--set: goes with --rerank or --explain",
     "recommend RUN --user u1 --rerank --set llm.caps=3": "unknown key 'caps'; allowed: provider, model,",
     "recommend RUN --user u1 --rerank --set train.epochs=3": "unknown key 'train'; allowed: llm",
     "recommend RUN --user u1 --rerank --set llm.cap=0": "llm.cap: found 0; allowed: 1 or more",

@@ -36,10 +36,17 @@ class Explainer:
         """Of one recommendation (indexes), the strongest piece first."""
         return self._finder.find(user, item)
 
-    def sentences(self, user: str, item: str) -> list[Sentence]:
-        """One or two sentences that name only what is in the graph; none where nothing there speaks for the item."""
+    def reasons(self, user: str, item: str) -> dict[str, Any]:
+        """For JSON: one or two sentences that name only what is in the graph (none where nothing there speaks for the
+        item), and the pieces of evidence that they name. Raises UserError for unknown ids."""
         who, what = self.run.user_index(user), self.run.item_index(item)
-        return self._in_words(self.evidence(who, what), what)
+        pieces = self.evidence(who, what)
+        sentences = self._in_words(pieces, what)
+        named = {name for sentence in sentences for name in sentence.evidence}
+        return {
+            "explanation": [sentence.to_json() for sentence in sentences],
+            "evidence": [self._row(piece) for piece in pieces if piece.id in named],
+        }
 
     def _in_words(self, pieces: list[Evidence], item: int) -> list[Sentence]:
         sentences = explain(pieces, self.title)

@@ -66,6 +66,9 @@ class Weight:
     best: float  # that weight
     p: float  # of the difference, two-sided
 
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
     def describe(self) -> str:
         if not self.users:
             return "weight 0: no user of validation took one of her candidates, so the order stays"

@@ -51,6 +51,12 @@ class Truth:
             MODALITY_WORDS.get(modality, modality.replace("_", " ")): modality for modality in self.neighbours
         }
 
+    def near(self, modality: str, first: int, second: int) -> bool:
+        """Neighbours in a modality, both with content of their own."""
+        return (
+            frozenset((first, second)) in self.neighbours.get(modality, ()) and {first, second} <= self.real[modality]
+        )
+
     def statements(self, sentence: str, user: int, item: int) -> list[bool]:
         """Each thing that a sentence states, and whether it is so."""
         log = self.run.known
@@ -74,10 +80,7 @@ class Truth:
         if close := re.fullmatch(r"Its (.+) (?:is|are) close to that of “(.+)”\.", sentence):
             modalities = [self.words.get(word) for word in re.split(r", | and ", close[1])]
             things = self.by_title.get(close[2], set())
-            return [
-                any(frozenset((thing, item)) in self.neighbours.get(m or "", ()) for thing in things)
-                for m in modalities
-            ]
+            return [any(self.near(m or "", thing, item) for thing in things) for m in modalities]
         if own := re.fullmatch(r"Its own (.+) (?:speaks|speak) for it\.", sentence):
             return [item in self.real.get(self.words.get(word) or "", ()) for word in re.split(r", | and ", own[1])]
         return [False]  # a sentence that this script cannot read is not shown to be true

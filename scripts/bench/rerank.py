@@ -2,11 +2,11 @@
 
     python scripts/bench/rerank.py movies --seeds 0 1 2 --keep FOLDER
 
-For each seed the default recipe is trained once (runs stay in FOLDER). Windows of its 20 best items are reordered by
-each scorer with the weight that is best on validation, and by "default" only where validation shows a gain (the
-product's gate). Figures over all users with a test row, full catalogue; "window": over those whose window holds what
-they took; "oracle": those in the first place. p: paired randomisation test against the graph's own order, of the mean
-over seeds. All scorers see the same histories, with everything known.
+For each seed the default recipe is trained once (runs stay in FOLDER). Windows of its best items are reordered by each
+scorer with the weight that is best on validation, and by "default" only where validation shows a gain (the product's
+gate). Histories at test time hold train and validation, of the published splits train alone, as their published figures
+do. Figures over all users with a test row, full catalogue; "window": over those whose window holds what they took;
+"oracle": those in the first place. p: paired randomisation test against the graph's own order, of the mean over seeds.
 """
 
 import argparse
@@ -73,7 +73,7 @@ class Random(Plain):
 class Bench:
     """One trained run, its test windows, and what was taken."""
 
-    def __init__(self, name: str, seed: int, keep: Path) -> None:
+    def __init__(self, name: str, seed: int, keep: Path, window: int) -> None:
         self.dataset, folder = Dataset.load(FOLDERS[name]), keep / f"{name}-{seed}"
         recipe = load_recipe("default", [f"train.seed={seed}"])
         self.run = Run.load(folder) if (folder / "run.json").exists() else train(self.dataset, folder, recipe)
@@ -81,7 +81,7 @@ class Bench:
         graph = self.run.graph if name in PUBLISHED else self.run.known_graph
         test = held_out(self.run, self.dataset).test
         self.users = np.unique(test.user).astype(np.int64)
-        ranking = top_k(model_scorer(self.run.model, graph), torch.from_numpy(self.users), 20, self.known.matrix())
+        ranking = top_k(model_scorer(self.run.model, graph), torch.from_numpy(self.users), window, self.known.matrix())
         self.items, self.base = ranking.items.numpy().astype(np.int64), ranking.scores.numpy().astype(np.float64)
         wanted = test.matrix()
         self.hits = metrics.hits_of(self.items, self.users, wanted)
@@ -113,10 +113,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     llm = load_settings(LLMConfig, "llm", [f'llm.noun="{NOUNS[options.dataset]}"', *options.set])
-    config, model = RerankConfig(window=llm.window, cap=llm.cap), open_model(llm.model)
+    config, model = RerankConfig(window=llm.window, cap=llm.cap, val_users=llm.val_users), open_model(llm.model)
     found: dict[str, list[tuple[Bench, Weight, Scores]]] = {}
     for seed in options.seeds:
-        bench = Bench(options.dataset, seed, options.keep)
+        bench = Bench(options.dataset, seed, options.keep, config.window)
         assert bench.run.items is not None
         cards = Cards(bench.run.items, model.tokens, CardConfig(history=llm.history))
         scorers: list[CardScorer] = [

@@ -22,7 +22,10 @@ def test_rerank_gives_the_base_list_in_another_or_the_same_order(one_document, r
     asked = ("recommend", tiny_run.folder, "--user", "u3", "-k", 20)
     how = ("--rerank", "--set", f"llm.model={tiny_folder}", "llm.window=8", "llm.noun=films")
     base = [place.id for place in Recommender(tiny_run).recommend("u3", 20)]
-    found = one_document(*asked, *how)
+    document = one_document(*asked, *how)
+    found = document["items"]
+    assert document["failures"] == []
+    assert document["weight"]["users"] > 0
     assert [place["id"] for place in sorted(found, key=lambda place: place["base_rank"])] == base
     assert [place["id"] for place in found[8:]] == base[8:]
     assert [place["rank"] for place in found] == list(range(1, 21))
@@ -30,7 +33,7 @@ def test_rerank_gives_the_base_list_in_another_or_the_same_order(one_document, r
     assert status == 0
     assert "weight" in err
     assert all(f"Title {name[1:]} " in out for name in base)
-    assert one_document(*asked, *how) == found
+    assert one_document(*asked, *how) == document
 
 
 def test_the_weight_is_one_of_those_tried_or_nothing(run_command, tiny_run, tiny_folder, tmp_path):
@@ -40,11 +43,14 @@ def test_the_weight_is_one_of_those_tried_or_nothing(run_command, tiny_run, tiny
 
 
 def test_explain_in_a_list_and_alone_say_the_same(one_document, run_command, tiny_run):
-    found = one_document("recommend", tiny_run.folder, "--user", "u3", "-k", 3, "--explain")
+    found = one_document("recommend", tiny_run.folder, "--user", "u3", "-k", 3, "--explain")["items"]
     assert [place["id"] for place in found] == [place.id for place in Recommender(tiny_run).recommend("u3", 3)]
     for place in found:
         alone = one_document("explain", tiny_run.folder, "--user", "u3", "--item", place["id"])
         assert alone["explanation"] == place["explanation"]
+        assert all(piece in alone["evidence"] for piece in place["evidence"])
+        named = {name for sentence in place["explanation"] for name in sentence["evidence"]}
+        assert {piece["id"] for piece in place["evidence"]} == named
     status, out, _ = run_command(
         "explain", tiny_run.folder, "--user", "u3", "--item", found[0]["id"], "--counterfactual"
     )
@@ -55,7 +61,7 @@ def test_explain_in_a_list_and_alone_say_the_same(one_document, run_command, tin
 
 @pytest.mark.parametrize("name", ["popularity", "item_knn"])
 def test_models_without_embeddings_are_explained_too(one_document, tiny_runs, name):
-    (place,) = one_document("recommend", tiny_runs[name], "--user", "u3", "-k", 1, "--explain")
+    (place,) = one_document("recommend", tiny_runs[name], "--user", "u3", "-k", 1, "--explain")["items"]
     found = one_document("explain", tiny_runs[name], "--user", "u3", "--item", place["id"])
     assert found["explanation"] == place["explanation"]
     if name == "popularity":  # nothing that a user has matters to it
@@ -74,7 +80,7 @@ def at(fake):
 def test_a_server_reranks_over_http(one_document, run_command, tiny_run):
     base = [place.id for place in Recommender(tiny_run).recommend("u3", 8)]
     with serving(in_order(str)) as fake:
-        found = one_document("recommend", tiny_run.folder, "--user", "u3", "-k", 8, *at(fake))
+        found = one_document("recommend", tiny_run.folder, "--user", "u3", "-k", 8, *at(fake))["items"]
         asked = len(fake.requests)
         assert asked > 0  # on validation at least
         assert sorted(place["id"] for place in found) == sorted(base)
@@ -97,7 +103,9 @@ def test_a_server_that_is_down_leaves_the_graphs_order(run_command, tiny_run, tm
 
 def test_no_scorer_is_the_graph_alone(one_document, tiny_run):
     base = [place.id for place in Recommender(tiny_run).recommend("u3", 5)]
-    found = one_document("recommend", tiny_run.folder, "--user", "u3", "-k", 5, "--rerank", "--set", "llm.scorer=none")
+    found = one_document("recommend", tiny_run.folder, "--user", "u3", "-k", 5, "--rerank", "--set", "llm.scorer=none")[
+        "items"
+    ]
     assert [place["id"] for place in found] == base
     assert {place["llm_score"] for place in found} == {None}
 
@@ -108,6 +116,9 @@ def test_reasons_can_be_phrased_by_a_server(one_document, tiny_run):
     how = ("--set", "llm.phrase=true", "llm.provider=openai", "llm.model=fake")
     with serving(lambda _: said('{"text": "It goes with what you had."}')) as fake:
         found = one_document(*asked, *how, f"llm.base_url={fake.url}")
-    assert [row["explanation"][0]["text"] for row in found] == ["It goes with what you had."] * 2
+    assert [row["explanation"][0]["text"] for row in found["items"]] == ["It goes with what you had."] * 2
+    assert found["phrasings_refused"] == 0
     with serving(lambda _: said('{"text": "It won 11 awards."}')) as fake:
-        assert one_document(*asked, *how, f"llm.base_url={fake.url}") == plain
+        found = one_document(*asked, *how, f"llm.base_url={fake.url}")
+    assert found["items"] == plain["items"]
+    assert found["phrasings_refused"] == 2

@@ -30,6 +30,8 @@ def test_evidence_is_what_it_says(planted_run: Run) -> None:
     had = set(planted_run.known.item[planted_run.known.user == user].tolist())
     assert things
     assert {piece.item for piece in things} <= had
+    taken = sorted(had)[0]
+    assert all(piece.item != taken for piece in finder.find(user, taken))  # nothing is a reason for itself
     log = planted_run.train
     for piece in things:
         users = [set(log.user[log.item == one].tolist()) for one in (piece.item, item)]
@@ -94,3 +96,15 @@ def test_one_recommendation_as_a_document(planted_run: Run) -> None:
     assert set(found["counterfactual"]) == {"removed", "drop", "random_drops"}
     with pytest.raises(UserError, match="no user with the id 'nobody'"):
         Explainer(planted_run).explain("nobody", item)
+
+
+def test_content_that_was_filled_in_is_no_reason(planted_run: Run) -> None:
+    finder, user = EvidenceFinder(planted_run), 4
+    (item,) = best_items(planted_run, user, 1)
+    pieces = finder.find(user, item)
+    near = next(piece for piece in pieces if piece.alike)
+    modality = near.alike[0][0]
+    assert modality in {piece.modality for piece in pieces}
+    finder._own[modality].discard(item)  # as if its node held what its neighbours have
+    pieces = finder.find(user, item)
+    assert modality not in {piece.modality for piece in pieces} | {name for p in pieces for name, _ in p.alike}

@@ -1,19 +1,28 @@
 """The reranker gives a permutation of the window, closes where it does not help, and shows nobody the answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gnnrec.datasets import Interactions
 from gnnrec.graph import owners
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.cosine_scorer import CosineScorer
 from gnnrec.llm.local import LocalLM
-from gnnrec.llm.rerank import RerankConfig, Reranker, Weight, choose_weight, validation_windows, weight_for
+from gnnrec.llm.rerank import (
+    RerankConfig,
+    Reranker,
+    Weight,
+    choose_weight,
+    history_of,
+    validation_windows,
+    weight_for,
+)
 from gnnrec.recommend import Recommender
 from gnnrec.run_folder import Run
 
@@ -212,3 +221,12 @@ def test_names_differ_by_everything_that_scores_depend_on(planted_run: Run, tiny
     ]
     names += [CosineScorer(planted_run.graph, history).name for history in (3, 10)]
     assert len(set(names)) == len(names) == 14
+
+
+def test_what_was_rated_low_is_no_favourite() -> None:
+    user, item = np.array([0, 1, 1, 1, 1], dtype=np.int32), np.array([9, 5, 6, 7, 8], dtype=np.int32)
+    rating = np.array([0.5, 5.0, 2.5, 3.0, 1.0], dtype=np.float32)
+    log = Interactions(user=user, item=item, rating=rating, num_users=2, num_items=10)
+    assert history_of(log, 1) == [5, 7]  # the middle of .5 to 5 is 2.75
+    assert history_of(replace(log, rating=np.ones(5, dtype=np.float32)), 1) == [5, 6, 7, 8]
+    assert history_of(replace(log, rating=None), 1) == [5, 6, 7, 8]
