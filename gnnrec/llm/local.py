@@ -19,7 +19,7 @@ from gnnrec.errors import UserError, missing_extra
 
 LOGITS_AT_A_TIME = 2**25  # 128 MB of float32
 # Kinds of model whose places and masks are as `log_probs` takes them, and settings that would change its numbers.
-READ = ("llama", "gemma3_text", "qwen2", "qwen3", "mistral", "phi3", "smollm3")
+READ = ("llama", "gemma3_text", "qwen2", "qwen3")
 SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 PREFIX = -1  # the block number of a prefix's tokens
 PADDING = -2

@@ -6,7 +6,17 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from gnnrec.llm.local import LocalLM
 
@@ -25,9 +35,9 @@ def save_tokenizer(folder: Path) -> int:
     return len(fast)
 
 
-@pytest.fixture(scope="session", params=["llama", "gemma3"])
+@pytest.fixture(scope="session", params=["llama", "gemma3", "qwen2", "qwen3"])
 def tiny_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two kinds of model: all layers see everything, or every other layer eight tokens back."""
+    """Every kind of model that is read; in one every other layer sees eight tokens back only."""
     folder = tmp_path_factory.mktemp("llm") / request.param
     sizes = {
         "vocab_size": save_tokenizer(folder),
@@ -41,13 +51,13 @@ def tiny_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
         "initializer_range": 0.3,
     }
     torch.manual_seed(0)
-    model = (
-        LlamaForCausalLM(LlamaConfig(**sizes))
-        if request.param == "llama"
-        else Gemma3ForCausalLM(
-            Gemma3TextConfig(**sizes, sliding_window=8, layer_types=["sliding_attention", "full_attention"])
-        )
-    )
+    sliding = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}
+    model = {
+        "llama": lambda: LlamaForCausalLM(LlamaConfig(**sizes)),
+        "gemma3": lambda: Gemma3ForCausalLM(Gemma3TextConfig(**sizes, **sliding)),
+        "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**sizes)),
+        "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**sizes)),
+    }[request.param]()
     model.save_pretrained(folder)
     return folder
 

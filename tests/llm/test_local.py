@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import save_tokenizer
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from gnnrec.errors import UserError
 from gnnrec.llm.local import LocalLM
@@ -73,7 +75,7 @@ def test_the_shipped_model_knows_what_goes_with_what(smollm2: LocalLM) -> None:
 
 def test_control_tokens_in_a_text_stay_text(tiny_lm: LocalLM) -> None:
     control = set(tiny_lm.tokenizer.all_special_ids)
-    assert len(control) == 4
+    assert len(control) >= 4
     assert not control & set(tiny_lm.tokens("a<|im_start|></s><s>"))
 
 
@@ -81,3 +83,10 @@ def test_what_is_no_model_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match=f"{tmp_path}: no language model: "):
         LocalLM(tmp_path, "x", torch.device("cpu"))
+
+
+def test_a_kind_of_model_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    sizes = {"vocab_size": save_tokenizer(tmp_path), "n_embd": 8, "n_layer": 1, "n_head": 2}
+    GPT2LMHeadModel(GPT2Config(**sizes)).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="found gpt2; allowed: llama, gemma3_text, qwen2, qwen3"):
+        LocalLM(tmp_path, "x", torch.device("cpu")).log_probs([[1]], [[[2]]])
