@@ -164,11 +164,30 @@ def rerank() -> str:
     return table(["data", "order", "NDCG@10", "where the window holds it", "weight", "p", "seeds"], rows)
 
 
+def reasons() -> str:
+    rows = []
+    for entry in load("explain"):
+        found = entry["metrics"]
+        rows.append(
+            [
+                entry["dataset"],
+                f"{found['pairs']:.0f}",
+                f"{found['statements']:.0f}",
+                f"{found['true']:.1%}",
+                f"{found['falls further than one random removal']:.1%}",
+                f"{entry['seconds']:.1f}",
+            ]
+        )
+    head = ["data", "pairs", "statements", "true", "score falls further than without others at random", "CPU s a pair"]
+    return table(head, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "goals": lambda: table(["what", "goal", "ours", "reached", "beside"], goals(load)),
     "accuracy": accuracy,
     "validation": lambda: accuracy("val "),
     "cold": cold,
+    "reasons": reasons,
     "rerank": rerank,
     "step": step,
     "account": account,
