@@ -4,14 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import BPE
+from tiny_tokenizer import save_tokenizer
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     LlamaConfig,
     LlamaForCausalLM,
-    PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
@@ -19,20 +17,6 @@ from transformers import (
 )
 
 from gnnrec.llm.local import LocalLM
-
-SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"]
-
-
-def save_tokenizer(folder: Path) -> int:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(BPE(vocab={letter: place for place, letter in enumerate(SPECIAL + alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", additional_special_tokens=SPECIAL[2:]
-    )
-    fast.save_pretrained(folder)
-    return len(fast)
 
 
 @pytest.fixture(scope="session", params=["llama", "gemma3", "qwen2", "qwen3"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import save_tokenizer
+from tiny_tokenizer import save_tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from gnnrec.errors import UserError
