@@ -218,7 +218,9 @@ def build_parser() -> argparse.ArgumentParser:
     explain.add_argument("--user", required=True, help="id of a known user")
     explain.add_argument("--item", required=True, help="id of a known item")
     explain.add_argument(
-        "--counterfactual", action="store_true", help="take the evidence out together, beside as much drawn at random"
+        "--counterfactual",
+        action="store_true",
+        help="take what is told of her past out together, beside as much drawn at random",
     )
     explain.add_argument("--json", action="store_true", help="print one JSON document")
 

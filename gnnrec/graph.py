@@ -90,23 +90,19 @@ def add_interactions(graph: HeteroData, log: Interactions) -> None:
 
 def with_interactions(graph: HeteroData, log: Interactions) -> HeteroData:
     """The same nodes and content with other interactions: what a model sees once a user's history has grown."""
-    grown = HeteroData()
-    for node_type in graph.node_types:
-        grown[node_type].update(graph[node_type].to_dict())
-    for edge_type in graph.edge_types:
-        if edge_type not in (INTERACTS, REV_INTERACTS):
-            grown[edge_type].update(graph[edge_type].to_dict())
+    grown = with_edges(graph, {INTERACTS: {}, REV_INTERACTS: {}})
     add_interactions(grown, log)
     return grown
 
 
 def with_edges(graph: HeteroData, edges: Mapping[tuple[str, str, str], Mapping[str, Tensor]]) -> HeteroData:
-    """A graph of its own with the same nodes, content and edges, those of the given types replaced."""
+    """A graph of its own with the same nodes, content and edges, those of the given types replaced (by {}: none)."""
     changed = HeteroData()
     for node_type in graph.node_types:
         changed[node_type].update(graph[node_type].to_dict())
     for edge_type in graph.edge_types:
-        changed[edge_type].update(edges.get(edge_type) or graph[edge_type].to_dict())
+        # Not what was made from the old edges and stands beside them: see `operator`.
+        changed[edge_type].update(edges[edge_type] if edge_type in edges else graph[edge_type].to_dict())
     return changed
 
 

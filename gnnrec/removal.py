@@ -29,7 +29,7 @@ def without_edges(graph: HeteroData, edge_type: EdgeType, pairs: Iterable[tuple[
     gone = torch.zeros(index.shape[1], dtype=torch.bool)
     for first, second in pairs:
         gone |= ((index[0] == first) & (index[1] == second)) | ((index[0] == second) & (index[1] == first))
-    return _keeping(graph, edge_type, ~gone)
+    return with_edges(graph, {edge_type: _parts(graph, edge_type, ~gone)})
 
 
 def without_content(graph: HeteroData, modality: str, item: int) -> HeteroData:
@@ -37,10 +37,7 @@ def without_content(graph: HeteroData, modality: str, item: int) -> HeteroData:
     nodes = graph[modality]
     keep = owners(graph, modality) != item  # [n]
     place = keep.cumsum(0) - 1
-    smaller = with_edges(graph, {})
-    for name in ("x", "imputed"):
-        smaller[modality][name] = nodes[name][keep]
-    smaller[modality].num_nodes = int(keep.sum())
+    left: dict[EdgeType, dict[str, Tensor]] = {}
     for edge_type in graph.edge_types:
         ends = [position for position, node_type in ((0, edge_type[0]), (1, edge_type[2])) if node_type == modality]
         if not ends:
@@ -50,17 +47,17 @@ def without_content(graph: HeteroData, modality: str, item: int) -> HeteroData:
         index = index[:, stays].clone()
         for position in ends:
             index[position] = place[index[position]]
-        smaller = with_edges(smaller, {edge_type: _parts(graph, edge_type, stays) | {"edge_index": index}})
+        left[edge_type] = _parts(graph, edge_type, stays) | {"edge_index": index}
+    smaller = with_edges(graph, left)
+    for name in ("x", "imputed"):
+        smaller[modality][name] = nodes[name][keep]
+    smaller[modality].num_nodes = int(keep.sum())
     return smaller
 
 
 def without_friends(graph: HeteroData, user: int, friends: Iterable[int]) -> HeteroData:
     """A user who does not know these others."""
     return without_edges(graph, FRIEND, ((user, friend) for friend in friends))
-
-
-def _keeping(graph: HeteroData, edge_type: EdgeType, stays: Tensor) -> HeteroData:
-    return with_edges(graph, {edge_type: _parts(graph, edge_type, stays)})
 
 
 def _parts(graph: HeteroData, edge_type: EdgeType, stays: Tensor) -> dict[str, Tensor]:

@@ -72,7 +72,7 @@ class TrainConfig:
 
 
 def temperature_for(num_items: int) -> float:
-    """.2 up to 3,000 items, then falling with the fourth root of the catalogue: .1 for 41,000, at least .05.
+    """.2 up to 3,000 items, then falling with about the fourth root of the catalogue: .1 for 41,000, at least .05.
 
     A cosine over a temperature can set the best item above an average one by a factor of exp(1 / temperature) and no
     more: 150 at .2, 22,000 at .1. Against a larger catalogue a user's few items need the larger factor. Measured on

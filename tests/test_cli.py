@@ -223,6 +223,8 @@ MISTAKES = {
     "recommend RUN --user nobody --rerank": "no user with the id 'nobody'",
     "recommend RUN --user u1 --rerank --set llm.provider=cloud": "llm.provider: found 'cloud'; allowed: local, openai",
     "recommend RUN --user u1 --rerank --set llm.provider=openai": "llm.base_url: found ''; allowed: an address",
+    "recommend RUN --user u1 --rerank --set llm.provider=openai llm.window=21": "allowed with permutation: 20 or less",
+    "recommend RUN --user u1 --rerank --set llm.scorer=letters llm.window=21": "allowed with letters: 20 or less",
     "recommend RUN --user u1 --rerank --set llm.scorer=words": "found 'words'; allowed with local: block, cosine,",
     "recommend RUN --user u1 --rerank --set llm.provider=openai llm.scorer=block": "allowed with openai: permutation,",
     "recommend RUN --user u1 --rerank --set llm.noun=a;b": "llm.noun: found 'a;b'; allowed: letters",

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
 from gnnrec.graph import FRIEND, item_modalities, owners
@@ -31,7 +32,6 @@ class Evidence:
     drop: float
     item: int | None = None  # of a thing she had: its index
     modality: str | None = None
-    friend: int | None = None
     rating: float | None = None  # that she gave, where the log has ratings
     common: int = 0  # users who had both that thing and the recommended one
     alike: tuple[tuple[str, float], ...] = ()  # modalities in which the two are neighbours, and their cosine
@@ -65,10 +65,15 @@ class EvidenceFinder:
         had = list(dict.fromkeys(self.run.known.item[mine][::-1].tolist()))
         if not self.run.has_embeddings:
             return had[:TRIED]
-        vectors = self.run.item_vectors
-        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        closeness = unit[had] @ unit[item]
+        closeness = self._unit[had] @ self._unit[item]
         return [had[place] for place in np.argsort(-closeness, kind="stable")[:TRIED]]
+
+    @cached_property
+    def _unit(self) -> NDArray[np.float32]:
+        """The items' embeddings at length one. [I, d]"""
+        vectors = self.run.item_vectors
+        unit: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return unit
 
     def _had(self, user: int, item: int, thing: int, whole: float) -> Evidence:
         left = self.score(user, item, without_interactions(self.graph, user, [thing]))
@@ -100,7 +105,6 @@ class EvidenceFinder:
             id=f"friend:{self.run.user_ids[friend]}",
             kind="friend",
             drop=whole - left,
-            friend=friend,
             path=("user", "user", "item"),
         )
 
@@ -114,7 +118,8 @@ class EvidenceFinder:
             return []
         pairs = self.graph[FRIEND].edge_index
         friends = pairs[0, pairs[1] == user].unique().numpy()
-        return [int(friend) for friend in friends if (friend, item) in self._pairs][:TRIED]
+        takers = self.run.known.user[self.run.known.item == item]
+        return [int(friend) for friend in friends if friend in takers][:TRIED]
 
     def common(self, first: int, second: int) -> int:
         """How many users had both in train."""
@@ -133,10 +138,6 @@ class EvidenceFinder:
             modality: set(owners(self.graph, modality)[~self.graph[modality].imputed].tolist())
             for modality in item_modalities(self.graph)
         }
-
-    @cached_property
-    def _pairs(self) -> set[tuple[int, int]]:
-        return set(zip(self.run.known.user.tolist(), self.run.known.item.tolist()))
 
     def _rating(self, user: int, item: int) -> float | None:
         log = self.run.known

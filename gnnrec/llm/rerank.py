@@ -78,6 +78,9 @@ class Weight:
         return f"weight 0: the language model is not shown to help, so the order stays (at {self.best:g}: {gain})"
 
 
+NO_WEIGHT = Weight(0.0, 0, 0.0, 0.0, 0.0, 1.0)  # where nothing could be measured
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """One user's candidates in the graph's order, and the order they end up in."""
@@ -179,7 +182,7 @@ def weight_for(
     if scorer.failures:
         say(f"the language model gave no answer {count(len(scorer.failures), 'time')}; the first: {scorer.failures[0]}")
         return replace(weight, value=0.0)  # what rests on a part of the users is no finding: not used, not kept
-    write_json(path, asdict(weight))
+    write_json(path, weight.to_json())
     return weight
 
 
@@ -191,7 +194,7 @@ def choose_weight(run: Run, scorer: CardScorer, config: RerankConfig) -> Weight:
     """
     users, items, base, hits = validation_windows(run, config.window, config.val_users)
     if not len(users):
-        return Weight(0.0, 0, 0.0, 0.0, 0.0, 1.0)
+        return NO_WEIGHT
     judged = scorer.score([history_of(run.train, user) for user in users.tolist()], items.tolist())
     before = _ndcg(hits)
     tried = {}

@@ -49,10 +49,11 @@ class LLMConfig:
         if self.provider not in PROVIDERS:
             raise UserError(f"llm.provider: found {self.provider!r}; allowed: {', '.join(PROVIDERS)}")
         allowed = ("block", "cosine") * (self.provider == "local") + ("permutation", "letters", "none")
-        if self.scorer in ("permutation", "letters") and self.window > 20:
-            raise UserError(f"llm.window: found {self.window}; allowed with llm.scorer={self.scorer}: 20 or less")
         if self.scorer and self.scorer not in allowed:
             raise UserError(f"llm.scorer: found {self.scorer!r}; allowed with {self.provider}: {', '.join(allowed)}")
+        # Also where the provider chose the scorer: what a list leaves out would stand at the mean, unasked.
+        if self.chosen_scorer in ("permutation", "letters") and self.window > 20:
+            raise UserError(f"llm.window: found {self.window}; allowed with {self.chosen_scorer}: 20 or less")
 
     @property
     def chosen_scorer(self) -> str:

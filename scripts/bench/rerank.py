@@ -26,7 +26,7 @@ from gnnrec.llm.blend import blended, bounded_order
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.cosine_scorer import CosineScorer
-from gnnrec.llm.rerank import NEAR, CardScorer, RerankConfig, Weight, choose_weight, history_of
+from gnnrec.llm.rerank import NEAR, NO_WEIGHT, CardScorer, RerankConfig, Weight, choose_weight, history_of
 from gnnrec.llm.settings import LLMConfig, open_model
 from gnnrec.models import model_scorer
 from gnnrec.pipeline import held_out, train
@@ -126,10 +126,9 @@ def main() -> None:
             BlockScorer(model, cards, llm.noun, cache_root() / "llm"),
         ]
         untouched = np.tile(np.arange(bench.items.shape[1]), (len(bench.users), 1))
-        none = Weight(0.0, 0, 0.0, 0.0, 0.0, 1.0)
-        found.setdefault("base", []).append((bench, none, bench.per_user(untouched)))
+        found.setdefault("base", []).append((bench, NO_WEIGHT, bench.per_user(untouched)))
         best = np.argsort(~bench.hits, axis=1, kind="stable")
-        found.setdefault("oracle", []).append((bench, none, bench.per_user(best)))
+        found.setdefault("oracle", []).append((bench, NO_WEIGHT, bench.per_user(best)))
         for scorer in scorers:
             weight = choose_weight(bench.run, scorer, config)
             name = f"block, {llm.model}" if isinstance(scorer, BlockScorer) else scorer.name.split()[0]

@@ -25,7 +25,7 @@ def had(item: int, drop: float, **more: object) -> Evidence:
 ALIEN = had(0, 0.4, rating=4.5, common=12, alike=(("image", 0.8), ("text", 0.7)))
 RUNNER = had(1, 0.3, common=1)
 TEXT = Evidence(id="text", kind="content", drop=0.1, modality="text")
-FRIEND = Evidence(id="friend:3", kind="friend", drop=0.2, friend=3)
+FRIEND = Evidence(id="friend:3", kind="friend", drop=0.2)
 
 
 def said(*pieces: Evidence) -> list[str]:
