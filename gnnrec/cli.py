@@ -143,23 +143,25 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--set", **_SETTING)
     train.add_argument("--json", action="store_true", help="print one JSON document")
 
-    tune = add(
+    search = add(
         "tune-settings",
         commands.tune_settings,
         "search the settings that are best on validation; the same command goes on after a stop",
         "gnnrec tune-settings data/movies --out study --search train.temperature=0.1..0.5:log model.layers=1,2,3",
     )
-    tune.add_argument("data", type=_folder, help="dataset folder")
-    tune.add_argument("--out", type=Path, required=True, help="folder of the study; best.toml in it is the best recipe")
-    tune.add_argument(
+    search.add_argument("data", type=_folder, help="dataset folder")
+    search.add_argument(
+        "--out", type=Path, required=True, help="folder of the study; best.toml in it is the best recipe"
+    )
+    search.add_argument(
         "--recipe", type=_recipe, help="a shipped recipe or a .toml file to start from (default: default)"
     )
-    tune.add_argument("--set", **_SETTING)
-    tune.add_argument("--search", **_SETTING | {"help": "LOW..HIGH, LOW..HIGH:log or a,b,c (default: by the model)"})
-    tune.add_argument("--trials", type=int, default=30, help="of the whole study (default: 30)")
-    tune.add_argument("--minutes", type=float, help="of the whole study (default: no limit)")
-    tune.add_argument("--seeds", type=int, default=1, help="trainings a trial is the mean of (default: 1)")
-    tune.add_argument("--json", action="store_true", help="print one JSON document")
+    search.add_argument("--set", **_SETTING)
+    search.add_argument("--search", **_SETTING | {"help": "LOW..HIGH, LOW..HIGH:log or a,b,c (default: by the model)"})
+    search.add_argument("--trials", type=int, default=30, help="of the whole study (default: 30)")
+    search.add_argument("--minutes", type=float, help="of the whole study (default: no limit)")
+    search.add_argument("--seeds", type=int, default=1, help="trainings a trial is the mean of (default: 1)")
+    search.add_argument("--json", action="store_true", help="print one JSON document")
 
     evaluate = add(
         "evaluate",
@@ -223,6 +225,18 @@ def build_parser() -> argparse.ArgumentParser:
         help="take what is told of her past out together, beside as much drawn at random",
     )
     explain.add_argument("--json", action="store_true", help="print one JSON document")
+
+    tune = add(
+        "tune",
+        commands.tune,
+        "tune a language model to reorder a run's best candidates; the same command goes on after a stop",
+        "gnnrec tune runs/movies --set llm.noun=movies",
+    )
+    tune.add_argument("run", type=_folder)
+    tune.add_argument(
+        "--set", **_SETTING | {"help": "tune.key=value, llm.key=value; gnnrec/llm/tune.py and settings.py have all"}
+    )
+    tune.add_argument("--json", action="store_true", help="print one JSON document")
 
     encode = add(
         "encode",

@@ -140,6 +140,27 @@ def recommend(options: argparse.Namespace) -> None:
         print(recommendations_table(found, title))
 
 
+def tune(options: argparse.Namespace) -> None:
+    from gnnrec.llm.settings import LLMConfig, open_model
+    from gnnrec.llm.tune import TuneConfig
+    from gnnrec.llm.tune import tune as tune_model
+    from gnnrec.llm.tuned_scorer import FILE
+    from gnnrec.recipe import load_settings
+    from gnnrec.run_folder import Run
+    from gnnrec.tables import controls_table
+
+    llm, config = load_settings({"llm": LLMConfig, "tune": TuneConfig}, options.set)
+    run, say = Run.load(options.run), remarks(options)
+    tuned = tune_model(run, open_model(llm.model), llm, config, say)
+    if options.json:
+        print_json({"file": str(run.folder / FILE)} | tuned.to_json())
+        return
+    if tuned.controls:
+        print(controls_table(tuned.controls), "", sep="\n")
+    print(f"soft tokens: {'on' if tuned.soft else 'off, since what they say is not shown to matter'}")
+    print(f"use it: gnnrec recommend {run.folder} --user ID --rerank --set llm.scorer=tuned")
+
+
 def recommend_in_words(options: argparse.Namespace) -> None:
     """Lists that the language model reordered, or whose places are explained, or both."""
     from gnnrec.llm.explainer import Explainer
@@ -149,7 +170,7 @@ def recommend_in_words(options: argparse.Namespace) -> None:
     from gnnrec.recommend import Recommender
     from gnnrec.tables import recommendations_table, reranked_table
 
-    config = load_settings(LLMConfig, "llm", options.set)
+    (config,) = load_settings({"llm": LLMConfig}, options.set)
     recommender, say = Recommender.load(options.run), remarks(options)
     title, document = f"for user {options.user}", dict[str, Any]()
     if options.rerank:

@@ -74,13 +74,13 @@ def load_recipe(name: str | None = None, overrides: Sequence[str] = ()) -> Recip
     return Recipe.from_dict(document, where)
 
 
-def load_settings(kind: Any, section: str, overrides: Sequence[str]) -> Any:
-    """Settings that are no part of a recipe, from "section.key=value" alone: an instance of the dataclass `kind`."""
+def load_settings(kinds: Mapping[str, Any], overrides: Sequence[str]) -> list[Any]:
+    """Settings that are no part of a recipe, from "section.key=value" alone: one of each section's dataclass."""
     document: dict[str, Any] = {}
     for override in overrides:
         _override(document, override)
-    _check_keys(document, [section], "--set")
-    return _parse(kind, document.get(section, {}), f"--set: {section}")
+    _check_keys(document, list(kinds), "--set")
+    return [_parse(kind, document.get(section, {}), f"--set: {section}") for section, kind in kinds.items()]
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:

@@ -172,6 +172,15 @@ def _against_chance(found: Mapping[str, Any]) -> str:
     )
 
 
+def controls_table(controls: Mapping[str, Mapping[str, float]]) -> str:
+    """Soft tokens beside what they have to be better than."""
+    rows = [
+        (name, row["ndcg"], row["likelihood"], None if name == "real" else row["p"]) for name, row in controls.items()
+    ]
+    columns = ("soft tokens", "ndcg@10 in the window", "log p of what was taken", "p against real")
+    return table(columns, rows, "the language model alone, on validation", numbers=columns[1:])
+
+
 def trials_table(study: Mapping[str, Any]) -> str:
     """The best trials of `tuning.Study`, those that were stopped early or failed after the others."""
     order = {"complete": 0, "pruned": 1, "failed": 2}

@@ -39,6 +39,7 @@ LAYERS = (
 # Slow to import or optional: inside functions only, and only in these files.
 HEAVY = {
     "openai": {"llm/endpoint.py"},
+    "peft": {"llm/tuned_model.py"},
     "transformers": {"encoders/huggingface.py", "encoders/convert.py", "llm/local.py"},
     "torchvision": {"encoders/torchvision_models.py"},
     "librosa": {"encoders/mel.py"},

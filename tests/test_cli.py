@@ -19,7 +19,7 @@ from gnnrec.run_folder import Run
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
     *("demo", "train", "tune-settings", "evaluate", "export", "recommend"),
-    *("explain", "encode", "inspect", "report", "models", "doctor"),
+    *("explain", "tune", "encode", "inspect", "report", "models", "doctor"),
 )
 FEW_STEPS = ("--set", "train.epochs=2", "model.dim=8")
 
@@ -225,8 +225,10 @@ MISTAKES = {
     "recommend RUN --user u1 --rerank --set llm.provider=openai": "llm.base_url: found ''; allowed: an address",
     "recommend RUN --user u1 --rerank --set llm.provider=openai llm.window=21": "allowed with permutation: 20 or less",
     "recommend RUN --user u1 --rerank --set llm.scorer=letters llm.window=21": "allowed with letters: 20 or less",
-    "recommend RUN --user u1 --rerank --set llm.scorer=words": "found 'words'; allowed with local: block, cosine,",
+    "recommend RUN --user u1 --rerank --set llm.scorer=words": "allowed with local: block, tuned, cosine,",
     "recommend RUN --user u1 --rerank --set llm.provider=openai llm.scorer=block": "allowed with openai: permutation,",
+    "tune RUN --set tune.rank=0": "tune.rank: found 0; allowed: 1 or more",
+    "tune RUN --set train.epochs=1": "--set: unknown key 'train'; allowed: llm, tune",
     "recommend RUN --user u1 --rerank --set llm.noun=a;b": "llm.noun: found 'a;b'; allowed: letters",
     "explain RUN --user u1": "required: --item",
     "explain RUN --user nobody --item i1": "no user with the id 'nobody'",

@@ -32,7 +32,9 @@ class CosineScorer:
         )
         self._unit = unit  # [I, d]
 
-    def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[NDArray[np.float64]]:
+    def score(
+        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
+    ) -> list[NDArray[np.float64]]:
         """Cosines with the mean direction of the newest things that have a text. [N] each"""
         return [self._unit[list(window)] @ self._taste(history) for history, window in zip(histories, windows)]
 

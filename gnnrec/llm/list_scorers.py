@@ -64,7 +64,9 @@ class ListScorer:
         how = f"{CARD_VERSION} {AGREE} {self.seed}"
         return f"{self.kind} {how} {self.noun} {self.cards.config} {self.server.name}"
 
-    def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[Scores]:
+    def score(
+        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
+    ) -> list[Scores]:
         pairs = progress(list(zip(histories, windows)), text="asking", unit="user")
         return [self._one(history, window) for history, window in pairs]
 
@@ -127,7 +129,9 @@ class NullScorer:
     def __init__(self) -> None:
         self.failures: list[str] = []
 
-    def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[Scores]:
+    def score(
+        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
+    ) -> list[Scores]:
         return [np.full(len(window), np.nan) for window in windows]
 
 

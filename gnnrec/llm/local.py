@@ -5,7 +5,7 @@ Folders of safetensors and single GGUF files are read by transformers; no code o
 Letters: B prefixes, N blocks of each, t tokens of a row, d dimensions, V words of the vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ READ = ("llama", "gemma3_text", "qwen2", "qwen3")
 SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 PREFIX = -1  # the block number of a prefix's tokens
 PADDING = -2
+Soft = Callable[[Tensor], Tensor]  # numbers of soft tokens [n] -> their vectors in the model's input space [n, d]
 
 
 class LocalLM:
@@ -69,33 +70,68 @@ class LocalLM:
         token = self.tokenizer.bos_token_id
         return [] if token is None else [token]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def log_probs(
-        self, prefixes: Sequence[Sequence[int]], blocks: Sequence[Sequence[Sequence[int]]]
+        self, prefixes: Sequence[Sequence[int]], blocks: Sequence[Sequence[Sequence[int]]], soft: Soft | None = None
     ) -> list[NDArray[np.float64]]:
-        """log p(block | prefix), summed over the block's tokens: for each of B prefixes its N blocks. [N] each
+        """As `differentiable_log_probs`, in numbers."""
+        return [values.numpy() for values in self.differentiable_log_probs(prefixes, blocks, soft)]
+
+    def differentiable_log_probs(
+        self, prefixes: Sequence[Sequence[int]], blocks: Sequence[Sequence[Sequence[int]]], soft: Soft | None = None
+    ) -> list[Tensor]:
+        """log p(block | prefix), summed over the block's words: for each of B prefixes its N blocks. [N] each, float64
 
         One pass for all. Every block is read as if it stood alone behind its prefix: it attends to the prefix and to
         itself, and its positions begin where the prefix ends, so that neither the order of the blocks nor what stands
         in another one matters (Set-Based Prompting, McIlroy-Young et al. 2024, for whole candidates).
+
+        A negative number in a prefix or a block is a soft token: -1 - n stands for the n-th vector of `soft`; it is
+        read, and its own probability counts nothing.
         """
+        tokens, block, hidden = self._read(prefixes, blocks, soft)
+        row, column = ((block >= 0) & (tokens >= 0)).nonzero(as_tuple=True)
+        first = torch.where(column > 0, block[row, column - 1] != block[row, column], True)
+        before = torch.where(first, _ends(block)[row] - 1, column - 1)
+        gained = self._token_log_probs(hidden[row, before], tokens[row, column].to(self.device)).cpu().double()
+        sums = [torch.zeros(len(own), dtype=torch.float64) for own in blocks]
+        return [
+            total.index_add(0, block[index, column[row == index]], gained[row == index])
+            for index, total in enumerate(sums)
+        ]
+
+    def block_states(
+        self, prefixes: Sequence[Sequence[int]], blocks: Sequence[Sequence[Sequence[int]]], soft: Soft | None = None
+    ) -> list[Tensor]:
+        """The last layer's state at the end of each block, read as by `differentiable_log_probs`. [N, d] each"""
+        hidden = self._read(prefixes, blocks, soft)[2]
+        ends = [
+            torch.tensor([len(part) for part in (prefix, *own)]).cumsum(0)[1:] - 1
+            for prefix, own in zip(prefixes, blocks)
+        ]
+        return [states[last.to(self.device)] for states, last in zip(hidden, ends)]
+
+    def _read(
+        self, prefixes: Sequence[Sequence[int]], blocks: Sequence[Sequence[Sequence[int]]], soft: Soft | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens and block numbers [B, t], and the last layer's states [B, t, d]."""
         if not all(prefixes):
             raise ValueError("a prefix needs at least one token")
         tokens, position, block = _layout(prefixes, blocks)
         hidden = self.model.model(
-            input_ids=tokens.to(self.device),
+            inputs_embeds=self._embedded(tokens.to(self.device), soft),
             position_ids=position.to(self.device),
             attention_mask=self._masks(position, block),
             use_cache=False,
-        ).last_hidden_state  # [B, t, d]
-        row, column = (block >= 0).nonzero(as_tuple=True)
-        before = torch.where(position[row, column] == _ends(block)[row], _ends(block)[row] - 1, column - 1)
-        gained = self._token_log_probs(hidden[row, before], tokens[row, column].to(self.device)).double().cpu()
-        sums = [torch.zeros(len(own), dtype=torch.float64) for own in blocks]
-        for index, total in enumerate(sums):
-            here = row == index
-            total.index_add_(0, block[index, column[here]], gained[here])
-        return [total.numpy() for total in sums]
+        ).last_hidden_state
+        return tokens, block, hidden
+
+    def _embedded(self, tokens: Tensor, soft: Soft | None) -> Tensor:
+        """[B, t] -> [B, t, d]"""
+        vectors: Tensor = self.model.get_input_embeddings()(tokens.clamp(min=0))
+        if soft is None or not (tokens < 0).any():
+            return vectors
+        return vectors.index_put(tuple((tokens < 0).nonzero(as_tuple=True)), soft(-1 - tokens[tokens < 0]))
 
     def _token_log_probs(self, hidden: Tensor, token: Tensor) -> Tensor:
         """log p of each token after the state before it. [n, d], [n] -> [n]"""

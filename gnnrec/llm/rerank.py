@@ -50,7 +50,9 @@ class CardScorer(Protocol):
         """What its scores depend on beside the texts."""
         ...
 
-    def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[NDArray[np.float64]]:
+    def score(
+        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int]
+    ) -> list[NDArray[np.float64]]:
         """Of each candidate of each user, [N] each; nan for one that cannot be judged."""
         ...
 
@@ -118,7 +120,7 @@ class Reranker:
         At weight 0 the language model is not even asked.
         """
         if self.weight.value:
-            judged = self.scorer.score([history_of(self.run.known, user) for user in users], items)
+            judged = self.scorer.score([history_of(self.run.known, user) for user in users], items, users)
         else:
             judged = [np.full(len(window), np.nan) for window in items]
         return [
@@ -195,12 +197,13 @@ def choose_weight(run: Run, scorer: CardScorer, config: RerankConfig) -> Weight:
     users, items, base, hits = validation_windows(run, config.window, config.val_users)
     if not len(users):
         return NO_WEIGHT
-    judged = scorer.score([history_of(run.train, user) for user in users.tolist()], items.tolist())
-    before = _ndcg(hits)
+    histories = [history_of(run.train, user) for user in users.tolist()]
+    judged = scorer.score(histories, items.tolist(), users.tolist())
+    before = window_ndcg(hits)
     tried = {}
     for weight in WEIGHTS:
         orders = [bounded_order(blended(b, j, weight), config.cap, NEAR) for b, j in zip(base, judged)]
-        tried[weight] = _ndcg(np.take_along_axis(hits, np.stack(orders), axis=1))
+        tried[weight] = window_ndcg(np.take_along_axis(hits, np.stack(orders), axis=1))
     best = max(WEIGHTS, key=lambda weight: _sureness(tried[weight] - before))
     after = tried[best]
     p = randomisation_test(after - before)
@@ -234,6 +237,6 @@ def _sureness(difference: NDArray[np.float64]) -> float:
     return float(difference.mean() / max(difference.std(), 1e-12))
 
 
-def _ndcg(hits: NDArray[np.bool_]) -> NDArray[np.float64]:
+def window_ndcg(hits: NDArray[np.bool_]) -> NDArray[np.float64]:
     """NDCG@10 as far as an order within the window decides it: the ideal list has the window's hits first. [n]"""
     return metrics.ndcg(hits, hits.sum(axis=1), K)

@@ -27,7 +27,7 @@ class LLMConfig:
     provider: str = "local"  # local: weights on this machine; openai: any server that speaks its protocol
     model: str = "smollm2"  # local: a name of `gnnrec models`, a hub id, a folder, a .gguf file; else the server's name
     base_url: str = ""  # of the server, such as http://127.0.0.1:8080/v1
-    scorer: str = ""  # block, cosine (local), permutation, letters, none; empty: block, of a server permutation
+    scorer: str = ""  # block, tuned, cosine (local), permutation, letters, none; empty: see `chosen_scorer`
     phrase: bool = False  # whether the model puts reasons into its own words, which are checked
     noun: str = "things"  # what the items are, in the plural, as the prompt calls them: movies, courses, …
     history: int = 10  # things of the user's past in the prompt, the newest ones
@@ -48,7 +48,7 @@ class LLMConfig:
             raise UserError(f"llm.noun: found {self.noun!r}; allowed: letters, such as movies")
         if self.provider not in PROVIDERS:
             raise UserError(f"llm.provider: found {self.provider!r}; allowed: {', '.join(PROVIDERS)}")
-        allowed = ("block", "cosine") * (self.provider == "local") + ("permutation", "letters", "none")
+        allowed = ("block", "tuned", "cosine") * (self.provider == "local") + ("permutation", "letters", "none")
         if self.scorer and self.scorer not in allowed:
             raise UserError(f"llm.scorer: found {self.scorer!r}; allowed with {self.provider}: {', '.join(allowed)}")
         # Also where the provider chose the scorer: what a list leaves out would stand at the mean, unasked.
@@ -57,6 +57,7 @@ class LLMConfig:
 
     @property
     def chosen_scorer(self) -> str:
+        """block, and of a server permutation, where none is said (tuned, where the run has a tuned model)."""
         return self.scorer or ("block" if self.provider == "local" else "permutation")
 
 
@@ -85,7 +86,13 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
     from gnnrec.llm.cosine_scorer import CosineScorer
     from gnnrec.llm.list_scorers import LISTS, NullScorer
     from gnnrec.llm.local_server import LocalServer
+    from gnnrec.llm.tuned_scorer import FILE, open_tuned, read_tuned
 
+    if config.chosen_scorer == "tuned" or (
+        not config.scorer and config.provider == "local" and (run.folder / FILE).exists()
+    ):
+        tuned = read_tuned(run)
+        return open_tuned(run, tuned, open_model(tuned.model), cache_root() / CACHE)
     if config.chosen_scorer == "none":
         return NullScorer()
     if config.chosen_scorer == "cosine":
@@ -129,7 +136,11 @@ def _words(text: str) -> list[int]:
 def open_reranker(run: "Run", config: LLMConfig, say: Callable[[str], None] = lambda line: None) -> "Reranker":
     """The reranker of a run; its weight is chosen on validation the first time, and kept in the cache."""
     from gnnrec.llm.rerank import RerankConfig, Reranker, weight_for
+    from gnnrec.llm.tuned_scorer import TunedScorer
 
     scorer = open_scorer(run, config)
     bounds = RerankConfig(window=config.window, cap=config.cap, val_users=config.val_users)
-    return Reranker(run, scorer, bounds, weight_for(run, scorer, bounds, cache_root() / CACHE, say))
+    weight = weight_for(run, scorer, bounds, cache_root() / CACHE, say)
+    if isinstance(scorer, TunedScorer):
+        scorer = scorer.reading((run.embeddings.user, run.embeddings.item), "known") if run.has_embeddings else scorer
+    return Reranker(run, scorer, bounds, weight)

@@ -7,10 +7,12 @@ scorer with the weight that is best on validation, and by "default" only where v
 gate). Histories at test time hold train and validation, of the published splits train alone, as their published figures
 do. Figures over all users with a test row, full catalogue; "window": over those whose window holds what they took;
 "oracle": those in the first place. p: paired randomisation test against the graph's own order, of the mean over seeds.
+The tuned ones need `gnnrec tune FOLDER/DATASET-SEED` before.
 """
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +28,10 @@ from gnnrec.llm.blend import blended, bounded_order
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.cosine_scorer import CosineScorer
+from gnnrec.llm.local import LocalLM
 from gnnrec.llm.rerank import NEAR, NO_WEIGHT, CardScorer, RerankConfig, Weight, choose_weight, history_of
 from gnnrec.llm.settings import LLMConfig, open_model
+from gnnrec.llm.tuned_scorer import TunedScorer, open_tuned, read_tuned
 from gnnrec.models import model_scorer
 from gnnrec.pipeline import held_out, train
 from gnnrec.ranking import top_k
@@ -35,6 +39,8 @@ from gnnrec.recipe import load_recipe, load_settings
 from gnnrec.run_folder import Run
 from gnnrec.significance import randomisation_test
 
+VARIANTS = ("popularity", "random", "cosine", "block", "tuned", "tuned + soft tokens")
+GATED = {"block": "default", "tuned": "tuned, gated"}  # as the product does it: only where validation is sure
 NOUNS = {"movies": "movies", "lfm2k": "musicians", "beauty": "beauty products"}
 Scores = NDArray[np.float64]
 
@@ -55,7 +61,9 @@ class Popularity(Plain):
         super().__init__()
         self.values = np.log1p(np.bincount(run.train.item, minlength=len(run.item_ids)))
 
-    def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[Scores]:
+    def score(
+        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int]
+    ) -> list[Scores]:
         return [self.values[list(window)] for window in windows]
 
 
@@ -66,7 +74,9 @@ class Random(Plain):
         super().__init__()
         self.random = np.random.default_rng(seed)
 
-    def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[Scores]:
+    def score(
+        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int]
+    ) -> list[Scores]:
         return [self.random.random(len(window)) for window in windows]
 
 
@@ -93,7 +103,7 @@ class Bench:
         orders = np.tile(np.arange(self.items.shape[1]), (len(self.users), 1))
         if weight:
             histories = [history_of(self.known, user) for user in self.users[self.inside].tolist()]
-            judged = scorer.score(histories, self.items[self.inside].tolist())
+            judged = scorer.score(histories, self.items[self.inside].tolist(), self.users[self.inside].tolist())
             for place, values in zip(self.inside, judged):
                 orders[place] = bounded_order(blended(self.base[place], values, weight), config.cap, NEAR)
         return orders
@@ -103,40 +113,51 @@ class Bench:
         return metrics.ndcg(np.take_along_axis(self.hits, orders, axis=1), self.num_wanted, 10)
 
 
+def open_variant(name: str, bench: Bench, seed: int, llm: LLMConfig, model: LocalLM) -> CardScorer:
+    run, folder = bench.run, cache_root() / "llm"
+    if name == "popularity":
+        return Popularity(run)
+    if name == "random":
+        return Random(seed)
+    if name == "cosine":
+        return CosineScorer(run.graph, llm.history)
+    if name == "block":
+        assert run.items is not None
+        return BlockScorer(model, Cards(run.items, model.tokens, CardConfig(history=llm.history)), llm.noun, folder)
+    tuned = replace(read_tuned(run), soft=name == "tuned + soft tokens")
+    return open_tuned(run, tuned, open_model(tuned.model), folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("dataset", choices=NOUNS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--keep", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--set", nargs="*", default=[], help="llm.key=value; not kept as results")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    llm = load_settings(LLMConfig, "llm", [f'llm.noun="{NOUNS[options.dataset]}"', *options.set])
+    (llm,) = load_settings({"llm": LLMConfig}, [f'llm.noun="{NOUNS[options.dataset]}"', *options.set])
     config, model = RerankConfig(window=llm.window, cap=llm.cap, val_users=llm.val_users), open_model(llm.model)
     found: dict[str, list[tuple[Bench, Weight, Scores]]] = {}
     for seed in options.seeds:
         bench = Bench(options.dataset, seed, options.keep, config.window)
-        assert bench.run.items is not None
-        cards = Cards(bench.run.items, model.tokens, CardConfig(history=llm.history))
-        scorers: list[CardScorer] = [
-            Popularity(bench.run),
-            Random(seed),
-            CosineScorer(bench.run.graph, llm.history),
-            BlockScorer(model, cards, llm.noun, cache_root() / "llm"),
-        ]
         untouched = np.tile(np.arange(bench.items.shape[1]), (len(bench.users), 1))
         found.setdefault("base", []).append((bench, NO_WEIGHT, bench.per_user(untouched)))
         best = np.argsort(~bench.hits, axis=1, kind="stable")
         found.setdefault("oracle", []).append((bench, NO_WEIGHT, bench.per_user(best)))
-        for scorer in scorers:
+        for name in options.variants:
+            scorer = open_variant(name, bench, seed, llm, model)
             weight = choose_weight(bench.run, scorer, config)
-            name = f"block, {llm.model}" if isinstance(scorer, BlockScorer) else scorer.name.split()[0]
+            if isinstance(scorer, TunedScorer) and bench.known is not bench.run.train:
+                scorer = scorer.reading((bench.run.embeddings.user, bench.run.embeddings.item), "known")
             values = bench.per_user(bench.orders(scorer, weight.best, config))
-            found.setdefault(name, []).append((bench, weight, values))
-            if isinstance(scorer, BlockScorer):
-                gated = bench.per_user(bench.orders(scorer, weight.value, config))
-                found.setdefault("default", []).append((bench, weight, gated))
+            shown = f"{name}, {llm.model}" if name == "block" else name
+            found.setdefault(shown, []).append((bench, weight, values))
+            if name in GATED:
+                gated = values if weight.value else found["base"][-1][2]
+                found.setdefault(GATED[name], []).append((bench, weight, gated))
             print(options.dataset, seed, name, weight.describe(), f"test {values.mean():.4f}", flush=True)
     base = np.mean([values for _, _, values in found["base"]], axis=0)
     rows = []
@@ -145,7 +166,7 @@ def main() -> None:
             {
                 "ndcg@10": float(values.mean()),
                 "ndcg@10 in the window": float(values[bench.inside].mean()),
-                "weight": weight.value if name == "default" else weight.best,
+                "weight": weight.value if name in GATED.values() else weight.best,
             }
             for bench, weight, values in seeds
         ]

@@ -19,10 +19,8 @@ from transformers import (
 from gnnrec.llm.local import LocalLM
 
 
-@pytest.fixture(scope="session", params=["llama", "gemma3", "qwen2", "qwen3"])
-def tiny_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every kind of model that is read; in one every other layer sees eight tokens back only."""
-    folder = tmp_path_factory.mktemp("llm") / request.param
+def save_tiny(kind: str, folder: Path) -> Path:
+    """A model of one of the kinds that are read; in gemma3 every other layer sees eight tokens back only."""
     sizes = {
         "vocab_size": save_tokenizer(folder),
         "hidden_size": 32,
@@ -41,9 +39,21 @@ def tiny_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
         "gemma3": lambda: Gemma3ForCausalLM(Gemma3TextConfig(**sizes, **sliding)),
         "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**sizes)),
         "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**sizes)),
-    }[request.param]()
+    }[kind]()
     model.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session", params=["llama", "gemma3", "qwen2", "qwen3"])
+def tiny_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of every kind."""
+    return save_tiny(request.param, tmp_path_factory.mktemp("llm") / request.param)
+
+
+@pytest.fixture(scope="session")
+def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of one kind, where the kind does not matter."""
+    return save_tiny("llama", tmp_path_factory.mktemp("llm") / "llama")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -122,3 +123,24 @@ def test_reasons_can_be_phrased_by_a_server(one_document, tiny_run):
         found = one_document(*asked, *how, f"llm.base_url={fake.url}")
     assert found["items"] == plain["items"]
     assert found["phrasings_refused"] == 2
+
+
+def test_a_tuned_model_reranks_where_there_is_one(one_document, run_command, tiny_run, llama_folder, tmp_path):
+    folder = shutil.copytree(tiny_run.folder, tmp_path / "run")
+    small = ("tune.windows=4", "tune.soft_windows=4", "tune.batch=2", "tune.negatives=3", "tune.val_users=5")
+    status, out, err = run_command("tune", folder, "--set", f"llm.model={llama_folder}", "llm.window=8", *small)
+    assert status == 0, err
+    assert "adapters: loss" in err
+    assert "another user's" in out
+    assert "soft tokens: o" in out  # on or off, as the controls say
+    asked = ("recommend", folder, "--user", "u3", "--rerank", "--set", "llm.window=8")
+    untold, told = one_document(*asked), one_document(*asked, "llm.scorer=tuned")
+    assert untold == told
+    block = one_document(*asked, "llm.scorer=block", f"llm.model={llama_folder}")
+    assert block["weight"]["reranked"] != told["weight"]["reranked"]
+    status, _, err = run_command("tune", folder, "--set", f"llm.model={llama_folder}", *small)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "there is a tuned language model already; delete it to make another" in err
+    status, _, err = run_command("recommend", tiny_run.folder, "--user", "u3", "--rerank", "--set", "llm.scorer=tuned")
+    assert status == 2
+    assert "no tuned language model; make one: gnnrec tune" in err

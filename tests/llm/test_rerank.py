@@ -40,7 +40,9 @@ class Judge:
     asked: list[tuple[list[int], list[int]]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
-    def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[NDArray[np.float64]]:
+    def score(
+        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
+    ) -> list[NDArray[np.float64]]:
         self.asked += [(list(history), list(window)) for history, window in zip(histories, windows)]
         return [self.values[list(window)] for window in windows]
 
@@ -54,7 +56,9 @@ class Oracle(Judge):
         self.wanted = {user: set(run.val.item[run.val.user == user].tolist()) for user in np.unique(run.val.user)}
         self.by_history = {tuple(run.train.item[run.train.user == user].tolist()): user for user in self.wanted}
 
-    def score(self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]]) -> list[NDArray[np.float64]]:
+    def score(
+        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
+    ) -> list[NDArray[np.float64]]:
         users = [self.by_history[tuple(history)] for history in histories]
         return [
             np.array([self.sign * (item in self.wanted[user]) for item in window], dtype=np.float64)
@@ -141,7 +145,7 @@ def block_scorer(run: Run, lm: LocalLM, cache: Path | None = None, history: int 
 def test_block_scores_are_pointwise_mutual_information(planted_run: Run, tiny_lm: LocalLM) -> None:
     scorer = block_scorer(planted_run, tiny_lm)
     (found,) = scorer.score([[4, 7]], [[1, 2, 3]])
-    past = scorer.prompt([4, 7])
+    past = scorer.prompts.text([4, 7])
     titles = planted_run.items.titles()  # type: ignore[union-attr]
     assert past == f"My favourite films are: {titles[4]}; {titles[7]};"
     for item, value in zip((1, 2, 3), found):
@@ -155,8 +159,8 @@ def test_block_scores_are_pointwise_mutual_information(planted_run: Run, tiny_lm
 
 def test_only_the_newest_things_are_shown(planted_run: Run, tiny_lm: LocalLM) -> None:
     scorer = block_scorer(planted_run, tiny_lm, history=3)
-    assert scorer.prompt(range(10)) == scorer.prompt([7, 8, 9])
-    assert str(planted_run.user_ids[0]) not in scorer.prompt(range(10))
+    assert scorer.prompts.text(range(10)) == scorer.prompts.text([7, 8, 9])
+    assert str(planted_run.user_ids[0]) not in scorer.prompts.text(range(10))
 
 
 def test_many_users_at_once_are_as_one_by_one(planted_run: Run, tiny_lm: LocalLM) -> None:

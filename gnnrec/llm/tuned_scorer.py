@@ -1,0 +1,141 @@
+"""TunedScorer: the candidates of a run judged by the language model that `gnnrec tune` tuned for it.
+
+tuned.safetensors in the run folder holds what was learnt, and in its metadata what it belongs to, how it was made, and
+what its soft tokens were worth.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Generator
+from torch_geometric.data import HeteroData
+
+from gnnrec.errors import UserError
+from gnnrec.files import atomic_path, sha256_of_file
+from gnnrec.llm.block_scorer import Prompts
+from gnnrec.llm.cards import CardConfig, Cards
+from gnnrec.llm.passes import Passes, Tokens
+from gnnrec.llm.soft_tokens import SoftTokens, Vectors
+from gnnrec.llm.tuned_model import TunedModel
+
+if TYPE_CHECKING:
+    from gnnrec.llm.local import LocalLM
+    from gnnrec.run_folder import Run
+
+FILE = "tuned.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """What stands beside the weights. `controls`: as `soft_tokens_matter` gives them."""
+
+    weights: str  # sha256 of the run's own weights
+    model: str  # the language model, as it was named, and with its revision
+    revision: str
+    noun: str
+    history: int
+    rank: int
+    projectors: bool  # whether any were learnt
+    soft: bool  # and whether they are used
+    controls: dict[str, dict[str, float]]
+    settings: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class TunedScorer:
+    """`soft`: None: the text alone counts. `name`: what the scores depend on beside prompts and cards."""
+
+    def __init__(
+        self, model: TunedModel, prompts: Prompts, soft: SoftTokens | None, name: str, folder: Path | None = None
+    ) -> None:
+        self.model, self.prompts, self.soft, self.folder = model, prompts, soft, folder
+        self.name = name
+        self.failures: list[str] = []
+        self._passes = Passes(self._read, name, folder)
+
+    def past(self, user: int, history: Sequence[int]) -> Tokens:
+        return self.prompts.past(history, () if self.soft is None else (self.soft.user(user),))
+
+    def card(self, item: int) -> Tokens | None:
+        return self.prompts.card(item, () if self.soft is None else (self.soft.item(item),))
+
+    def score(
+        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int]
+    ) -> list[NDArray[np.float64]]:
+        """Candidates of B users -> [N] each; nan where an item has no card."""
+        pasts = [self.past(user, history) for user, history in zip(users, histories)]
+        cards = {item: card for window in windows for item in window if (card := self.card(item)) is not None}
+        found = self._passes.values(
+            (past, cards[item]) for past, window in zip(pasts, windows) for item in window if item in cards
+        )
+        return [
+            np.array([found[past, cards[i]] if i in cards else np.nan for i in window], dtype=np.float64)
+            for past, window in zip(pasts, windows)
+        ]
+
+    def reading(self, vectors: Vectors, name: str) -> "TunedScorer":
+        """The same with other embeddings behind the soft tokens; itself where it has none."""
+        if self.soft is None:
+            return self
+        return TunedScorer(self.model, self.prompts, self.soft.reading(vectors), f"{self.name} {name}", self.folder)
+
+    @torch.no_grad()
+    def _read(self, prefixes: Sequence[Tokens], blocks: Sequence[Sequence[Tokens]]) -> list[NDArray[np.float64]]:
+        return [values.double().cpu().numpy() for values in self.model.scores(prefixes, blocks, self.soft)]
+
+
+def graph_vectors(run: "Run", graph: HeteroData) -> Vectors | None:
+    """The run's embeddings with the interactions of `graph` as histories; None of a model without any."""
+    if not run.has_embeddings:
+        return None
+    with torch.no_grad():
+        made = run.model(graph)
+    return made.user, made.item
+
+
+def save_tuned(run: "Run", model: TunedModel, facts: Tuned) -> Path:
+    path = run.folder / FILE
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.tensors().items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={"tuned": json.dumps(facts.to_json())})
+    return path
+
+
+def read_tuned(run: "Run") -> Tuned:
+    """What is known of the run's tuned model. Raises UserError where there is none, or it is another run's."""
+    path = run.folder / FILE
+    if not path.exists():
+        raise UserError(f"{run.folder}: no tuned language model; make one: gnnrec tune {run.folder}")
+    try:
+        with safe_open(path, framework="np") as file:
+            facts = Tuned(**json.loads((file.metadata() or {})["tuned"]))
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged: {error}") from error
+    if facts.weights != sha256_of_file(run.folder / "weights.safetensors"):
+        raise UserError(f"{path}: was tuned for other weights than this run's; make it anew: gnnrec tune {run.folder}")
+    return facts
+
+
+def open_tuned(run: "Run", facts: Tuned, lm: "LocalLM", folder: Path | None) -> TunedScorer:
+    """With the train rows as what the graph knows, as validation asks for; see `TunedScorer.reading`."""
+    path = run.folder / FILE
+    if lm.name != facts.revision:
+        raise UserError(f"{path}: was tuned from {facts.revision}, found {lm.name}")
+    assert run.items is not None
+    vectors = graph_vectors(run, run.graph) if facts.projectors else None
+    model = TunedModel(lm, facts.rank, vectors, Generator().manual_seed(0))
+    with safe_open(path, framework="pt") as file:
+        model.load({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a dict)
+    prompts = Prompts(lm, Cards(run.items, lm.tokens, CardConfig(history=facts.history)), facts.noun)
+    name = f"tuned {sha256_of_file(path)[:16]} {lm.name} {prompts.name}"
+    return TunedScorer(model, prompts, model.soft if facts.soft else None, name, folder)

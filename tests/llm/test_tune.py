@@ -1,0 +1,279 @@
+"""Tuning learns what the log says and goes on where it stopped; soft tokens count only where they say something."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch import Generator
+
+from gnnrec.datasets import Catalog
+from gnnrec.errors import UserError
+from gnnrec.llm import tune as tuning
+from gnnrec.llm.block_scorer import Prompts
+from gnnrec.llm.cards import CardConfig, Cards
+from gnnrec.llm.controls import CONTROLS, held_against_controls, matters
+from gnnrec.llm.local import LocalLM
+from gnnrec.llm.settings import LLMConfig
+from gnnrec.llm.soft_tokens import SoftTokens
+from gnnrec.llm.tune import TuneConfig, Tuning, tune
+from gnnrec.llm.tuned_model import TunedModel
+from gnnrec.llm.tuned_scorer import FILE, TunedScorer, open_tuned, read_tuned
+from gnnrec.llm.windows import TrainingWindow, training_windows
+from gnnrec.run_folder import Run
+
+LLM = LLMConfig(model="tiny", noun="films", history=4, window=8)
+CONFIG = TuneConfig(windows=12, soft_windows=8, negatives=3, batch=2, val_users=10)
+
+
+@pytest.fixture
+def llama(llama_folder: Path) -> Callable[[], LocalLM]:
+    """A new one at each call: tuning changes a model."""
+    return lambda: LocalLM(llama_folder, "tiny@1", torch.device("cpu"))
+
+
+@pytest.fixture
+def own_run(planted_run: Run, tmp_path: Path) -> Run:
+    """A copy to write into."""
+    import shutil
+
+    return Run.load(shutil.copytree(planted_run.folder, tmp_path / "run"))
+
+
+def test_windows_hold_what_was_taken_and_what_the_graph_held_for_good(planted_run: Run) -> None:
+    had = {user: set(planted_run.train.item[planted_run.train.user == user].tolist()) for user in range(5000)}
+    for window in islice(training_windows(planted_run, lambda item: item != 3, 8, 5, 0), 200):
+        taken, *others = window.items
+        assert taken in had[window.user]
+        assert taken not in window.past
+        assert set(window.past) <= had[window.user]
+        assert not set(others) & had[window.user]
+        assert len(set(others)) == len(others) == 5
+        assert 3 not in (*window.items, *window.past)
+
+
+def test_no_row_of_validation_is_seen(planted_run: Run) -> None:
+    from gnnrec.datasets import Interactions
+
+    log = planted_run.val
+    other = replace(planted_run)
+    other.__dict__["val"] = Interactions(
+        user=log.user, item=log.item[::-1].copy(), num_users=log.num_users, num_items=log.num_items
+    )
+    drawn = [list(islice(training_windows(run, lambda item: True, 8, 5, 0), 50)) for run in (planted_run, other)]
+    assert drawn[0] == drawn[1]
+
+
+def test_who_had_nothing_to_read_cannot_be_tuned_on(planted_run: Run) -> None:
+    with pytest.raises(UserError, match="no user had two things with a text"):
+        next(training_windows(planted_run, lambda item: False, 8, 5, 0))
+
+
+def test_a_soft_token_is_read_as_the_word_whose_vector_it_is(tiny_lm: LocalLM) -> None:
+    words = tiny_lm.tokens("film")
+    vectors = tiny_lm.model.get_input_embeddings()(torch.tensor(words)).detach()
+    start, blocks = tiny_lm.start, [tiny_lm.tokens(" A film"), tiny_lm.tokens("x")]
+    hard = tiny_lm.log_probs([[*start, *words]], [blocks])[0]
+    soft = tiny_lm.log_probs([[*start, -1, -2, -3, -4]], [blocks], lambda numbers: vectors[numbers])[0]
+    assert soft == pytest.approx(hard, abs=1e-5)
+    states = tiny_lm.block_states([[*start, *words]], [blocks])[0]
+    as_soft = tiny_lm.block_states([[*start, -1, -2, -3, -4]], [blocks], lambda numbers: vectors[numbers])[0]
+    assert torch.allclose(states, as_soft, atol=1e-5)
+
+
+def test_a_state_is_that_of_a_plain_pass(tiny_lm: LocalLM) -> None:
+    prefix, blocks = [*tiny_lm.start, *tiny_lm.tokens("I liked")], [tiny_lm.tokens(" A film"), tiny_lm.tokens("x")]
+    found = tiny_lm.block_states([prefix, prefix[:3]], [blocks, blocks[:1]])
+    for before, own, states in ((prefix, blocks, found[0]), (prefix[:3], blocks[:1], found[1])):
+        for block, state in zip(own, states):
+            alone = tiny_lm.model.model(input_ids=torch.tensor([before + block])).last_hidden_state[0, -1]
+            assert torch.allclose(alone, state, atol=1e-4)
+
+
+def test_soft_tokens_are_those_of_their_owner() -> None:
+    random = Generator().manual_seed(0)
+    users, items = torch.randn(3, 4, generator=random), torch.randn(5, 4, generator=random)
+    soft = SoftTokens((users, items), torch.randn(9, 6, generator=random), random)
+    numbers = [-1 - soft.item(4), -1 - soft.user(2), -1 - soft.item(0), -1 - soft.user(0)]
+    found = soft(torch.tensor(numbers))
+    scaled = [table / table.square().mean().sqrt() for table in (users, items)]
+    of_users, of_items = soft.projectors
+    expected = [of_items(scaled[1][4]), of_users(scaled[0][2]), of_items(scaled[1][0]), of_users(scaled[0][0])]
+    assert torch.allclose(found, torch.stack(expected), atol=1e-6)
+
+
+def test_controls_are_what_they_are_called() -> None:
+    users, items = torch.arange(12.0).view(6, 2), torch.arange(10.0).view(5, 2)
+    made = {name: change((users, items), Generator().manual_seed(0)) for name, change in CONTROLS.items()}
+    assert not made["zero"][0].any() and not made["zero"][1].any()
+    for name, kept in (("shuffled", False), ("another user's", True)):
+        assert sorted(made[name][0].tolist()) == users.tolist()
+        assert not (made[name][0] == users).all(1).any()  # nobody has her own
+        assert (made[name][1] == items).all() == kept
+
+
+class Planted:
+    """What users like stands in their embeddings and nowhere else: all titles are alike."""
+
+    def __init__(self, lm: LocalLM, told: bool) -> None:
+        random = np.random.default_rng(0)
+        taste, kind = random.integers(2, size=60), np.arange(40) % 2
+        vectors = torch.from_numpy(random.normal(size=(100, 8)).astype(np.float32))
+        if told:
+            vectors[:60, 0], vectors[60:, 0] = torch.from_numpy(4 * taste - 2), torch.from_numpy(4 * kind - 2)
+        self.vectors = (vectors[:60], vectors[60:])
+        self.windows = []
+        for user in random.integers(60, size=900).tolist():
+            own, others = (np.flatnonzero((kind == taste[user]) == same) for same in (True, False))
+            items = (random.choice(own), *random.choice(others, 3, replace=False))
+            self.windows.append(TrainingWindow(user, (), tuple(map(int, items))))
+        catalog = Catalog(pl.DataFrame({"title": ["A film"] * 40}), ("title",))
+        prompts = Prompts(lm, Cards(catalog, lm.tokens, CardConfig()), "films")
+        self.model = TunedModel(lm, 2, self.vectors, Generator().manual_seed(0))
+        self.text, self.soft = (TunedScorer(self.model, prompts, soft, "x") for soft in (None, self.model.soft))
+
+    def controls(self) -> dict[str, dict[str, float]]:
+        """After a training on the first 780 windows, of the rest."""
+        model, steps = self.model, 130
+        assert model.soft is not None
+        optimizer = torch.optim.AdamW([*model.soft.parameters(), *model.soft_head.parameters()], lr=1e-2)
+        torch.nn.init.normal_(model.soft_head.weight, 0, 0.1, generator=Generator().manual_seed(0))
+        for step in range(steps):
+            batch = self.windows[6 * step : 6 * step + 6]
+            tuning.step(model, self.soft, batch, optimizer)
+        rest = self.windows[6 * steps :]
+        asked = ([[] for _ in rest], [list(w.items) for w in rest], [w.user for w in rest])
+        hits = np.tile(np.arange(4) == 0, (len(rest), 1))
+        return held_against_controls(self.soft, self.text, self.vectors, asked, hits, 0)
+
+
+def test_planted_embeddings_are_used_and_beat_every_control(llama) -> None:
+    found = Planted(llama(), told=True).controls()
+    assert matters(found)
+    assert found["real"]["ndcg"] > 0.9
+    assert found["real"]["likelihood"] > max(row["likelihood"] for name, row in found.items() if name != "real") + 0.3
+    assert found["text"]["likelihood"] == pytest.approx(np.log(1 / 4), abs=1e-5)  # equal texts say nothing
+    assert found["real"]["ndcg"] > found["shuffled"]["ndcg"]
+
+
+def test_embeddings_that_say_nothing_are_found_out(llama) -> None:
+    found = Planted(llama(), told=False).controls()
+    assert not matters(found)
+    assert not matters({})
+
+
+def test_a_stopped_tuning_goes_on_to_the_same_weights(own_run: Run, llama, monkeypatch) -> None:
+    monkeypatch.setattr(tuning, "SAVE_EVERY", 2)
+
+    def made(run: Run, stop: int | None) -> dict[str, torch.Tensor]:
+        lm = llama()
+        model = TunedModel(lm, 2, (torch.eye(len(run.user_ids), 8), torch.eye(len(run.item_ids), 8)), Generator())
+        assert run.items is not None
+        prompts = Prompts(lm, Cards(run.items, lm.tokens, CardConfig(history=4)), "films")
+        work, taken = Tuning(run, model, prompts, CONFIG, 8), []
+        whole = tuning.step
+
+        def counted(*args):
+            if len(taken) == stop:
+                raise KeyboardInterrupt
+            taken.append(0)
+            return whole(*args)
+
+        monkeypatch.setattr(tuning, "step", counted)
+        try:
+            work.learn()
+        finally:
+            monkeypatch.setattr(tuning, "step", whole)
+        return {name: tensor.clone() for name, tensor in model.tensors().items()}
+
+    straight = made(own_run, None)
+    for name in tuning.CHECKPOINTS:
+        (own_run.folder / name).unlink()
+    for stop in (3, 5):  # in the first stage, and then in the second
+        with pytest.raises(KeyboardInterrupt):
+            made(own_run, stop)
+    resumed = made(own_run, None)
+    assert straight.keys() == resumed.keys()
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def test_titles_that_tell_the_taste_are_learnt(llama) -> None:
+    """The kind of an item stands in its title, and users like the kind they had."""
+    lm, random = llama(), np.random.default_rng(0)
+    kind = np.arange(40) % 2
+    catalog = Catalog(
+        pl.DataFrame({"title": [("zzz", "qqq")[k] + f" {i % 7}" for i, k in enumerate(kind)]}), ("title",)
+    )
+    prompts = Prompts(lm, Cards(catalog, lm.tokens, CardConfig(history=3)), "films")
+    model = TunedModel(lm, 4, None, Generator().manual_seed(0))
+    scorer = TunedScorer(model, prompts, None, "x")
+    optimizer = torch.optim.AdamW([*model.adapters().values(), *model.head.parameters()], lr=1e-2)
+
+    def window() -> TrainingWindow:
+        mine = int(random.integers(2))
+        own, others = (random.permutation(np.flatnonzero((kind == mine) == same)).tolist() for same in (True, False))
+        return TrainingWindow(0, tuple(own[1:4]), (own[0], *others[:3]))
+
+    losses = [tuning.step(model, scorer, [window() for _ in range(6)], optimizer) for _ in range(120)]
+    assert np.mean(losses[:5]) == pytest.approx(np.log(4), abs=0.2)
+    assert np.mean(losses[-10:]) < 0.5
+    assert model.soft is None
+
+
+def test_a_tuned_model_is_kept_and_judges_as_it_did(own_run: Run, llama, llama_folder) -> None:
+    said: list[str] = []
+    facts = tune(own_run, llama(), LLM, CONFIG, said.append)
+    assert set(facts.controls) == {"real", "text", "zero", "shuffled", "another user's"}
+    assert facts.soft == matters(facts.controls)
+    assert [line.split(":")[0] for line in said] == ["adapters", "soft tokens"]
+    assert read_tuned(own_run) == facts
+    assert not [path for path in own_run.folder.iterdir() if "checkpoint" in path.name]
+    asked = ([[1, 2]], [[4, 5, 6, 7]], [3])
+    first, again = (open_tuned(own_run, facts, llama(), None) for _ in range(2))
+    values = first.score(*asked)[0]
+    assert np.ptp(values) > 0
+    assert again.score(*asked)[0] == pytest.approx(values, abs=1e-6)
+    turned = first.score([[1, 2]], [[7, 6, 5, 4]], [3])[0]
+    assert turned[::-1] == pytest.approx(values, abs=1e-4)
+    with pytest.raises(UserError, match=f"{FILE}: there is a tuned language model already"):
+        tune(own_run, llama(), LLM, CONFIG)
+    other = LocalLM(llama_folder, "tiny@2", torch.device("cpu"))
+    with pytest.raises(UserError, match="was tuned from tiny@1, found tiny@2"):
+        open_tuned(own_run, facts, other, None)
+
+
+def test_soft_tokens_move_the_scores_of_a_kept_model(own_run: Run, llama) -> None:
+    facts = tune(own_run, llama(), LLM, CONFIG)
+    asked = ([[1, 2]], [[4, 5, 6, 7]], [3])
+    with_soft, without = (
+        open_tuned(own_run, replace(facts, soft=soft), llama(), None).score(*asked)[0] for soft in (True, False)
+    )
+    assert with_soft != pytest.approx(without, abs=1e-6)
+
+
+def test_what_is_damaged_or_of_another_run_is_one_clear_line(own_run: Run, llama) -> None:
+    with pytest.raises(UserError, match="no tuned language model; make one: gnnrec tune"):
+        read_tuned(own_run)
+    tune(own_run, llama(), LLM, replace(CONFIG, soft_windows=0))
+    path = own_run.folder / FILE
+    content = path.read_bytes()
+    path.write_bytes(content[:100])
+    with pytest.raises(UserError, match=f"{FILE}: damaged: "):
+        read_tuned(own_run)
+    path.write_bytes(content)
+    (own_run.folder / "weights.safetensors").write_bytes(b"other")
+    with pytest.raises(UserError, match="was tuned for other weights than this run's"):
+        read_tuned(own_run)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [("windows", 0, "1 or more"), ("soft_windows", -1, "0 or more"), ("lr", 0.0, "above 0, at most 1")],
+)
+def test_settings_that_cannot_be_are_refused(key: str, value: float, allowed: str) -> None:
+    with pytest.raises(UserError, match=f"tune.{key}: found {value}; allowed: {allowed}"):
+        TuneConfig(**{key: value})
