@@ -164,6 +164,17 @@ def rerank() -> str:
     return table(["data", "order", "NDCG@10", "where the window holds it", "weight", "p", "seeds"], rows)
 
 
+def rerank_speed() -> str:
+    rows = [
+        [entry["variant"], f"{entry['metrics']['tokens']:.0f}"]
+        + [f"{entry['metrics'][name]:.2f}" for name in ("one by one, median", "one by one, 95 %", "together")]
+        + [f"{entry['metrics']['again']:.4f}"]
+        for entry in load("rerank_speed")
+    ]
+    head = ["model", "tokens a user", "one by one, median s", "95 % under", "together, s a user", "again, s a user"]
+    return table(head, rows)
+
+
 def reasons() -> str:
     rows = []
     for entry in load("explain"):
@@ -189,6 +200,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "cold": cold,
     "reasons": reasons,
     "rerank": rerank,
+    "rerank_speed": rerank_speed,
     "step": step,
     "account": account,
     "rank": rank,
