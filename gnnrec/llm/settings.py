@@ -99,6 +99,8 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
         if config.chosen_scorer == "block":
             return BlockScorer(model, local, config.noun, folder)
         server = LocalServer(model, _budget(config))
+        if config.chosen_scorer == "letters":
+            server.letter_tokens()  # raises where letters cannot be told apart, before anything is asked
         return LISTS[config.chosen_scorer](server, local, config.noun, folder / ANSWERS)
     # The server's tokenizer is not known: words stand for tokens.
     return LISTS[config.chosen_scorer](
