@@ -171,9 +171,9 @@ def order_of(
     scorer: CardScorer, base: NDArray[np.float64], judged: NDArray[np.float64], weight: float, cap: int
 ) -> NDArray[np.int64]:
     """Places of a window, best first. What rounding may move (NEAR), or the shaking of a server's log probabilities,
-    is a tie, and the graph's order decides it. [N]"""
+    (two of them make a score, four a difference) is a tie, and the graph's order decides it. [N]"""
     spread = float(np.std(judged[np.isfinite(judged)])) if np.isfinite(judged).any() else 0.0
-    shaken = 2 * SHAKE * weight / spread if isinstance(scorer, LetterScorer) and spread > 0 else 0.0
+    shaken = 4 * SHAKE * weight / spread if isinstance(scorer, LetterScorer) and spread > 0 else 0.0
     return bounded_order(blended(base, judged, weight), cap, max(NEAR, shaken))
 
 
