@@ -201,6 +201,11 @@ def build_parser() -> argparse.ArgumentParser:
     recommend.add_argument(
         "--rerank", action="store_true", help="let a language model reorder a user's best candidates"
     )
+    recommend.add_argument(
+        "--generate",
+        action="store_true",
+        help="let a language model write a user's list, out of the catalogue's titles",
+    )
     recommend.add_argument("--explain", action="store_true", help="say why, from what the graph holds")
     recommend.add_argument(
         "--set", **_SETTING | {"help": "llm.key=value, such as llm.noun=movies; gnnrec/llm/settings.py has all"}

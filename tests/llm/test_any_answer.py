@@ -44,7 +44,19 @@ def lists(run: Run, scorer: Any, weight: Weight = FULL) -> tuple[list[str], list
     return base, [place.id for place in found]
 
 
-ODD = ("", "null", "<think>", "<think>1 2</think>", "¹ ² ³", "10^9", "1000000000", "1 1 1 2 2", "1", "Z Y X", "A" * 2**20)
+ODD = (
+    "",
+    "null",
+    "<think>",
+    "<think>1 2</think>",
+    "¹ ² ³",
+    "10^9",
+    "1000000000",
+    "1 1 1 2 2",
+    "1",
+    "Z Y X",
+    "A" * 2**20,
+)
 
 
 @pytest.fixture(scope="module")
