@@ -1,4 +1,4 @@
-"""A language model that says one thing, whatever it is asked: real weights, real tokenizer, an answer known beforehand."""
+"""A language model that says one thing, whatever it is asked: real weights and tokenizer, an answer known before."""
 
 from pathlib import Path
 
