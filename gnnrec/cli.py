@@ -227,6 +227,9 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="take what is told of her past out together, beside as much drawn at random",
     )
+    explain.add_argument(
+        "--set", **_SETTING | {"help": "llm.key=value; llm.phrase=true lets a language model phrase the reasons"}
+    )
     explain.add_argument("--json", action="store_true", help="print one JSON document")
 
     encode = add(

@@ -197,10 +197,20 @@ def recommend_in_words(options: argparse.Namespace) -> None:
 def explain(options: argparse.Namespace) -> None:
     check_runs(options.run)
     from gnnrec.llm.explainer import Explainer
+    from gnnrec.llm.settings import LLMConfig, open_server
+    from gnnrec.recipe import load_settings
     from gnnrec.run_folder import Run
     from gnnrec.tables import explanation_tables
 
-    explanation = Explainer(Run.load(options.run)).explain(options.user, options.item, options.counterfactual)
+    config = load_settings(LLMConfig, "llm", options.set)
+    run = Run.load(options.run)
+    run.user_index(options.user)  # before anything heavy
+    run.item_index(options.item)
+    explainer = Explainer(run, open_server(config) if config.phrase else None)
+    explanation = explainer.explain(options.user, options.item, options.counterfactual)
+    if explainer.phraser:
+        explanation["phrasings_refused"] = explainer.phraser.refused
+        remarks(options)(f"{count(explainer.phraser.refused, 'phrasing')} refused; the templates stand there")
     if options.json:
         print_json(explanation)
     else:

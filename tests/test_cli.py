@@ -214,6 +214,7 @@ MISTAKES = {
     "recommend POPULARITY --text words": "popularity cannot place new content",
     "recommend RUN --rerank --item i1": "--rerank: needs --user",
     "recommend RUN --explain --text words": "--explain: needs --user",
+    "explain RUN --user u1 --item i1 --set llm.phrases=true": "unknown key 'phrases'; allowed: provider, model,",
     "recommend RUN --generate --item i1": "--generate: needs --user",
     "recommend RUN --user u1 --generate --rerank": "--generate: goes without --rerank",
     "recommend RUN --user nobody --generate": "no user with the id 'nobody'",

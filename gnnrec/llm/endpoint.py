@@ -115,6 +115,10 @@ class Endpoint:
                     found.setdefault(token.token.strip(), value)  # best first
             return found
 
+    def num_tokens(self, text: str) -> int:
+        """About as many as there are: the server's tokenizer is not known. Three octets to a token errs upwards."""
+        return len(text.encode()) // 3
+
     def _text(self, answer: Any) -> str:
         with _readable():
             choice = answer.choices[0]

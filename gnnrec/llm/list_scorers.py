@@ -44,6 +44,8 @@ class Server(Protocol):
 
     def letter_log_probs(self, system: str, prompt: str) -> dict[str, float]: ...
 
+    def num_tokens(self, text: str) -> int: ...
+
 
 class ListScorer:
     """What both have in common: two orders, agreement, cache, failures. nan for users without a usable answer.

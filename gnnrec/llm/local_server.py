@@ -47,6 +47,9 @@ class LocalServer:
         logits = self._model.model(ids, logits_to_keep=1).logits[0, -1].double().log_softmax(0)
         return {letter: float(logits[token]) for letter, token in letters.items()}
 
+    def num_tokens(self, text: str) -> int:
+        return len(self._model.tokens(text))
+
     def _asked(self, system: str, prompt: str) -> torch.Tensor:
         """The question as one row of tokens, counted. Raises NoAnswer where the budget is used up."""
         self.budget.left()

@@ -21,6 +21,9 @@ class Stub:
         self.prompts.append(prompt)
         return self.letters(prompt)
 
+    def num_tokens(self, text: str) -> int:
+        return len(text.split())
+
 
 def candidates(prompt: str) -> list[str]:
     """Titles in the order of the prompt."""

@@ -177,7 +177,9 @@ def test_a_thing_taken_in_validation_is_in_no_past(planted_run: Run) -> None:
 
 @pytest.mark.guarantee("G10")
 @pytest.mark.parametrize(
-    "module", [block_scorer, cards, cosine_scorer, endpoint, list_scorers, local, local_server], ids=lambda m: m.__name__
+    "module",
+    [block_scorer, cards, cosine_scorer, endpoint, list_scorers, local, local_server],
+    ids=lambda m: m.__name__,
 )
 def test_what_asks_and_asks_again_cannot_know_the_truth(module: ModuleType) -> None:
     """No run, no metric, no split is imported where scores and retries are made."""

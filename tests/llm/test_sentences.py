@@ -114,6 +114,9 @@ class Talker:
     def letter_log_probs(self, system: str, prompt: str) -> dict[str, float]:
         raise AssertionError("nobody asks for letters here")
 
+    def num_tokens(self, text: str) -> int:
+        return len(text.split())
+
 
 def phrased(answer: str | Exception) -> tuple[list[str], int]:
     pieces = [ALIEN, RUNNER, TEXT]
