@@ -1,8 +1,8 @@
 """Phrasing: a language model chooses among the evidence and puts it into its own words, and is trusted with neither.
 
-It sees the sentences of the templates and the evidence card. It may choose lines of the card by their numbers, a closed
-choice; what it writes is shown where `unsupported` finds nothing in it that the chosen evidence does not hold, and never
-otherwise: the templates say what was chosen, or what they said before.
+It sees the sentences of the templates and the evidence card. It may choose lines of the card by their numbers, a
+closed choice; what it writes is shown where `unsupported` finds nothing in it that the chosen evidence does not hold,
+and never otherwise: the templates say what was chosen, or what they said before.
 """
 
 import json

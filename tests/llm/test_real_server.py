@@ -87,6 +87,7 @@ def test_a_real_server_is_asked_for_orders(one_document, tiny_run, server, order
     assert [place["id"] for place in found["items"]] == base
 
 
+@pytest.mark.guarantee("G3", "G18")
 def test_a_real_server_without_log_probabilities_leaves_the_graphs_order(run_command, tiny_run, server, orderer):
     base = [place.id for place in Recommender(tiny_run).recommend("u3", 8)]
     rerank = ("recommend", tiny_run.folder, "--user", "u3", "-k", 8, "--rerank")
@@ -96,6 +97,7 @@ def test_a_real_server_without_log_probabilities_leaves_the_graphs_order(run_com
     assert [name for name in out.split() if name in base] == base
 
 
+@pytest.mark.guarantee("G12")
 def test_a_real_server_phrases_reasons(one_document, tiny_run, server, phraser, orderer):
     explain = ("recommend", tiny_run.folder, "--user", "u3", "-k", 2, "--explain")
     plain = one_document(*explain)
