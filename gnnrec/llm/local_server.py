@@ -33,7 +33,12 @@ class LocalServer:
         ids = self._asked(system, prompt)
         with torch.inference_mode():
             found = self._model.model.generate(
-                ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=max_tokens, pad_token_id=0
+                ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=False,
+                max_new_tokens=max_tokens,
+                max_time=self.budget.left(),
+                pad_token_id=0,
             )
         self.budget.spend(found.shape[1])
         text: str = self._model.tokenizer.decode(found[0, ids.shape[1] :], skip_special_tokens=True)

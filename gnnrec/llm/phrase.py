@@ -37,9 +37,9 @@ class Phraser:
             return sentences
         told_ids = {name for sentence in sentences for name in sentence.evidence}
         card = evidence_card(pieces, self.title, self.server.num_tokens)
-        reason = " ".join(sentence.text for sentence in sentences)
+        reason = clean_text(" ".join(sentence.text for sentence in sentences))
         prompt = (
-            f"Recommended: “{self.title(item)}”\nReason: {reason}\nEvidence:\n{card.text}\n\n"
+            f"Recommended: “{clean_text(self.title(item))}”\nReason: {reason}\nEvidence:\n{card.text}\n\n"
             'Answer with JSON only: {"evidence": [numbers], "text": "…"}'
         )
         try:

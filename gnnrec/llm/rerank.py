@@ -200,7 +200,7 @@ def weight_for(
     """As `choose_weight`, kept in `folder` for this run, scorer and window."""
     model = sha256_of_file(run.folder / "weights.safetensors")
     facts = [model, run.provenance["settings_sha256"], run.provenance["dataset"]["fingerprint"], scorer.name]
-    facts += [asdict(config), WEIGHTS, SURE, NEAR, K]
+    facts += [asdict(config), WEIGHTS, SURE, NEAR, SHAKE, K]
     path = folder / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]}.json"
     if path.exists():
         return Weight(**json.loads(path.read_text(encoding="utf-8")))

@@ -33,7 +33,7 @@ class TokenTree:
         causal = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool).tril()
         # Padding attends to itself, since softmax needs something.
         hidden = self._read(tokens, self._places, (causal & self._real[:, None, :]) | torch.eye(len(causal)).bool())
-        self.root = self._log_probs(hidden[torch.arange(len(prefixes)), (lengths - 1).to(hidden.device)])
+        self.root = self._log_probs(hidden[torch.arange(len(prefixes)), lengths - 1])
 
     @property
     def size(self) -> int:
