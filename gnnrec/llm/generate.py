@@ -3,11 +3,12 @@
 With local weights the titles form a trie of tokens, and a beam search goes down it: what is not in the catalogue cannot
 even be begun (constrained decoding, De Cao et al. 2021, GENRE). The score of a title is
 
-    log p(title | what she had) - log p(title | nothing known),
+    log p(title | what she had) - log p(title | what anybody had),
 
-that of the block scorer (`BlockScorer`), so that famous and short titles are not the list of everybody. Both are sums
-over tokens, which is why the beginnings of titles can be compared by the same difference; with a beam as wide as the
-catalogue the list is that of scoring every title. What she had is no branch of the trie.
+the pointwise mutual information of past and title, as of `BlockScorer`, so that famous and short titles are not the
+list of everybody. Both are sums over tokens, which is why the beginnings of titles can be compared by the same
+difference; with a beam as wide as the catalogue the list is that of scoring every title. What she had is no branch of
+the trie.
 
 Letters: n beginnings that are alive at a step.
 """
@@ -66,8 +67,9 @@ def likeliest_titles(
     while alive:
         done += [Titled(tuple(branch.items), score) for branch, _, _, score in alive if branch.items]
         # Titles that are whole take their places of the beam: what is behind all of them is not followed.
-        ahead = sorted([title.score for title in done] + [score for *_, score in alive], reverse=True)[:beam]
-        kept = sorted((one for one in alive if one[0].next and one[3] >= ahead[-1]), key=lambda one: -one[3])[:beam]
+        begun = [one for one in alive if one[0].next]
+        ahead = sorted([title.score for title in done] + [score for *_, score in begun], reverse=True)[:beam]
+        kept = sorted((one for one in begun if one[3] >= ahead[-1]), key=lambda one: -one[3])[:beam]
         if not kept:
             break
         log_probs = tree.grow([parent for _, parent, _, _ in kept], [token for _, _, token, _ in kept])

@@ -70,3 +70,38 @@ def test_a_title_of_two_items_is_one_branch_and_what_she_had_is_none(tiny_lm: Lo
     found = likeliest_titles(tiny_lm, without, *prompts(tiny_lm), k=99)
     assert {title.items for title in found} == {(2,), (4,)}
     assert likeliest_titles(tiny_lm, title_trie(cards_of(tiny_lm), range(11), end), *prompts(tiny_lm), k=9) == []
+
+
+def naive_beam(lm: LocalLM, beam: int) -> dict[tuple[int, ...], float]:
+    """Titles and their scores by reading every beginning anew, from its first token on."""
+    cards = cards_of(lm)
+    titles = {(*card, *lm.tokens(";")) for item in range(len(TITLES)) if (card := cards.item(item)) is not None}
+
+    def score(tokens: tuple[int, ...]) -> float:
+        after, before = lm.log_probs(prompts(lm), [[list(tokens)], [list(tokens)]])
+        return float(after[0] - before[0])
+
+    done: dict[tuple[int, ...], float] = {}
+    alive: list[tuple[int, ...]] = [()]
+    while alive:
+        longer = {
+            title[: len(start) + 1] for start in alive for title in titles if title[: len(start)] == start != title
+        }
+        scores = {start: score(start) for start in longer}
+        done |= {start: value for start, value in scores.items() if start in titles}
+        begun = [start for start in longer if any(title[: len(start)] == start != title for title in titles)]
+        ahead = sorted([*done.values(), *(scores[start] for start in begun)], reverse=True)[:beam]
+        alive = sorted((start for start in begun if scores[start] >= ahead[-1]), key=lambda start: -scores[start])[
+            :beam
+        ]
+    return done
+
+
+@pytest.mark.parametrize("beam", [1, 2, 3, 5])
+def test_the_beam_is_that_of_a_search_that_reads_everything_anew(tiny_lm: LocalLM, beam: int) -> None:
+    trie = title_trie(cards_of(tiny_lm), (), tiny_lm.tokens(";"))
+    found = likeliest_titles(tiny_lm, trie, *prompts(tiny_lm), k=99, beam=beam)
+    expected = naive_beam(tiny_lm, beam)
+    assert [title.score for title in found] == pytest.approx(sorted(expected.values(), reverse=True), abs=1e-3)
+    ends = {(*tiny_lm.tokens(f" {TITLES[title.items[0]]}"), *tiny_lm.tokens(";")) for title in found}
+    assert ends == set(expected)

@@ -2,10 +2,10 @@
 
 G1 a list is a permutation of its window, the tail untouched; G2 items of one title stay two; G3 any fault leaves
 exactly the graph's list, in time and flagged; G4 no weight, no change; G5 blocks are scored as if each stood alone;
-G6 a text wins the cap at most; G7 letters are single tokens; G8 the gate shuts for who looks at places; G9 no prompt holds
-what is looked for; G10 nor does a retry depend on it; G11 keys of the cache; G12 explanations say what the evidence
-holds; G13 evidence is causal; G14 nothing private leaves; G15 soft tokens matter, or training says "no effect"; G16 the
-same list from figures that shake; G17 the budget is kept; G18 what a server cannot do is found out.
+G6 a text wins the cap at most; G7 letters are single tokens; G8 the gate shuts for who looks at places; G9 no prompt
+holds what is looked for; G10 nor does a retry depend on it; G11 keys of the cache; G12 explanations say what the
+evidence holds; G13 evidence is causal; G14 nothing private leaves; G15 soft tokens matter, or training says "no
+effect"; G16 the same list from figures that shake; G17 the budget is kept; G18 what a server cannot do is found out.
 """
 
 import ast
