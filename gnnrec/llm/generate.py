@@ -10,7 +10,7 @@ list of everybody. Both are sums over tokens, which is why the beginnings of tit
 difference; with a beam as wide as the catalogue the list is that of scoring every title. What she had is no branch of
 the trie.
 
-Letters: n beginnings that are alive at a step.
+Letters: V words of the vocabulary.
 """
 
 from collections.abc import Collection, Sequence

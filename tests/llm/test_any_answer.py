@@ -82,7 +82,7 @@ def test_odd_answers_give_a_permutation(planted_run: Run, answering: Any, answer
 
 
 @pytest.mark.guarantee("G1")
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(octets=st.binary(), text=st.text(), numbers=st.lists(st.integers(-3, 30)), value=st.floats())
 @example(octets=b"", text="\ud800", numbers=[], value=float("nan"))
 def test_any_octets_give_a_permutation(

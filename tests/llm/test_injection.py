@@ -128,7 +128,7 @@ def test_no_payload_becomes_a_control_token_of_the_shipped_model(smollm2: LocalL
 def test_attack_lift_and_benign_drift(smollm2: LocalLM, clean: dict[str, np.ndarray], record_property) -> None:
     """What a payload behind a title wins at most, and what the cleaning does to titles that attack nobody."""
     lifts = []
-    for number in range(0, len(PAYLOADS), 4):  # every fourth: the test above runs them all
+    for number in range(0, len(PAYLOADS), 8):  # every eighth: the test above runs them all
         noun = list(TITLES)[number % 3]
         titles, place, base = TITLES[noun], 4, np.linspace(1, 0, 5)
         attacked = scores(smollm2, [*titles[: place + 2], f"{titles[place + 2]} {PAYLOADS[number]}"], noun)
