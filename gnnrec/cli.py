@@ -203,6 +203,11 @@ def build_parser() -> argparse.ArgumentParser:
     recommend.add_argument(
         "--rerank", action="store_true", help="let a language model reorder a user's best candidates"
     )
+    recommend.add_argument(
+        "--generate",
+        action="store_true",
+        help="let a language model write a user's list, out of the catalogue's titles",
+    )
     recommend.add_argument("--explain", action="store_true", help="say why, from what the graph holds")
     recommend.add_argument(
         "--set", **_SETTING | {"help": "llm.key=value, such as llm.noun=movies; gnnrec/llm/settings.py has all"}
@@ -223,6 +228,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--counterfactual",
         action="store_true",
         help="take what is told of her past out together, beside as much drawn at random",
+    )
+    explain.add_argument(
+        "--set", **_SETTING | {"help": "llm.key=value; llm.phrase=true lets a language model phrase the reasons"}
     )
     explain.add_argument("--json", action="store_true", help="print one JSON document")
 

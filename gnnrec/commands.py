@@ -115,13 +115,15 @@ def recommend(options: argparse.Namespace) -> None:
         raise UserError("recommend: expected one of --user, --item, or a query of --text, --image, --audio")
     if options.to_users and not asked[2]:
         raise UserError("recommend --to-users: needs a new item by --text, --image or --audio")
-    if options.rerank or options.explain:
+    if words := [name for name in ("rerank", "generate", "explain") if getattr(options, name)]:
         if options.user is None:
-            raise UserError(f"recommend --{'rerank' if options.rerank else 'explain'}: needs --user, a known user")
+            raise UserError(f"recommend --{words[0]}: needs --user, a known user")
+        if options.rerank and options.generate:
+            raise UserError("recommend --generate: goes without --rerank: the list is the language model's own")
         recommend_in_words(options)
         return
     if options.set:
-        raise UserError("recommend --set: goes with --rerank or --explain")
+        raise UserError("recommend --set: goes with --rerank, --generate or --explain")
     from gnnrec.recommend import Recommender
     from gnnrec.tables import recommendations_table
 
@@ -162,13 +164,13 @@ def tune(options: argparse.Namespace) -> None:
 
 
 def recommend_in_words(options: argparse.Namespace) -> None:
-    """Lists that the language model reordered, or whose places are explained, or both."""
+    """Lists that the language model reordered or wrote, or whose places are explained, or both."""
     from gnnrec.llm.explainer import Explainer
-    from gnnrec.llm.settings import LLMConfig, open_reranker, open_server
+    from gnnrec.llm.settings import LLMConfig, open_list_writer, open_reranker, open_server
     from gnnrec.progress import progress
     from gnnrec.recipe import load_settings
     from gnnrec.recommend import Recommender
-    from gnnrec.tables import recommendations_table, reranked_table
+    from gnnrec.tables import generated_table, recommendations_table, reranked_table
 
     (config,) = load_settings({"llm": LLMConfig}, options.set)
     recommender, say = Recommender.load(options.run), remarks(options)
@@ -184,6 +186,16 @@ def recommend_in_words(options: argparse.Namespace) -> None:
             say(f"the language model gave no answer, so the order is the graph's: {reason}")
         document = {"weight": reranker.weight.to_json(), "failures": failures}
         shown = reranked_table(found, title)
+    elif options.generate:
+        recommender.run.user_index(options.user)
+        lists = open_list_writer(recommender.run, config)
+        found = lists.recommend(recommender, options.user, options.k)
+        for reason in lists.writer.failures:
+            say(f"the language model gave no answer, so the places it left are the graph's: {reason}")
+        if dropped := lists.writer.dropped:
+            say("dropped: " + ", ".join(count(number, f"{kind} title") for kind, number in sorted(dropped.items())))
+        document = {"dropped": dict(lists.writer.dropped), "failures": lists.writer.failures}
+        shown = generated_table(found, title)
     else:
         found = recommender.recommend(options.user, options.k)
         shown = recommendations_table(found, title)
@@ -206,10 +218,20 @@ def recommend_in_words(options: argparse.Namespace) -> None:
 def explain(options: argparse.Namespace) -> None:
     check_runs(options.run)
     from gnnrec.llm.explainer import Explainer
+    from gnnrec.llm.settings import LLMConfig, open_server
+    from gnnrec.recipe import load_settings
     from gnnrec.run_folder import Run
     from gnnrec.tables import explanation_tables
 
-    explanation = Explainer(Run.load(options.run)).explain(options.user, options.item, options.counterfactual)
+    config = load_settings(LLMConfig, "llm", options.set)
+    run = Run.load(options.run)
+    run.user_index(options.user)  # before anything heavy
+    run.item_index(options.item)
+    explainer = Explainer(run, open_server(config) if config.phrase else None)
+    explanation = explainer.explain(options.user, options.item, options.counterfactual)
+    if explainer.phraser:
+        explanation["phrasings_refused"] = explainer.phraser.refused
+        remarks(options)(f"{count(explainer.phraser.refused, 'phrasing')} refused; the templates stand there")
     if options.json:
         print_json(explanation)
     else:

@@ -133,6 +133,13 @@ def reranked_table(found: Sequence[Any], title: str) -> str:
     return table(columns, rows, title, numbers=("rank", "before", "score", "llm score"))
 
 
+def generated_table(found: Sequence[Any], title: str) -> str:
+    """Lists of `llm.list_writer.Written`; "by the graph" is the rank there."""
+    columns = ("rank", "title", "id", "from", "score", "by the graph")
+    rows = [(place.rank, place.title, place.id, place.source, place.score, place.base_rank) for place in found]
+    return table(columns, rows, title, numbers=("rank", "score", "by the graph"))
+
+
 def explanation_tables(explanation: Mapping[str, Any]) -> str:
     """The document of `llm.explainer.Explainer.explain`."""
     sentences = " ".join(sentence["text"] for sentence in explanation["explanation"])

@@ -1,11 +1,20 @@
 """Answers of servers on disk, by everything they depend on: asked once, never again. Failures are not kept."""
 
+import hashlib
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from gnnrec.errors import UserError
+
+
+def answer_key(model: str, template: str, system: str, prompt: str, **how: Any) -> str:
+    """Of everything that an answer depends on: model and revision, template and its version, the very words asked, and
+    `how` it is answered (schema, temperature, the longest answer)."""
+    return hashlib.sha256(json.dumps([model, template, system, prompt, how], sort_keys=True).encode()).hexdigest()
 
 
 class AnswerCache:

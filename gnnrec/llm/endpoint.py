@@ -6,6 +6,7 @@ slow, full, refusing, empty), a question ends within the budget, with an answer 
 few words and never shows the key or the prompt.
 """
 
+import json
 import math
 import os
 import threading
@@ -40,6 +41,7 @@ class Budget:
     clock: Callable[[], float] = time.monotonic
     used_calls: int = 0
     used_tokens: int = 0
+    largest: int = 0  # tokens of one question and its answer so far: what the next may cost
     _began: float | None = field(default=None, repr=False)
 
     def left(self) -> float:
@@ -50,11 +52,23 @@ class Budget:
         for name, left in (
             ("seconds", seconds),
             ("calls", self.calls - self.used_calls),
-            ("tokens", self.tokens - self.used_tokens),
+            ("tokens", self.tokens - self.used_tokens - max(self.largest - 1, 0)),
         ):
             if left <= 0:
                 raise NoAnswer(f"the budget of {name} is used up")
         return seconds
+
+    def spend(self, tokens: int) -> None:
+        self.used_tokens += tokens
+        self.largest = max(self.largest, tokens)
+
+
+@dataclass
+class Capabilities:
+    """What a server can do, as its own answers show; None: not asked yet. What is missing is not asked for again."""
+
+    schema: bool | None = None  # it keeps to one
+    log_probs: bool | None = None  # it tells them
 
 
 class Endpoint:
@@ -71,30 +85,39 @@ class Endpoint:
         self.name, self.model, self.budget = f"{model}@{base_url}", model, budget
         self._openai = openai
         self._client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0)
-        self._structured = True  # whether the server takes a schema; it is not asked again once it did not
+        self.capabilities = Capabilities()
 
     def complete(self, system: str, prompt: str, schema: dict[str, Any], max_tokens: int) -> str:
         """The text of an answer that should be JSON of this schema; whether it is, the caller has to see."""
-        if self._structured:
+        if self.capabilities.schema is not False:
             form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
             try:
-                return self._text(self._ask(system, prompt, max_tokens=max_tokens, response_format=form))
+                text = self._text(self._ask(system, prompt, max_tokens=max_tokens, response_format=form))
+                self.capabilities.schema = _keeps_to(text, schema)
+                return text
             except _Unknown:
-                self._structured = False
+                self.capabilities.schema = False
         return self._text(self._ask(system, prompt, max_tokens=max_tokens))
 
     def letter_log_probs(self, system: str, prompt: str) -> dict[str, float]:
         """Log probabilities of the first token of the answer, as far as the server tells: stripped token -> value."""
+        if self.capabilities.log_probs is False:
+            raise NoAnswer("the server gave no log probabilities")
         answer = self._ask(system, prompt, max_tokens=1, logprobs=True, top_logprobs=TOP)
         with _readable():
             told = answer.choices[0].logprobs
-            if told is None or not told.content or not told.content[0].top_logprobs:
+            self.capabilities.log_probs = bool(told and told.content and told.content[0].top_logprobs)
+            if not self.capabilities.log_probs:
                 raise NoAnswer("the server gave no log probabilities")
             found: dict[str, float] = {}
             for token in told.content[0].top_logprobs:
                 if math.isfinite(value := float(token.logprob)):
                     found.setdefault(token.token.strip(), value)  # best first
             return found
+
+    def num_tokens(self, text: str) -> int:
+        """About as many as there are: the server's tokenizer is not known. Three octets to a token errs upwards."""
+        return len(text.encode()) // 3
 
     def _text(self, answer: Any) -> str:
         with _readable():
@@ -140,7 +163,7 @@ class Endpoint:
             else:
                 with _readable():
                     usage = getattr(answer, "usage", None)
-                    self.budget.used_tokens += max(int(getattr(usage, "total_tokens", 0) or 0), 0)
+                    self.budget.spend(max(int(getattr(usage, "total_tokens", 0) or 0), 0))
                     if not answer.choices:
                         raise NoAnswer("the answer was empty")
                     return answer
@@ -156,6 +179,15 @@ class Endpoint:
         if not seconds < self.budget.left():
             raise NoAnswer("the server asks for more patience than the budget has")
         time.sleep(seconds)
+
+
+def _keeps_to(text: str, schema: dict[str, Any]) -> bool:
+    """Whether an answer is a JSON object with the keys that a flat schema asks for, and no others."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and set(found) == set(schema.get("properties", ()))
 
 
 def _key_for(base_url: str) -> str:

@@ -8,17 +8,16 @@ Ids in an answer are constrained to those asked for: the unknown and the repeate
 Letters: N candidates.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec.llm.answers import AnswerCache
+from gnnrec.llm.answers import AnswerCache, answer_key
 from gnnrec.llm.cards import CARD_VERSION, Cards
 from gnnrec.llm.endpoint import TOP, NoAnswer
 from gnnrec.progress import progress
@@ -34,6 +33,7 @@ SYSTEM = (
 )
 NUMBER = re.compile(r"(?<![\w.-])[0-9]{1,4}(?!\w)")
 THOUGHT = re.compile(r"<think>.*?(</think>|$)", re.DOTALL)
+SHAKE = 0.06  # nats by which a server's log probabilities move with what else it serves (vLLM issue 5543)
 FLOOR = 2.0  # nats under the least likely letter told, for those not told
 
 
@@ -43,6 +43,8 @@ class Server(Protocol):
     def complete(self, system: str, prompt: str, schema: dict[str, object], max_tokens: int) -> str: ...
 
     def letter_log_probs(self, system: str, prompt: str) -> dict[str, float]: ...
+
+    def num_tokens(self, text: str) -> int: ...
 
 
 class ListScorer:
@@ -102,11 +104,11 @@ class ListScorer:
         """One question; scores in the order of the titles. Raises NoAnswer."""
         raise NotImplementedError
 
-    def _kept(self, prompt: str, answer: Callable[[], str]) -> str:
-        """The answer to a prompt, from the cache where it is there."""
+    def _kept(self, prompt: str, answer: Callable[[], str], **how: object) -> str:
+        """The answer to a prompt asked in this way, from the cache where it is there."""
         if self.cache is None:
             return answer()
-        key = hashlib.sha256(json.dumps([self.name, SYSTEM, prompt]).encode()).hexdigest()
+        key = answer_key(self.server.name, self.name, SYSTEM, prompt, **how)
         with AnswerCache(self.cache) as cache:
             text = cache.get(key)
             if text is None:
@@ -153,15 +155,16 @@ class PermutationScorer(ListScorer):
             "required": ["order"],
             "additionalProperties": False,
         }
-        text = self._kept(prompt, lambda: self._checked(prompt, schema, num))
+        how = {"schema": schema, "max_tokens": 8 * num + 64}
+        text = self._kept(prompt, lambda: self._checked(prompt, num, **how), **how)
         scores = np.empty(num)
         scores[[number - 1 for number in repaired(text, num)]] = num - np.arange(num)
         return scores
 
-    def _checked(self, prompt: str, schema: dict[str, object], num: int) -> str:
+    def _checked(self, prompt: str, num: int, **how: Any) -> str:
         """An answer that names at least half of the candidates; asked for once more where the first does not."""
         for _ in range(2):
-            text = self.server.complete(SYSTEM, prompt, schema, max_tokens=8 * num + 64)
+            text = self.server.complete(SYSTEM, prompt, **how)
             if 2 * len(named(text, num)) >= num:
                 return text
         raise NoAnswer("the answer names fewer than half of the candidates")

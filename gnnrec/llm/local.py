@@ -5,6 +5,7 @@ Folders of safetensors and single GGUF files are read by transformers; no code o
 Letters: B prefixes, N blocks of each, t tokens of a row, d dimensions, V words of the vocabulary.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -121,7 +122,7 @@ class LocalLM:
         hidden = self.model.model(
             inputs_embeds=self._embedded(tokens.to(self.device), soft),
             position_ids=position.to(self.device),
-            attention_mask=self._masks(position, block),
+            attention_mask=self.masks(_may_attend(block), position, position),
             use_cache=False,
         ).last_hidden_state
         return tokens, block, hidden
@@ -143,14 +144,22 @@ class LocalLM:
             parts.append(logits.gather(1, words[:, None])[:, 0] - logits.logsumexp(1))
         return torch.cat(parts) if parts else hidden.new_zeros(0)
 
-    def _masks(self, position: Tensor, block: Tensor) -> Any:
-        """What each token may attend to, as transformers takes it: one mask, or one for each kind of layer."""
+    def new_cache(self) -> dict[str, Any]:
+        """For keys and values of what was read, by the name that the model's pass knows it by; of layers that look
+        back a little only, too, all is kept."""
+        known = inspect.signature(self.model.model.forward).parameters  # `cache` since transformers 5.24
+        return {"cache" if "cache" in known else "past_key_values": _transformers().DynamicCache()}
+
+    def masks(self, full: Tensor, query: Tensor, key: Tensor) -> Any:
+        """What each token may attend to, as transformers takes it: one mask, or one for each kind of layer.
+
+        full [B, q, t]; query [B, q] and key [B, t] are places in the text.
+        """
         config = self.model.config
-        full = _may_attend(block)  # [B, t, t]
         kinds = set(getattr(config, "layer_types", None) or ())
         if not kinds:
             return self._additive(full)
-        near = position[:, :, None] - position[:, None, :] < (getattr(config, "sliding_window", None) or len(full[0]))
+        near = query[:, :, None] - key[:, None, :] < (getattr(config, "sliding_window", None) or full.shape[2])
         masks = {"full_attention": full, "sliding_attention": full & near}
         if unknown := kinds - set(masks):
             raise UserError(f"{self.name}: layers of kind {sorted(unknown)}; allowed: {', '.join(masks)}")

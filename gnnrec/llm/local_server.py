@@ -1,6 +1,5 @@
 """A model on this machine that is talked to as a server is: for the scorers that ask for letters or orders."""
 
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,8 +18,7 @@ class LocalServer:
     def __init__(self, model: LocalLM, budget: Budget) -> None:
         self.name, self._model, self.budget = model.name, model, budget
 
-    @cached_property
-    def _letters(self) -> dict[str, int]:
+    def letter_tokens(self) -> dict[str, int]:
         """The token of each letter. Raises UserError for a tokenizer that cuts one in two, or takes two for one: their
         log probabilities could not be told apart."""
         tokens = {letter: self._model.tokens(letter) for letter in LETTERS}
@@ -33,26 +31,35 @@ class LocalServer:
     def complete(self, system: str, prompt: str, schema: dict[str, Any], max_tokens: int) -> str:
         """The likeliest answer, token by token (greedy). The schema is a wish: what came is checked by who asked."""
         ids = self._asked(system, prompt)
-        with torch.inference_mode():
+        with torch.no_grad():
             found = self._model.model.generate(
-                ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=max_tokens, pad_token_id=0
+                ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=False,
+                max_new_tokens=max_tokens,
+                max_time=self.budget.left(),
+                pad_token_id=0,
             )
+        self.budget.spend(found.shape[1])
         text: str = self._model.tokenizer.decode(found[0, ids.shape[1] :], skip_special_tokens=True)
         return text
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def letter_log_probs(self, system: str, prompt: str) -> dict[str, float]:
         """Log probability that the answer begins with each letter."""
-        letters, ids = self._letters, self._asked(system, prompt)
+        letters, ids = self.letter_tokens(), self._asked(system, prompt)
+        self.budget.spend(ids.shape[1])
         logits = self._model.model(ids, logits_to_keep=1).logits[0, -1].double().log_softmax(0)
         return {letter: float(logits[token]) for letter, token in letters.items()}
+
+    def num_tokens(self, text: str) -> int:
+        return len(self._model.tokens(text))
 
     def _asked(self, system: str, prompt: str) -> torch.Tensor:
         """The question as one row of tokens, counted. Raises NoAnswer where the budget is used up."""
         self.budget.left()
         tokens = self._tokens(system, prompt)
         self.budget.used_calls += 1
-        self.budget.used_tokens += len(tokens)
         return torch.tensor([tokens], device=self._model.device)
 
     def _tokens(self, system: str, prompt: str) -> list[int]:

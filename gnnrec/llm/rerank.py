@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from gnnrec import metrics
 from gnnrec.errors import UserError, count
 from gnnrec.files import sha256_of_file, write_json
-from gnnrec.llm.blend import blended, bounded_order
+from gnnrec.llm.blend import blended, bounded_order, standardized
+from gnnrec.llm.list_scorers import SHAKE, LetterScorer
 from gnnrec.ranking import top_k
 from gnnrec.recommend import Recommender
 from gnnrec.run_folder import Run
@@ -92,6 +93,11 @@ class Window:
     judged: NDArray[np.float64]  # [N] scores of the language model; nan: none
     order: NDArray[np.int64]  # [N] places of the window, best first
 
+    @property
+    def kept(self) -> bool:
+        """Whether nobody judged it, for want of a weight, a budget, an answer or a text, so that the order stayed."""
+        return not np.isfinite(self.judged).any()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reranked:
@@ -117,12 +123,16 @@ class Reranker:
     ) -> list[Window]:
         """The candidates of each user (indexes, best first) with their scores -> reordered windows.
 
-        At weight 0 the language model is not even asked.
+        At weight 0 the language model is not even asked. Users whose list is least decided come first, so that a
+        budget that ends too soon is spent where an opinion matters most; the others keep the graph's order (`kept`).
         """
+        judged = [np.full(len(window), np.nan) for window in items]
         if self.weight.value:
-            judged = self.scorer.score([history_of(self.run.known, user) for user in users], items, users)
-        else:
-            judged = [np.full(len(window), np.nan) for window in items]
+            first = sorted(range(len(users)), key=lambda place: cut_margin(base[place]))
+            asked, windows = [users[place] for place in first], [items[place] for place in first]
+            histories = [history_of(self.run.known, user) for user in asked]
+            for place, found in zip(first, self.scorer.score(histories, windows, asked)):
+                judged[place] = found
         return [
             Window(
                 np.asarray(window, dtype=np.int64),
@@ -157,7 +167,25 @@ class Reranker:
     def _order(self, base: NDArray[np.float64], judged: NDArray[np.float64]) -> NDArray[np.int64]:
         if not self.weight.value:
             return np.arange(len(base))
-        return bounded_order(blended(base, judged, self.weight.value), self.config.cap, NEAR)
+        return order_of(self.scorer, base, judged, self.weight.value, self.config.cap)
+
+
+def order_of(
+    scorer: CardScorer, base: NDArray[np.float64], judged: NDArray[np.float64], weight: float, cap: int
+) -> NDArray[np.int64]:
+    """Places of a window, best first. What rounding may move (NEAR), or the shaking of a server's log probabilities,
+    (two of them make a score, four a difference) is a tie, and the graph's order decides it. [N]"""
+    spread = float(np.std(judged[np.isfinite(judged)])) if np.isfinite(judged).any() else 0.0
+    shaken = 4 * SHAKE * weight / spread if isinstance(scorer, LetterScorer) and spread > 0 else 0.0
+    return bounded_order(blended(base, judged, weight), cap, max(NEAR, shaken))
+
+
+def cut_margin(base: Sequence[float]) -> float:
+    """How clearly the graph's scores (best first) tell the last of a list of K from the first behind it, in deviations
+    of the window; 0 where there are no two to tell apart."""
+    scores = standardized(np.asarray(base, dtype=np.float64))
+    cut = min(K, len(scores) - 1)
+    return float(scores[cut - 1] - scores[cut]) if cut > 0 else 0.0
 
 
 def history_of(log: Any, user: int) -> list[int]:
@@ -175,7 +203,7 @@ def weight_for(
     """As `choose_weight`, kept in `folder` for this run, scorer and window."""
     model = sha256_of_file(run.folder / "weights.safetensors")
     facts = [model, run.provenance["settings_sha256"], run.provenance["dataset"]["fingerprint"], scorer.name]
-    facts += [asdict(config), WEIGHTS, SURE, NEAR, K]
+    facts += [asdict(config), WEIGHTS, SURE, NEAR, SHAKE, K]
     path = folder / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]}.json"
     if path.exists():
         return Weight(**json.loads(path.read_text(encoding="utf-8")))
@@ -202,7 +230,7 @@ def choose_weight(run: Run, scorer: CardScorer, config: RerankConfig) -> Weight:
     before = window_ndcg(hits)
     tried = {}
     for weight in WEIGHTS:
-        orders = [bounded_order(blended(b, j, weight), config.cap, NEAR) for b, j in zip(base, judged)]
+        orders = [order_of(scorer, b, j, weight, config.cap) for b, j in zip(base, judged)]
         tried[weight] = window_ndcg(np.take_along_axis(hits, np.stack(orders), axis=1))
     best = max(WEIGHTS, key=lambda weight: _sureness(tried[weight] - before))
     after = tried[best]

@@ -9,8 +9,10 @@ from gnnrec.encoders.pretrained import PRETRAINED, cache_root, locate, require
 from gnnrec.errors import UserError
 
 if TYPE_CHECKING:
+    from gnnrec.datasets import Catalog
     from gnnrec.llm.endpoint import Budget
     from gnnrec.llm.list_scorers import Server
+    from gnnrec.llm.list_writer import ListWriter
     from gnnrec.llm.local import LocalLM
     from gnnrec.llm.rerank import CardScorer, Reranker
     from gnnrec.run_folder import Run
@@ -32,6 +34,7 @@ class LLMConfig:
     noun: str = "things"  # what the items are, in the plural, as the prompt calls them: movies, courses, …
     history: int = 10  # things of the user's past in the prompt, the newest ones
     window: int = 20  # candidates that are reordered
+    beam: int = 32  # beginnings of titles that --generate follows at a time, with local weights
     cap: int = 5  # places that a candidate can win at most, whatever its text says
     val_users: int = 300  # of validation that the weight is chosen on, at most
     seconds: float = 600.0  # budget of the model that is talked to (permutation, letters, phrase): time,
@@ -39,7 +42,7 @@ class LLMConfig:
     tokens: int = 2_000_000  # and tokens
 
     def __post_init__(self) -> None:
-        for name in ("history", "window", "cap", "val_users", "calls", "tokens"):
+        for name in ("history", "window", "beam", "cap", "val_users", "calls", "tokens"):
             if getattr(self, name) < 1:
                 raise UserError(f"llm.{name}: found {getattr(self, name)}; allowed: 1 or more")
         if not 0 < self.seconds <= 1e6:
@@ -97,20 +100,38 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
         return NullScorer()
     if config.chosen_scorer == "cosine":
         return CosineScorer(run.graph, config.history)
-    if run.items is None or not run.items.text_columns:
-        raise UserError(f"{run.folder}: its items have no text, so there is nothing that a language model could read")
+    items = _readable(run)
     folder, cards = cache_root() / CACHE, CardConfig(history=config.history)
     if config.provider == "local":
         model = open_model(config.model)
-        local = Cards(run.items, model.tokens, cards)
+        local = Cards(items, model.tokens, cards)
         if config.chosen_scorer == "block":
             return BlockScorer(model, local, config.noun, folder)
         server = LocalServer(model, _budget(config))
+        if config.chosen_scorer == "letters":
+            server.letter_tokens()  # raises where letters cannot be told apart, before anything is asked
         return LISTS[config.chosen_scorer](server, local, config.noun, folder / ANSWERS)
     # The server's tokenizer is not known: words stand for tokens.
-    return LISTS[config.chosen_scorer](
-        open_server(config), Cards(run.items, _words, cards), config.noun, folder / ANSWERS
-    )
+    return LISTS[config.chosen_scorer](open_server(config), Cards(items, _words, cards), config.noun, folder / ANSWERS)
+
+
+def open_list_writer(run: "Run", config: LLMConfig) -> "ListWriter":
+    """What writes whole lists for a run. Raises UserError where its items have no text, or the model is not here."""
+    from gnnrec.llm.cards import CardConfig, Cards
+    from gnnrec.llm.list_writer import ListWriter, ServerWriter, TreeWriter
+
+    items, cards = _readable(run), CardConfig(history=config.history)
+    if config.provider == "local":
+        model = open_model(config.model)
+        return ListWriter(run, TreeWriter(model, Cards(items, model.tokens, cards), config.noun, config.beam))
+    server, answers = open_server(config), cache_root() / CACHE / ANSWERS
+    return ListWriter(run, ServerWriter(server, Cards(items, _words, cards), config.noun, answers))
+
+
+def _readable(run: "Run") -> "Catalog":
+    if run.items is None or not run.items.text_columns:
+        raise UserError(f"{run.folder}: its items have no text, so there is nothing that a language model could read")
+    return run.items
 
 
 def open_server(config: LLMConfig) -> "Server":

@@ -16,7 +16,9 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from gnnrec.encoders.pretrained import locate
 from gnnrec.llm.local import LocalLM
+from gnnrec.llm.settings import open_model
 
 
 def save_tiny(kind: str, folder: Path) -> Path:
@@ -54,6 +56,14 @@ def tiny_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of one kind, where the kind does not matter."""
     return save_tiny("llama", tmp_path_factory.mktemp("llm") / "llama")
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> LocalLM:
+    """The shipped model; what needs it is left out where it is not here (gnnrec models get smollm2)."""
+    if locate("smollm2") is None:
+        pytest.skip("smollm2 is not in the cache: gnnrec models get smollm2")
+    return open_model("smollm2")
 
 
 @pytest.fixture(scope="session")

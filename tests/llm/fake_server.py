@@ -60,7 +60,7 @@ def letters(score: Callable[[str, int], float]) -> Callable[[Body], Body]:
 
 @dataclass
 class Fake:
-    """`behave`: request -> body, or (status, headers, body as text)."""
+    """`behave`: request -> body, or (status, headers, body as text or octets)."""
 
     behave: Callable[[Body], Any]
     requests: list[Body] = field(default_factory=list)
@@ -80,7 +80,7 @@ def serving(behave: Callable[[Body], Any], drip: float = 0.0) -> Iterator[Fake]:
             fake.headers.append({name.lower(): value for name, value in self.headers.items()})
             answer = fake.behave(request)
             status, headers, text = answer if isinstance(answer, tuple) else (200, {}, json.dumps(answer))
-            body = text.encode()
+            body = text if isinstance(text, bytes) else text.encode()
             self.send_response(status)
             for name, value in (
                 {"content-type": "application/json", "content-length": str(len(body))} | headers

@@ -19,6 +19,7 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("GNNREC_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.mark.guarantee("G1", "G16")
 def test_rerank_gives_the_base_list_in_another_or_the_same_order(one_document, run_command, tiny_run, tiny_folder):
     asked = ("recommend", tiny_run.folder, "--user", "u3", "-k", 20)
     how = ("--rerank", "--set", f"llm.model={tiny_folder}", "llm.window=8", "llm.noun=films")
@@ -91,6 +92,7 @@ def test_a_server_reranks_over_http(one_document, run_command, tiny_run):
         assert not re.search(r"\bu\d+\b", json.dumps([request["messages"] for request in fake.requests]))
 
 
+@pytest.mark.guarantee("G3")
 def test_a_server_that_is_down_leaves_the_graphs_order(run_command, tiny_run, tmp_path):
     base = [place.id for place in Recommender(tiny_run).recommend("u3", 8)]
     with serving(lambda _: (401, {}, "{}")) as fake:
@@ -102,6 +104,7 @@ def test_a_server_that_is_down_leaves_the_graphs_order(run_command, tiny_run, tm
     assert list((tmp_path / "cache" / "llm").glob("*.json")) == []  # a failure is no finding
 
 
+@pytest.mark.guarantee("G4")
 def test_no_scorer_is_the_graph_alone(one_document, tiny_run):
     base = [place.id for place in Recommender(tiny_run).recommend("u3", 5)]
     found = one_document("recommend", tiny_run.folder, "--user", "u3", "-k", 5, "--rerank", "--set", "llm.scorer=none")[

@@ -52,6 +52,7 @@ def test_ratings_are_told_where_people_gave_some(
     assert finder._rating(1, 5) == told
 
 
+@pytest.mark.guarantee("G13")
 def test_the_drop_is_the_score_less_the_score_without(planted_run: Run) -> None:
     finder, user = EvidenceFinder(planted_run), 4
     (item,) = best_items(planted_run, user, 1)
@@ -67,6 +68,7 @@ def test_the_drop_is_the_score_less_the_score_without(planted_run: Run) -> None:
     assert piece.drop == pytest.approx(scores[0] - scores[1], abs=1e-6)
 
 
+@pytest.mark.guarantee("G13")
 def test_evidence_lowers_the_score_more_than_as_much_drawn_at_random(planted_run: Run) -> None:
     explainer, lower, pairs = Explainer(planted_run), 0, 0
     for user in range(20):

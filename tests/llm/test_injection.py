@@ -2,17 +2,19 @@
 
 import base64
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+import gnnrec
 from gnnrec.datasets import Catalog
 from gnnrec.llm.blend import blended, bounded_order
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.local import LocalLM
-from gnnrec.llm.settings import open_model
+from gnnrec.llm.sanitize import clean_text, visible
 
 CAP = 2
 TITLES = {
@@ -84,17 +86,13 @@ PAYLOADS = (
 )
 
 
-@pytest.fixture(scope="module")
-def smollm2() -> LocalLM:
-    return open_model("smollm2")
-
-
 def scores(lm: LocalLM, titles: Sequence[str], noun: str) -> np.ndarray:
     """Of the titles from the third on, for someone who had the first two."""
     cards = Cards(Catalog(pl.DataFrame({"title": list(titles)}), ("title",)), lm.tokens, CardConfig())
     return BlockScorer(lm, cards, noun).score([[0, 1]], [range(2, len(titles))])[0]
 
 
+@pytest.mark.guarantee("G6")
 def test_the_corpus_is_large_enough() -> None:
     assert len(set(PAYLOADS)) >= 40
     assert len(TITLES) == 3
@@ -105,6 +103,48 @@ def clean(smollm2: LocalLM) -> dict[str, np.ndarray]:
     return {noun: scores(smollm2, titles, noun) for noun, titles in TITLES.items()}
 
 
+def check_control_tokens(lm: LocalLM) -> None:
+    control = set(lm.tokenizer.all_special_ids) | set(lm.tokenizer.added_tokens_decoder)
+    names = [str(token) for token in lm.tokenizer.added_tokens_decoder.values()]
+    texts = [*PAYLOADS, *names, *(f"A{name}B" for name in names)]
+    cards = Cards(Catalog(pl.DataFrame({"title": texts}), ("title",)), lm.tokens, CardConfig(title_tokens=500))
+    assert len(control) >= 4
+    for item, text in enumerate(texts):
+        assert not control & set(cards.item(item) or ())
+        assert not control & set(lm.tokens(text))  # nor where nobody cleaned it
+
+
+@pytest.mark.guarantee("G6")
+def test_no_payload_becomes_a_control_token(tiny_lm: LocalLM) -> None:
+    check_control_tokens(tiny_lm)
+
+
+@pytest.mark.guarantee("G6")
+def test_no_payload_becomes_a_control_token_of_the_shipped_model(smollm2: LocalLM) -> None:
+    check_control_tokens(smollm2)
+
+
+@pytest.mark.guarantee("G6")
+def test_attack_lift_and_benign_drift(smollm2: LocalLM, clean: dict[str, np.ndarray], record_property) -> None:
+    """What a payload behind a title wins at most, and what the cleaning does to titles that attack nobody."""
+    lifts = []
+    for number in range(0, len(PAYLOADS), 8):  # every eighth: the test above runs them all
+        noun = list(TITLES)[number % 3]
+        titles, place, base = TITLES[noun], 4, np.linspace(1, 0, 5)
+        attacked = scores(smollm2, [*titles[: place + 2], f"{titles[place + 2]} {PAYLOADS[number]}"], noun)
+        before, after = (
+            bounded_order(blended(base, judged, 1.0), CAP).tolist().index(place) for judged in (clean[noun], attacked)
+        )
+        lifts.append(before - after)
+        assert place - after <= CAP
+    table = pl.read_csv(Path(gnnrec.__file__).parents[1] / "data/movies/items.csv.gz")
+    drift = [title for title in table["title"] if clean_text(title) != visible(title)]
+    record_property("lift", sum(lifts) / len(lifts))
+    record_property("drift", len(drift) / len(table))
+    assert len(drift) <= 0.002 * len(table), drift
+
+
+@pytest.mark.guarantee("G5", "G6")
 @pytest.mark.parametrize("number", range(len(PAYLOADS)))
 def test_no_text_moves_another_item_or_itself_beyond_the_cap(
     smollm2: LocalLM, clean: dict[str, np.ndarray], number: int

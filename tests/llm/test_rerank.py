@@ -78,6 +78,7 @@ def listed(
     return [(place.id, place.base_rank) for place in found]
 
 
+@pytest.mark.guarantee("G1")
 def test_a_list_is_a_permutation_of_the_window_and_the_rest_as_it_was(planted_run: Run) -> None:
     base = [place.id for place in Recommender(planted_run).recommend(planted_run.user_ids[3], 20)]
     found = listed(planted_run, judge(planted_run), FULL_WEIGHT)
@@ -90,6 +91,7 @@ def test_a_list_is_a_permutation_of_the_window_and_the_rest_as_it_was(planted_ru
     assert listed(planted_run, judge(planted_run), FULL_WEIGHT, k=4) == found[:4]
 
 
+@pytest.mark.guarantee("G4")
 def test_without_weight_the_list_is_the_graphs_own_and_nobody_is_asked(planted_run: Run) -> None:
     base = [place.id for place in Recommender(planted_run).recommend(planted_run.user_ids[3], 20)]
     scorer = judge(planted_run)
@@ -97,6 +99,7 @@ def test_without_weight_the_list_is_the_graphs_own_and_nobody_is_asked(planted_r
     assert scorer.asked == []
 
 
+@pytest.mark.guarantee("G4")
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0])
 def test_scores_that_are_none_change_nothing(planted_run: Run, value: float) -> None:
     base = [place.id for place in Recommender(planted_run).recommend(planted_run.user_ids[3], 20)]
@@ -104,6 +107,7 @@ def test_scores_that_are_none_change_nothing(planted_run: Run, value: float) -> 
     assert [item for item, _ in listed(planted_run, scorer, FULL_WEIGHT)] == base
 
 
+@pytest.mark.guarantee("G8")
 def test_the_gate_opens_for_one_who_knows_and_closes_for_one_who_does_not(planted_run: Run) -> None:
     right = choose_weight(planted_run, Oracle(planted_run, 1.0), CONFIG)
     assert right.value > 0
@@ -114,6 +118,7 @@ def test_the_gate_opens_for_one_who_knows_and_closes_for_one_who_does_not(plante
     assert choose_weight(planted_run, judge(planted_run, seed=1), CONFIG).value == 0  # noise
 
 
+@pytest.mark.guarantee("G9")
 def test_the_histories_of_the_choice_end_before_what_is_looked_for(planted_run: Run) -> None:
     scorer = judge(planted_run)
     choose_weight(planted_run, scorer, CONFIG)
@@ -172,6 +177,7 @@ def test_many_users_at_once_are_as_one_by_one(planted_run: Run, tiny_lm: LocalLM
         assert scorer.score([history], [window])[0] == pytest.approx(values, abs=1e-4)
 
 
+@pytest.mark.guarantee("G11")
 def test_what_is_cached_costs_no_model_time(planted_run: Run, tiny_folder: Path, tmp_path: Path) -> None:
     import torch
 
@@ -192,6 +198,7 @@ def test_what_is_cached_costs_no_model_time(planted_run: Run, tiny_folder: Path,
     assert "model" in changed.__dict__
 
 
+@pytest.mark.guarantee("G2")
 def test_items_without_a_title_are_not_judged(planted_run: Run, tiny_lm: LocalLM) -> None:
     import polars as pl
 
@@ -215,6 +222,7 @@ def test_cosines_are_those_of_the_text_features(planted_run: Run) -> None:
     assert np.isnan(CosineScorer(graph, 2).score([[]], [[1, 2]])[0]).all()
 
 
+@pytest.mark.guarantee("G11")
 def test_names_differ_by_everything_that_scores_depend_on(planted_run: Run, tiny_lm: LocalLM) -> None:
     assert planted_run.items is not None
     names = [

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gnnrec.llm.sanitize import clean_text, visible
 
 
+@pytest.mark.guarantee("G6")
 @pytest.mark.parametrize(
     ("text", "clean"),
     [
@@ -43,6 +44,7 @@ def test_texts_become_one_line_of_visible_letters(text: str, clean: str) -> None
     assert clean_text(text) == clean
 
 
+@pytest.mark.guarantee("G6")
 @given(st.text())
 def test_cleaning_twice_changes_nothing(text: str) -> None:
     once = clean_text(text)

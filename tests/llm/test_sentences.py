@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gnnrec.llm.endpoint import NoAnswer
 from gnnrec.llm.evidence import Evidence
@@ -63,12 +65,14 @@ def test_sentences_name_their_evidence() -> None:
     assert second.evidence == ("had:0",)
 
 
+@pytest.mark.guarantee("G12")
 def test_the_templates_pass_the_check() -> None:
     for pieces in ([ALIEN, RUNNER, TEXT], [RUNNER, TEXT], [FRIEND], [had(3, 1.0)]):
         for sentence in explain(pieces, title):
             assert unsupported(sentence.text, pieces, ITEM, title, TITLES) == []
 
 
+@pytest.mark.guarantee("G12")
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
@@ -114,6 +118,9 @@ class Talker:
     def letter_log_probs(self, system: str, prompt: str) -> dict[str, float]:
         raise AssertionError("nobody asks for letters here")
 
+    def num_tokens(self, text: str) -> int:
+        return len(text.split())
+
 
 def phrased(answer: str | Exception) -> tuple[list[str], int]:
     pieces = [ALIEN, RUNNER, TEXT]
@@ -130,6 +137,7 @@ def test_other_words_are_shown_where_they_say_nothing_else() -> None:
     assert phrased(words) == ([words], 0)
 
 
+@pytest.mark.guarantee("G12")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -144,6 +152,37 @@ def test_other_words_are_shown_where_they_say_nothing_else() -> None:
 )
 def test_words_that_say_more_give_way_to_the_template(answer: str | Exception) -> None:
     assert phrased(answer) == (said(ALIEN, RUNNER, TEXT), 1)
+
+
+TRUE = "You had Alien (1979) and Blade Runner, so Aliens should suit you"
+FALSE = (
+    "Heat",
+    "“Heat”",
+    "Big",
+    "Casablanca",
+    "7",
+    "1979",
+    "99 %",
+    "“so they say”",
+    "best",
+    "free",
+    "5/5",
+    "Spielberg",
+)
+
+
+@pytest.mark.guarantee("G12")
+@given(st.sampled_from(FALSE), st.integers(0, len(TRUE.split())), st.sampled_from(["", "\u200b", "\n", "**"]))
+def test_a_foreign_word_anywhere_brings_the_template_back(lie: str, place: int, noise: str) -> None:
+    words = TRUE.split()
+    if any(
+        name in " ".join([*words[:place][-2:], "|", *words[place:][:2]])
+        for name in ("Alien | (1979)", "Blade | Runner")
+    ):
+        return  # within a title it is no word of its own
+    text = " ".join([*words[:place], noise + lie, *words[place:]])
+    assert phrased(json.dumps({"text": text})) == (said(ALIEN, RUNNER, TEXT), 1)
+    assert phrased(json.dumps({"text": TRUE})) == ([TRUE], 0)
 
 
 def test_nothing_to_say_is_not_phrased() -> None:

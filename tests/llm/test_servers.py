@@ -62,6 +62,7 @@ def test_letters_become_scores_without_the_letters_own_bias() -> None:
     assert scores == pytest.approx([-0.5 * item for item in WINDOW])
 
 
+@pytest.mark.guarantee("G8")
 @pytest.mark.parametrize("kind", [PermutationScorer, LetterScorer])
 def test_who_only_looks_at_places_is_not_believed(kind: type[ListScorer]) -> None:
     def places(request: dict[str, Any]) -> dict[str, Any]:
@@ -109,6 +110,7 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 }
 
 
+@pytest.mark.guarantee("G3")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_of_a_server_leave_everybody_unjudged(fault: str) -> None:
     behave, reason = FAULTS[fault]
@@ -124,6 +126,7 @@ def test_faults_of_a_server_leave_everybody_unjudged(fault: str) -> None:
     assert time.monotonic() - began < 20
 
 
+@pytest.mark.guarantee("G3", "G18")
 def test_a_server_without_log_probabilities_is_found_out() -> None:
     with serving(lambda _: said("A")) as fake:
         scorer = scorer_of(LetterScorer, fake)
@@ -132,6 +135,7 @@ def test_a_server_without_log_probabilities_is_found_out() -> None:
     assert scorer.failures == ["the server gave no log probabilities"]
 
 
+@pytest.mark.guarantee("G11")
 @pytest.mark.parametrize(
     "content",
     [
@@ -153,6 +157,7 @@ def test_log_probabilities_that_are_none_are_no_answer_and_not_kept(content: Any
             assert len(fake.requests) == asked
 
 
+@pytest.mark.guarantee("G18")
 def test_a_server_without_schemas_is_asked_in_plain_words() -> None:
     def behave(request: dict[str, Any]) -> Any:
         if "response_format" in request:
@@ -180,6 +185,7 @@ def test_a_busy_server_is_asked_again() -> None:
     assert scorer.failures == []
 
 
+@pytest.mark.guarantee("G3", "G17")
 @pytest.mark.parametrize("drip", [0.05, 0.0])
 def test_slow_answers_end_with_the_budget(drip: float) -> None:
     def slowly(request: dict[str, Any]) -> Any:
@@ -197,6 +203,7 @@ def test_slow_answers_end_with_the_budget(drip: float) -> None:
     assert scorer.failures[1:3] == ["the budget of seconds is used up"] * 2
 
 
+@pytest.mark.guarantee("G17")
 def test_calls_and_tokens_stay_within_the_budget() -> None:
     with serving(in_order(str)) as fake:
         few = scorer_of(PermutationScorer, fake, calls=5)
@@ -213,6 +220,7 @@ def test_calls_and_tokens_stay_within_the_budget() -> None:
         ]
 
 
+@pytest.mark.guarantee("G11")
 def test_answers_are_kept_and_failures_are_not(tmp_path: Path) -> None:
     cache = tmp_path / "answers.sqlite"
     with serving(lambda _: (500, {}, "{}")) as fake:
@@ -229,6 +237,7 @@ def test_answers_are_kept_and_failures_are_not(tmp_path: Path) -> None:
         assert len(fake.requests) == asked + 4
 
 
+@pytest.mark.guarantee("G14")
 def test_nothing_private_leaves_and_the_key_goes_to_its_server_only(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -272,6 +281,7 @@ def test_numbers_are_read_from_any_answer(text: str, numbers: list[int]) -> None
     assert named(text, 3) == numbers
 
 
+@pytest.mark.guarantee("G1")
 @given(st.text() | st.from_regex(r'\{"order": \[[0-9, ]*\]\}'), st.integers(1, 20))
 def test_whatever_is_answered_every_candidate_is_there_once(text: str, num: int) -> None:
     assert sorted(repaired(text, num)) == list(range(1, num + 1))
@@ -284,6 +294,7 @@ def test_kendall_tau_counts_pairs() -> None:
     assert kendall_tau(first, np.array([2.0, 1, 3, 4])) == pytest.approx((5 - 1) / 6)
 
 
+@pytest.mark.guarantee("G14")
 def test_a_key_goes_where_it_belongs(monkeypatch: pytest.MonkeyPatch) -> None:
     budget = Budget(1.0, 1, 1)
 

@@ -151,6 +151,7 @@ class Planted:
         return held_against_controls(self.soft, self.text, self.vectors, asked, hits, 0)
 
 
+@pytest.mark.guarantee("G15")
 def test_planted_embeddings_are_used_and_beat_every_control(llama) -> None:
     found = Planted(llama(), told=True).controls()
     assert matters(found)
@@ -160,6 +161,7 @@ def test_planted_embeddings_are_used_and_beat_every_control(llama) -> None:
     assert found["real"]["ndcg"] > found["shuffled"]["ndcg"]
 
 
+@pytest.mark.guarantee("G15")
 def test_embeddings_that_say_nothing_are_found_out(llama) -> None:
     found = Planted(llama(), told=False).controls()
     assert not matters(found)
