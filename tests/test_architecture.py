@@ -28,6 +28,7 @@ LAYERS = (
     ("models",),
     ("recency", "fusion", "removal"),
     ("graph",),
+    ("language",),
     ("encoders",),
     ("datasets",),
     (
@@ -38,8 +39,8 @@ LAYERS = (
 
 # Slow to import or optional: inside functions only, and only in these files.
 HEAVY = {
-    "openai": {"llm/endpoint.py"},
-    "transformers": {"encoders/huggingface.py", "encoders/convert.py", "llm/local.py"},
+    "openai": {"language/endpoint.py"},
+    "transformers": {"encoders/huggingface.py", "encoders/convert.py", "language/local.py"},
     "torchvision": {"encoders/torchvision_models.py"},
     "librosa": {"encoders/mel.py"},
     "soundfile": {"encoders/media.py"},

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec.encoders.cache import FeatureCache
+from gnnrec.language.local import LocalLM
 from gnnrec.llm.cards import CARD_VERSION, Cards
-from gnnrec.llm.local import LocalLM
 from gnnrec.progress import progress
 
 MAX_BLOCKS = 32  # candidates of one row

@@ -16,7 +16,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from gnnrec.llm.local import LocalLM
+from gnnrec.language.local import LocalLM
 
 
 @pytest.fixture(scope="session", params=["llama", "gemma3", "qwen2", "qwen3"])

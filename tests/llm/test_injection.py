@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from gnnrec.datasets import Catalog
+from gnnrec.language.local import LocalLM
 from gnnrec.llm.blend import blended, bounded_order
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards
-from gnnrec.llm.local import LocalLM
 from gnnrec.llm.settings import open_model
 
 CAP = 2

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from gnnrec.errors import UserError
-from gnnrec.llm.endpoint import Budget, NoAnswer
-from gnnrec.llm.list_scorers import LETTERS
-from gnnrec.llm.local import LocalLM
-from gnnrec.llm.local_server import LocalServer
+from gnnrec.language.endpoint import LETTERS, Budget, NoAnswer
+from gnnrec.language.local import LocalLM
+from gnnrec.language.local_server import LocalServer
 
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}<|im_start|>a"
 

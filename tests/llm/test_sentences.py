@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gnnrec.llm.endpoint import NoAnswer
+from gnnrec.language.endpoint import NoAnswer
 from gnnrec.llm.evidence import Evidence
 from gnnrec.llm.phrase import Phraser
 from gnnrec.llm.sentences import explain, unsupported, worth_telling
