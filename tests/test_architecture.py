@@ -26,7 +26,7 @@ LAYERS = (
     ("recipe", "recipes", "tracking"),
     ("training", "evaluation", "checkpoint"),
     ("models",),
-    ("recency", "fusion", "removal"),
+    ("recency", "fusion", "removal", "words"),
     ("graph",),
     ("language",),
     ("encoders",),
@@ -40,7 +40,7 @@ LAYERS = (
 # Slow to import or optional: inside functions only, and only in these files.
 HEAVY = {
     "openai": {"language/endpoint.py"},
-    "transformers": {"encoders/huggingface.py", "encoders/convert.py", "language/local.py"},
+    "transformers": {"encoders/huggingface.py", "encoders/convert.py", "language/local.py", "language/vision.py"},
     "torchvision": {"encoders/torchvision_models.py"},
     "librosa": {"encoders/mel.py"},
     "soundfile": {"encoders/media.py"},
