@@ -227,6 +227,62 @@ def encode(options: argparse.Namespace) -> None:
         print(rejected_table(rejected))
 
 
+def describe(options: argparse.Namespace) -> None:
+    from gnnrec.datasets import Dataset
+    from gnnrec.recipe import load_recipe
+    from gnnrec.words.content import describe_dataset
+
+    recipe = load_recipe(options.recipe, options.set)
+    dataset = Dataset.load(options.data)
+    if dataset.items is None:
+        raise UserError(f"{options.data}: its items have no content that could be described")
+    made = describe_dataset(dataset, recipe.encoders, recipe.describe)
+    titles = dataset.items.titles()
+    rows = [
+        {"id": dataset.item_ids[row], "title": titles[row] or "", "modality": modality, "text": text, "made_by": maker}
+        for row, modality, text, maker in made.rows
+    ]
+    show_texts(options, "descriptions", rows, {"made_by": made.made_by(), "failures": list(made.failures)})
+
+
+def profiles(options: argparse.Namespace) -> None:
+    from gnnrec.datasets import Dataset, split
+    from gnnrec.recipe import load_recipe
+    from gnnrec.words.content import profile_dataset
+
+    recipe = load_recipe(options.recipe, options.set)
+    dataset = Dataset.load(options.data)
+    made = profile_dataset(dataset, split(dataset, recipe.split_config(dataset)).train, recipe.profiles)
+    ids = {"user": dataset.user_ids, "item": dataset.item_ids}
+    rows = [
+        {"kind": kind, "id": ids[kind][row], "text": text, "made_by": maker or ""}
+        for kind, own in made.items()
+        for row, (text, maker) in enumerate(zip(own.texts, own.made_by))
+        if text is not None
+    ]
+    facts = {
+        "made_by": {kind: own.counts() for kind, own in made.items()},
+        "refused": sum(own.refused for own in made.values()),
+        "failures": [reason for own in made.values() for reason in own.failures],
+    }
+    show_texts(options, "profiles", rows, facts)
+
+
+def show_texts(options: argparse.Namespace, name: str, rows: list[dict[str, str]], facts: dict[str, Any]) -> None:
+    """Generated texts: all of them as JSON and in --out, the first ones on a terminal."""
+    from gnnrec.tables import texts_table
+    from gnnrec.words.content import save_texts
+
+    if options.out is not None and rows:
+        save_texts(options.out / f"{name}.csv.gz", rows)
+    if options.json:
+        print_json(facts | {name: rows})
+        return
+    print(texts_table(name, rows, facts))
+    if options.out is not None and rows:
+        print(options.out / f"{name}.csv.gz")
+
+
 def inspect(options: argparse.Namespace) -> None:
     if options.user is not None and options.plots is None:
         raise UserError("inspect --user: needs --plots FOLDER for the picture")

@@ -1,19 +1,24 @@
 """Generated texts as modalities of their own: `description` of items, `profile` of items and of users."""
 
+import gzip
+import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 from gnnrec.datasets import Dataset, Interactions
 from gnnrec.encoders import EncodersConfig, Features, default_device
 from gnnrec.encoders.catalogue import open_encoder
-from gnnrec.encoders.encode import encode_contents
+from gnnrec.encoders.encode import encode_catalog, encode_contents
 from gnnrec.encoders.pretrained import cache_root
 from gnnrec.errors import UserError, count
+from gnnrec.files import atomic_path
 from gnnrec.graph import GraphConfig
 from gnnrec.language.server import open_server
-from gnnrec.words.describe import describe
+from gnnrec.words.describe import Descriptions, describe
 from gnnrec.words.profiles import Profiles, item_facts, user_facts, write_profiles
 from gnnrec.words.settings import DescribeConfig, ProfilesConfig
 
@@ -74,6 +79,31 @@ def write_content(
             }
             say(_told(f"profiles of {kind}s", made.counts(), made.failures, made.refused))
     return Written(items, users, record)
+
+
+def describe_dataset(
+    dataset: Dataset, encoders: EncodersConfig, config: DescribeConfig, cache: Path | None = None
+) -> Descriptions:
+    """As in `write_content`, for reading: every picture and every sound of the items in words."""
+    root = cache or cache_root()
+    own = replace(encoders, text="none")  # neighbours are those of the pictures, and of the sounds
+    features = encode_catalog(dataset.items, own, cache_dir=root / "features", given=dataset.item_features)
+    return describe(dataset.items, features, encoders, config, root / CACHE)
+
+
+def profile_dataset(
+    dataset: Dataset, train: Interactions, config: ProfilesConfig, cache: Path | None = None
+) -> dict[str, Profiles]:
+    """As in `write_content`, for reading: the profiles of users and of items."""
+    return profiles_of(dataset, train, config, (cache or cache_root()) / CACHE)
+
+
+def save_texts(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Rows as .csv.gz, whole or not at all; the same rows make the same bytes."""
+    buffer = io.BytesIO()
+    pl.DataFrame(rows).write_csv(buffer)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(gzip.compress(buffer.getvalue(), mtime=0))
 
 
 def profiles_of(dataset: Dataset, train: Interactions, config: ProfilesConfig, cache: Path) -> dict[str, Profiles]:

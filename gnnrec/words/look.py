@@ -22,7 +22,8 @@ COLOURS = {  # names that people agree on, by the sRGB they stand for
 SHARE, MOST = 0.15, 3  # of the pixels that a colour has at least to be told, and how many are told at most
 DARK, BRIGHT = 30.0, 65.0  # mean lightness L*, 0 to 100
 FLAT, STRONG = 14.0, 30.0  # standard deviation of L*
-COLOURLESS, MUTED, VIVID = 5.0, 13.0, 35.0  # mean chroma C*
+COLOURLESS = 10.0  # chroma C* that hardly a pixel of a picture in black and white exceeds
+MUTED, VIVID = 13.0, 35.0  # mean C*
 
 
 def look(picture: Any) -> str:
@@ -30,16 +31,16 @@ def look(picture: Any) -> str:
     pixels = np.asarray(picture.resize((SIDE, SIDE), resample=2)).reshape(-1, 3)  # [p, 3]; 2: bilinear
     lab = to_lab(pixels)
     lightness, chroma = lab[:, 0], np.hypot(lab[:, 1], lab[:, 2])
-    colourless = chroma.mean() < COLOURLESS
+    colourless = np.quantile(chroma, 0.98) < COLOURLESS
     names, values = list(COLOURS), to_lab(np.array(list(COLOURS.values())))
     nearest = ((lab[:, None] - values) ** 2).sum(2).argmin(1)  # [p]
     shares = np.bincount(nearest, minlength=len(names)) / len(nearest)  # [c]
     told = [names[place] for place in np.argsort(-shares, kind="stable")[:MOST] if shares[place] >= SHARE]
     light = "dark" if lightness.mean() < DARK else "bright" if lightness.mean() > BRIGHT else "of medium light"
-    notes = [{-1: "little contrast", 1: "strong contrasts"}.get(_side(lightness.std(), FLAT, STRONG))]
+    notes = [_side(lightness.std(), FLAT, "little contrast", STRONG, "strong contrasts")]
     if not colourless:
-        notes.append({-1: "muted colours", 1: "vivid colours"}.get(_side(chroma.mean(), MUTED, VIVID)))
-    extra = " and ".join(note for note in notes if note)
+        notes.append(_side(chroma.mean(), MUTED, "muted colours", VIVID, "vivid colours"))
+    extra = " and ".join(filter(None, notes))
     parts = [
         "black and white" if colourless else f"mostly {listed(told)}" if told else "of many colours",
         light + (f", with {extra}" if extra else ""),
@@ -62,5 +63,5 @@ def listed(parts: list[str]) -> str:
     return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
 
 
-def _side(value: float, low: float, high: float) -> int:
-    return -1 if value < low else 1 if value > high else 0
+def _side(value: float, low: float, below: str, high: float, above: str) -> str:
+    return below if value < low else above if value > high else ""

@@ -43,44 +43,11 @@ SYSTEM = {
     "you.",
 }
 QUESTION = 'Answer with JSON only: {"text": "…"}'
-# What a profile never says of anybody.
-TRAITS = frozenset(
-    [
-        "he",
-        "she",
-        "him",
-        "her",
-        "hers",
-        "man",
-        "men",
-        "woman",
-        "women",
-        "male",
-        "female",
-        "boy",
-        "boys",
-        "girl",
-        "girls",
-        "guy",
-        "guys",
-        "husband",
-        "wife",
-        "mother",
-        "father",
-        "aged",
-        "gender",
-        "ethnicity",
-        "nationality",
-        "religion",
-        "religious",
-        "gay",
-        "lesbian",
-        "married",
-        "single",
-        "teenager",
-        "teenagers",
-    ]
-)
+# Words that a profile never says of anybody.
+PERSONAL = """he she him her hers
+man men woman women male female boy boys girl girls guy guys husband wife mother father
+aged gender ethnicity nationality religion religious gay lesbian married single teenager teenagers"""
+TRAITS = frozenset(PERSONAL.split())
 NUMBER = re.compile(r"\d+")
 CAPITAL = re.compile(r"(?<![.!?:“\"'] )(?<!^)(?<![\w'’-])[A-Z][\w'’-]*")
 
