@@ -67,7 +67,7 @@ class Vocabulary:
         for row, size in enumerate(sizes):
             begin, end = counts.indptr[row : row + 2]
             number, word = counts.data[begin:end], counts.indices[begin:end]
-            ratio = number / (size * usual[word] + 1e-12)
+            ratio = number / np.maximum(size * usual[word], np.finfo(float).tiny)
             keep = (number >= max(bounds.least, bounds.share * size)) & (ratio >= bounds.lift)
             gain = number[keep] * np.log(ratio[keep])
             order = np.lexsort((word[keep], -gain))[: bounds.most]

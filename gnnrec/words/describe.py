@@ -94,7 +94,10 @@ def describe(
         hashes = [_hash(path) for path in paths]
         if catalog is None or not any(hashes):
             continue
-        parts = [_measured(modality, paths, hashes, encoders, cache)]
+        measured = _measured(modality, paths, hashes, encoders, cache)
+        # Nobody is asked about what cannot be read, nor is anything said of it.
+        hashes = [None if text is None else content for text, content in zip(measured, hashes)]
+        parts = [measured]
         if modality == "audio":
             parts.append(_tags(paths, encoders, cache))
         if modality in features:

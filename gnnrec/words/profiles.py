@@ -30,6 +30,7 @@ from gnnrec.words.settings import ProfilesConfig
 VERSION = 1  # of the template and of what a model is asked; part of the cache's key
 TEMPLATE = "template"  # made_by of a profile that no model wrote
 MAX_TOKENS = 100  # of an answer
+SAMPLING = {"temperature": 0}  # as both kinds of server do it: the likeliest answer
 NAMED = 5  # things that a template names
 NEAREST = 10  # things taken together with an item that its profile rests on
 TASTE = Unusual(most=6, least=2, share=0.2, lift=1.3)
@@ -164,7 +165,7 @@ def _answer(server: Server, system: str, prompt: str) -> str:
 
 def profile_depends_on(kind: str, prompt: str, config: ProfilesConfig, name: str) -> list[object]:
     """Everything a profile depends on. The prompt holds all content that it is made from."""
-    how = {"temperature": 0, "max_tokens": MAX_TOKENS}
+    how = SAMPLING | {"max_tokens": MAX_TOKENS}
     return ["profile", VERSION, kind, name, config.revision, how, TEXT_SCHEMA, SYSTEM[kind], prompt]
 
 
