@@ -2,13 +2,15 @@
 
 A profile is made from facts: names of things, and the words that their texts have unusually often. A language model
 may write it, and is shown the facts of one profile alone: no id, no name, no trait of anybody. What it writes is taken
-where nothing in it goes beyond what it was shown; else, and without a model, a template says the facts.
+where nothing in it goes beyond what it was shown; else, and without a model, a template says the facts. The shipped
+smollm2 is too small for this: of 24 profiles that it was asked for, 16 went beyond and 8 said the question again.
 
 KAR (Xi et al. 2023) shows its model the first interactions of a user only, RLMRec (Ren et al. 2024) makes the item's
 profile first; here both are made from the training log. Letters: U users, I items, n profiles.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,6 +51,7 @@ PERSONAL = """he she him her hers
 man men woman women male female boy boys girl girls guy guys husband wife mother father
 aged gender ethnicity nationality religion religious gay lesbian married single teenager teenagers"""
 TRAITS = frozenset(PERSONAL.split())
+RUN, MOST_RUNS = 4, 2  # words in a row, and how often the same ones may not stand in one profile
 NUMBER = re.compile(r"\d+")
 CAPITAL = re.compile(r"(?<![.!?:“\"'] )(?<!^)(?<![\w'’-])[A-Z][\w'’-]*")
 
@@ -170,14 +173,19 @@ def profile_depends_on(kind: str, prompt: str, config: ProfilesConfig, name: str
 
 
 def beyond(text: str, prompt: str, titles: Sequence[str]) -> list[str]:
-    """What a profile says that it was not shown: numbers, names, titles of the catalogue, traits of a person.
+    """What a profile says that it was not shown: numbers, names, titles of the catalogue, traits of a person; and
+    what shows that it is none: the question said again, the same words over and over.
 
     Empty: it may be used. Errs towards refusing.
     """
+    frame = " ".join(words_of(" ".join(line for line in prompt.splitlines() if not line.startswith("- "))))
+    runs = Counter(zip(*(words_of(text)[start:] for start in range(RUN))))
     shown = set(words_of(prompt.replace(QUESTION, "")))
     wrong = [f"number {number}" for number in NUMBER.findall(text) if number not in NUMBER.findall(prompt)]
     wrong += [f"name {name!r}" for name in CAPITAL.findall(text) if not set(words_of(name)) <= shown | {"i"}]
     wrong += [f"trait {word!r}" for word in words_of(text) if word in TRAITS and word not in shown]
+    wrong += [f"question {' '.join(run)!r}" for run in runs if " ".join(run) in frame]
+    wrong += [f"repeated {' '.join(run)!r}" for run, number in runs.items() if number >= MOST_RUNS]
     wrong += [f"sign {sign!r}" for sign in "{}[]@" if sign in text]
     return wrong + [f"title {title!r}" for title in titles if len(title) >= 4 and title in text and title not in prompt]
 

@@ -213,6 +213,8 @@ PROMPT = prompt_of("user", Facts(("horror", "sci-fi"), ("Alien (1979)", "Speed (
         ('{"text": ["horror"]}', "sign '{'"),
         ("Write to a@b.", "sign '@'"),
         ("Answer with JSON only.", "name 'JSON'"),
+        ("Films this person liked, the newest last: Alien.", "question 'films this person liked'"),
+        ("Likes tense horror in space and tense horror in space.", "repeated 'tense horror in space'"),
     ],
 )
 def test_what_goes_beyond_is_named(text: str, wrong: str | None) -> None:
