@@ -79,14 +79,24 @@ class Profiles:
 
 
 def user_facts(catalog: Catalog, train: Interactions, config: ProfilesConfig) -> list[Facts]:
-    """Of every user, from her rows of `train` alone. [U]"""
-    words = Vocabulary.of(catalog).unusual(train.matrix(), TASTE)
+    """Of every user, from her rows of `train` alone; where there are ratings, from those not below her own mean. [U]"""
+    liked = _liked(train)
+    words = Vocabulary.of(catalog).unusual(liked.matrix(), TASTE)
     titles, past = _titles(catalog), dict[int, list[str]]()
-    for user, item in zip(train.user.tolist(), train.item.tolist()):
+    for user, item in zip(liked.user.tolist(), liked.item.tolist()):
         if (title := titles[item]) is not None:
             past.setdefault(user, []).append(title)
     newest = [past.get(user, [])[-config.history :] for user in range(train.num_users)]
     return [Facts(tuple(own), tuple(names)) for own, names in zip(words, newest)]
+
+
+def _liked(log: Interactions) -> Interactions:
+    if log.rating is None:
+        return log
+    rating = log.rating.astype(np.float64)
+    total = np.bincount(log.user, weights=rating, minlength=log.num_users)
+    mean = total / np.maximum(np.bincount(log.user, minlength=log.num_users), 1)
+    return log.rows(rating >= mean[log.user] - 1e-9)
 
 
 def item_facts(catalog: Catalog, train: Interactions) -> list[Facts]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from gnnrec.errors import UserError
 from gnnrec.language.server import PROVIDERS
@@ -32,6 +33,8 @@ class ModelConfig:
             raise UserError(f"{self.section}.seconds: found {self.seconds}; allowed: above 0, at most 1e6")
         if self.provider not in PROVIDERS:
             raise UserError(f"{self.section}.provider: found {self.provider!r}; allowed: {', '.join(PROVIDERS)}")
+        if urlsplit(self.base_url).username is not None:  # settings are kept in every run
+            raise UserError(f"{self.section}.base_url: found a name or password; allowed: a key in GNNREC_LLM_KEY")
         if self.provider == "openai" and not self.model:
             raise UserError(f"{self.section}.model: found ''; allowed with openai: the name of a model of the server")
 

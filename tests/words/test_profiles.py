@@ -129,6 +129,16 @@ def test_a_template_says_the_facts() -> None:
     assert user_facts(dataset.items, train, ProfilesConfig(history=2))[0].titles == ("Film E4", "Film G6")
 
 
+def test_what_a_user_rated_low_is_nothing_she_likes() -> None:
+    dataset = made()
+    log = split(dataset, dataset.split).train
+    rating = np.where(np.isin(log.item, (2, 6)), 2, 4).astype(np.float32)
+    assert dataset.items is not None
+    facts = user_facts(dataset.items, replace(log, rating=rating), CONFIG)
+    assert facts[0].titles == ("Film A0", "Film E4")
+    assert facts[1].titles == ("Film B1", "Film D3", "Film F5", "Film H7")  # all are at her mean
+
+
 def test_g14_no_id_leaves(tmp_path: Path) -> None:
     dataset = made()
     assert dataset.items is not None
