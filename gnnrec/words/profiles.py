@@ -138,7 +138,7 @@ def template(kind: str, facts: Facts) -> str | None:
 def prompt_of(kind: str, facts: Facts, noun: str) -> str:
     """What a model is shown: these facts and nothing else."""
     named = "\n".join(f"- {title}" for title in facts.titles)
-    words = f"\n\nWords that set them apart: {', '.join(facts.words)}" if facts.words else ""
+    words = f"\n\nWords that set them apart:\n{', '.join(facts.words)}" if facts.words else ""
     if kind == "user":
         return f"{noun.capitalize()} this person liked, the newest last:\n{named}{words}\n\n{QUESTION}"
     about = f"Title: {facts.title}\nAbout it: {facts.about}"
@@ -188,7 +188,8 @@ def beyond(text: str, prompt: str, titles: Sequence[str]) -> list[str]:
 
     Empty: it may be used. Errs towards refusing.
     """
-    frame = " ".join(words_of(" ".join(line for line in prompt.splitlines() if not line.startswith("- "))))
+    headings = " ".join(line for line in prompt.splitlines() if line.endswith(":"))
+    frame = " ".join(words_of(f"{headings} {QUESTION}"))
     runs = Counter(zip(*(words_of(text)[start:] for start in range(RUN))))
     shown = set(words_of(prompt.replace(QUESTION, "")))
     wrong = [f"number {number}" for number in NUMBER.findall(text) if number not in NUMBER.findall(prompt)]

@@ -224,6 +224,7 @@ PROMPT = prompt_of("user", Facts(("horror", "sci-fi"), ("Alien (1979)", "Speed (
         ("Write to a@b.", "sign '@'"),
         ("Answer with JSON only.", "name 'JSON'"),
         ("Films this person liked, the newest last: Alien.", "question 'films this person liked'"),
+        ("Words that set them apart: horror.", "question 'words that set them'"),
         ("Likes tense horror in space and tense horror in space.", "repeated 'tense horror in space'"),
     ],
 )
