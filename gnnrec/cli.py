@@ -257,6 +257,25 @@ def build_parser() -> argparse.ArgumentParser:
     encode.add_argument("--set", **_SETTING)
     encode.add_argument("--json", action="store_true", help="print one JSON document")
 
+    describe = add(
+        "describe",
+        commands.describe,
+        "put the pictures and sounds of items into words; the data itself is never changed",
+        "gnnrec describe data/movies --out described --set describe.model=OWNER/NAME",
+    )
+    profiles = add(
+        "profiles",
+        commands.profiles,
+        "sum up users and items in words, from training interactions only",
+        "gnnrec profiles data/movies --out described --set profiles.model=smollm2 profiles.noun=movies",
+    )
+    for writer in (describe, profiles):
+        writer.add_argument("data", type=_folder, help="dataset folder")
+        writer.add_argument("--out", type=Path, help="folder that a .csv.gz of all texts is written to")
+        writer.add_argument("--recipe", type=_recipe, help="a shipped recipe or a .toml file (default: default)")
+        writer.add_argument("--set", **_SETTING)
+        writer.add_argument("--json", action="store_true", help="print one JSON document")
+
     inspect = add(
         "inspect", commands.inspect, "show what is in a dataset or a run", "gnnrec inspect data/movies --plots plots"
     )

@@ -143,7 +143,8 @@ def recommend(options: argparse.Namespace) -> None:
 
 
 def tune(options: argparse.Namespace) -> None:
-    from gnnrec.llm.settings import LLMConfig, open_model
+    from gnnrec.language.server import open_model
+    from gnnrec.llm.settings import LLMConfig
     from gnnrec.llm.tune import TuneConfig
     from gnnrec.llm.tune import tune as tune_model
     from gnnrec.llm.tuned_scorer import FILE
@@ -223,7 +224,7 @@ def explain(options: argparse.Namespace) -> None:
     from gnnrec.run_folder import Run
     from gnnrec.tables import explanation_tables
 
-    config = load_settings(LLMConfig, "llm", options.set)
+    (config,) = load_settings({"llm": LLMConfig}, options.set)
     run = Run.load(options.run)
     run.user_index(options.user)  # before anything heavy
     run.item_index(options.item)
@@ -268,6 +269,62 @@ def encode(options: argparse.Namespace) -> None:
     if rejected:
         print()
         print(rejected_table(rejected))
+
+
+def describe(options: argparse.Namespace) -> None:
+    from gnnrec.datasets import Dataset
+    from gnnrec.recipe import load_recipe
+    from gnnrec.words.content import describe_dataset
+
+    recipe = load_recipe(options.recipe, options.set)
+    dataset = Dataset.load(options.data)
+    if dataset.items is None:
+        raise UserError(f"{options.data}: its items have no content that could be described")
+    made = describe_dataset(dataset, recipe.encoders, recipe.describe)
+    titles = dataset.items.titles()
+    rows = [
+        {"id": dataset.item_ids[row], "title": titles[row] or "", "modality": modality, "text": text, "made_by": maker}
+        for row, modality, text, maker in made.rows
+    ]
+    show_texts(options, "descriptions", rows, {"made_by": made.made_by(), "failures": list(made.failures)})
+
+
+def profiles(options: argparse.Namespace) -> None:
+    from gnnrec.datasets import Dataset, split
+    from gnnrec.recipe import load_recipe
+    from gnnrec.words.content import profile_dataset
+
+    recipe = load_recipe(options.recipe, options.set)
+    dataset = Dataset.load(options.data)
+    made = profile_dataset(dataset, split(dataset, recipe.split_config(dataset)).train, recipe.profiles)
+    ids = {"user": dataset.user_ids, "item": dataset.item_ids}
+    rows = [
+        {"kind": kind, "id": ids[kind][row], "text": text, "made_by": maker or ""}
+        for kind, own in made.items()
+        for row, (text, maker) in enumerate(zip(own.texts, own.made_by))
+        if text is not None
+    ]
+    facts = {
+        "made_by": {kind: own.counts() for kind, own in made.items()},
+        "refused": sum(own.refused for own in made.values()),
+        "failures": [reason for own in made.values() for reason in own.failures],
+    }
+    show_texts(options, "profiles", rows, facts)
+
+
+def show_texts(options: argparse.Namespace, name: str, rows: list[dict[str, str]], facts: dict[str, Any]) -> None:
+    """Generated texts: all of them as JSON and in --out, the first ones on a terminal."""
+    from gnnrec.tables import texts_table
+    from gnnrec.words.content import save_texts
+
+    if options.out is not None and rows:
+        save_texts(options.out / f"{name}.csv.gz", rows)
+    if options.json:
+        print_json(facts | {name: rows})
+        return
+    print(texts_table(name, rows, facts))
+    if options.out is not None and rows:
+        print(options.out / f"{name}.csv.gz")
 
 
 def inspect(options: argparse.Namespace) -> None:

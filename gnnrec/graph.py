@@ -41,6 +41,8 @@ class GraphConfig:
     min_similarity: float = 0.0  # cosine of standardized features, 0 to 1; edges that are not above it are left out
     missing: str = "propagate"  # propagate: fill from co-consumed items; mask: leave the node out
     friends: bool = True  # use user-user edges where the data has them
+    descriptions: bool = False  # pictures and sounds in words as a modality of items, `description` (words/)
+    profiles: bool = False  # what training users like in words as a modality of items and of users, `profile` (words/)
 
     def __post_init__(self) -> None:
         if self.missing not in ("propagate", "mask"):

@@ -29,6 +29,7 @@ from gnnrec.recipe import Recipe
 from gnnrec.run_folder import FILES, Run, save_rejected, save_run
 from gnnrec.tracking import Tracker
 from gnnrec.training import fit, ranking_metric
+from gnnrec.words.content import Written, write_content
 
 OWN_SPLITS = ("leave_last", "user_time", "global_time", "random")  # made here: test lists may know train and val
 MASKS = ("train+val", "train")
@@ -66,7 +67,8 @@ def train(
             f"counts as missing, {len(unusable):,} in all (rejected.csv in the run)"
         )
     save_rejected(out, unusable)
-    graph = training_graph(dataset, parts, item_features, user_features, recipe)
+    written = written_content(dataset, parts, item_features, recipe, say)
+    graph = training_graph(dataset, parts, item_features, user_features, recipe, written)
     settings = recipe.to_toml() + fingerprint(dataset) + content_fingerprint(graph)
     model, state = fit_model(graph, parts.val, recipe, out=out, settings=settings)
     metrics = {}
@@ -85,8 +87,12 @@ def train(
         "split": {"method": split_method(dataset, recipe), "train": len(logs[0]), "val": len(logs[1])},
         "encoders": {
             owner: {modality: features.encoder for modality, features in content.items()}
-            for owner, content in (("items", item_features), ("users", user_features))
+            for owner, content in (
+                ("items", {**item_features, **written.items}),
+                ("users", {**user_features, **written.users}),
+            )
         },
+        "written": written.record,
         "unusable_content": len(unusable),
         # Weight, l2 and confidence of iALS, see models/factors.py.
         "factor_settings": getattr(model, "factor_settings", torch.empty(0)).tolist(),
@@ -106,12 +112,34 @@ def train(
     return run
 
 
+def written_content(
+    dataset: Dataset,
+    parts: Split,
+    items: Mapping[str, Features],
+    recipe: Recipe,
+    say: Callable[[str], None] = lambda line: None,
+) -> Written:
+    """The descriptions and profiles that the recipe asks for; of the log only the train rows are looked at."""
+    return write_content(
+        dataset, parts.train, items, recipe.encoders, recipe.graph, recipe.describe, recipe.profiles, say=say
+    )
+
+
 def training_graph(
-    dataset: Dataset, parts: Split, items: Mapping[str, Features], users: Mapping[str, Features], recipe: Recipe
+    dataset: Dataset,
+    parts: Split,
+    items: Mapping[str, Features],
+    users: Mapping[str, Features],
+    recipe: Recipe,
+    written: Written | None = None,
 ) -> HeteroData:
-    """The graph of the train rows; it knows their order only where the split respects it."""
+    """The graph of the train rows; it knows their order only where the split respects it.
+
+    written: what `written_content` gave, made here where it is left out.
+    """
     log = parts.train if in_order(parts.train, parts.val) else parts.train.unordered()
-    return build_graph(log, items, users, dataset.friends, recipe.graph)
+    written = written_content(dataset, parts, items, recipe) if written is None else written
+    return build_graph(log, {**items, **written.items}, {**users, **written.users}, dataset.friends, recipe.graph)
 
 
 def fit_model(

@@ -18,6 +18,15 @@ from gnnrec.models import MODELS
 from gnnrec.models.modality_gnn import ModalityGNNConfig
 from gnnrec.recipes import read_recipe
 from gnnrec.training import TrainConfig
+from gnnrec.words.settings import DescribeConfig, ProfilesConfig
+
+SECTIONS: dict[str, Any] = {  # beside model and split
+    "encoders": EncodersConfig,
+    "graph": GraphConfig,
+    "train": TrainConfig,
+    "describe": DescribeConfig,
+    "profiles": ProfilesConfig,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +37,15 @@ class Recipe:
     encoders: EncodersConfig = field(default_factory=EncodersConfig)
     graph: GraphConfig = field(default_factory=GraphConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    describe: DescribeConfig = field(default_factory=DescribeConfig)  # where graph.descriptions is on
+    profiles: ProfilesConfig = field(default_factory=ProfilesConfig)  # where graph.profiles is on
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any], where: str) -> "Recipe":
-        sections = {"encoders": EncodersConfig, "graph": GraphConfig, "train": TrainConfig}
-        _check_keys(document, ["model", "split", *sections], where)
+        _check_keys(document, ["model", "split", *SECTIONS], where)
         settings: dict[str, Any] = {
             name: _parse(kind, document[name], f"{where}: {name}")
-            for name, kind in sections.items()
+            for name, kind in SECTIONS.items()
             if name in document
         }
         if "split" in document:
@@ -48,8 +58,7 @@ class Recipe:
         return cls(model_name=name, model=_parse(MODELS[name][1], model, f"{where}: model"), **settings)
 
     def to_dict(self) -> dict[str, Any]:
-        sections: dict[str, Any] = {"encoders": self.encoders, "graph": self.graph, "train": self.train}
-        document: dict[str, Any] = {name: dataclasses.asdict(part) for name, part in sections.items()}
+        document: dict[str, Any] = {name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS}
         split = {"split": dict(self.split)} if self.split else {}
         return {"model": {"name": self.model_name} | dataclasses.asdict(self.model)} | split | document
 

@@ -16,6 +16,7 @@ WIDTH_OF_A_FILE = 120
 STATES = {"ok": "green", "missing": "yellow", "optional": "dim", "warning": "red"}
 LONGEST_LIST = 12  # values of one fact
 MOST_TRIALS = 10  # of a study that are listed
+MOST_TEXTS = 20  # generated texts that are shown
 MOST_REJECTED = 50  # rows set aside that are listed
 
 
@@ -206,6 +207,26 @@ def features_table(rows: Sequence[Mapping[str, Any]]) -> str:
     columns = ("owner", "modality", "encoder", "dimensions", "rows", "encoded", "unusable")
     lines = [[row[name] for name in columns] for row in rows]
     return table(columns, lines, "content features", numbers=columns[3:])
+
+
+def texts_table(name: str, rows: Sequence[Mapping[str, str]], facts: Mapping[str, Any]) -> str:
+    """Generated texts, the first ones of them, with who made how many and why a model had no answer."""
+    failures = facts["failures"]
+    notes = [f"by {maker}: {shown(number)}" for maker, number in _flat(facts["made_by"]).items()]
+    notes += [f"refused for saying more than was shown: {facts['refused']:,}"] if facts.get("refused") else []
+    notes += [f"without an answer: {len(failures):,} ({failures[0]})"] if failures else []
+    columns = tuple(rows[0]) if rows else ()
+    drawn = table(columns, [[row[key] for key in columns] for row in rows[:MOST_TEXTS]], f"{name}, generated")
+    more = [f"the first {MOST_TEXTS} of {len(rows):,}; --json and --out have all"] if len(rows) > MOST_TEXTS else []
+    return "\n".join([drawn, *more, *notes]) if rows else f"no {name}: there is nothing to make them from"
+
+
+def _flat(counts: Mapping[str, Any]) -> dict[str, int]:
+    """Nested counts with the keys joined: {"user": {"x": 1}} -> {"user, x": 1}."""
+    flat: dict[str, int] = {}
+    for key, value in counts.items():
+        flat |= {f"{key}, {name}": n for name, n in value.items()} if isinstance(value, Mapping) else {key: value}
+    return flat
 
 
 def rejected_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -26,8 +26,9 @@ LAYERS = (
     ("recipe", "recipes", "tracking"),
     ("training", "evaluation", "checkpoint"),
     ("models",),
-    ("recency", "fusion", "removal"),
+    ("recency", "fusion", "removal", "words"),
     ("graph",),
+    ("language",),
     ("encoders",),
     ("datasets",),
     (
@@ -38,9 +39,9 @@ LAYERS = (
 
 # Slow to import or optional: inside functions only, and only in these files.
 HEAVY = {
-    "openai": {"llm/endpoint.py"},
+    "openai": {"language/endpoint.py"},
     "peft": {"llm/tuned_model.py"},
-    "transformers": {"encoders/huggingface.py", "encoders/convert.py", "llm/local.py"},
+    "transformers": {"encoders/huggingface.py", "encoders/convert.py", "language/local.py", "language/vision.py"},
     "torchvision": {"encoders/torchvision_models.py"},
     "librosa": {"encoders/mel.py"},
     "soundfile": {"encoders/media.py"},

@@ -19,7 +19,7 @@ from gnnrec.run_folder import Run
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
     *("demo", "train", "tune-settings", "evaluate", "export", "recommend"),
-    *("explain", "tune", "encode", "inspect", "report", "models", "doctor"),
+    *("explain", "tune", "encode", "describe", "profiles", "inspect", "report", "models", "doctor"),
 )
 FEW_STEPS = ("--set", "train.epochs=2", "model.dim=8")
 
@@ -241,6 +241,11 @@ MISTAKES = {
     "explain RUN --user u1 --item nothing": "no item with the id 'nothing'",
     "explain nowhere --user u1 --item i1": "no such folder",
     "encode DATA --set encoders.batch_size=0": "at least 1 is allowed",
+    "describe nowhere": "nowhere: no such folder",
+    "describe DATA --set describe.model=nope": "describe.model is 'nope': allowed are a folder",
+    "describe DATA --set describe.models=x": "describe: unknown key 'models'; allowed: provider, model,",
+    "profiles DATA --set profiles.model=nope": "profiles.model is 'nope': allowed are smollm2, a folder",
+    "train DATA --out x --set graph.profiles=yes": "graph.profiles: found 'yes'; allowed: a value of type bool",
     "inspect nowhere": "nowhere",
     "inspect RUN --user u1": "needs --plots",
     "inspect RUN --user nobody --plots x": "no user with the id 'nobody'",

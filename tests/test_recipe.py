@@ -29,7 +29,7 @@ def test_every_field_survives_the_round_trip(name: str, tmp_path: Path) -> None:
     changed = Recipe(model_name=name, model=MODELS[name][1]())
     # What has to stay within 0 and 1; and heads have to divide dim.
     allowed = {"min_similarity": 0.25, "average": 0.5, "dropout": 0.5, "dim": 60, "heads": 5}
-    for part in ("model", "encoders", "graph", "train"):
+    for part in ("model", "encoders", "graph", "train", "describe", "profiles"):
         settings = getattr(changed, part)
         other = {
             field.name: allowed.get(field.name, getattr(settings, field.name) + 1)
@@ -80,6 +80,14 @@ def test_set_lays_values_over_a_recipe() -> None:
         ("epochs=3", "--set 'epochs=3': expected section.key=value"),
         ("train.epochs", "--set 'train.epochs': expected section.key=value"),
         ("train.a.b=1", "train: unknown key 'a.b'"),
+        ("describe.model=3", "describe.model: found 3; allowed: a value of type str"),
+        ("describe.provider=cloud", "describe.provider: found 'cloud'; allowed: local, openai"),
+        ("describe.base_url=http://me:secret@host/v1", "describe.base_url: found a name or password; allowed: a key"),
+        ("profiles.calls=0", "profiles.calls: found 0; allowed: 1 or more"),
+        ("profiles.seconds=0", "profiles.seconds: found 0.0; allowed: above 0"),
+        ("profiles.history=0", "profiles.history: found 0; allowed: 1 or more"),
+        ("profiles.noun=a;b", "profiles.noun: found 'a;b'; allowed: letters"),
+        ("profiles.provider=openai", "profiles.model: found ''; allowed with openai"),
         ("split.method=best", "method 'best'; allowed: auto, published"),
     ],
 )

@@ -225,6 +225,7 @@ def test_ranges_and_choices_are_read() -> None:
     [
         ("model.layer=1,2", r"--search model.layer: unknown key 'layer'; allowed: dim, layers, fusion, .*"),
         ("modle.layers=1,2", r"--search modle.layers: unknown section 'modle'; allowed: model, encoders, graph, train"),
+        ("profiles.calls=1..9", r"--search profiles.calls: unknown section 'profiles'; allowed: model, .*"),
         ("model.layers", r"--search 'model.layers': expected section.key=LOW..HIGH, =LOW..HIGH:log or =a,b,c"),
         ("train.temperature=0.5..0.1", r".*'0.5..0.1', which is empty; allowed: LOW..HIGH with LOW below HIGH"),
         ("model.layers=2..2", r".*which is empty; .*"),

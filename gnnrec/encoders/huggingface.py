@@ -46,7 +46,7 @@ class HuggingFaceTextEncoder:
     def __init__(self, folder: Path, name: str, device: torch.device, prefix: str = "") -> None:
         self.name = f"{name}@{revision(folder)}"
         self._model, self._pooled = _load_model(folder, device, "get_text_features")
-        self._tokenizer = _load(_transformers().AutoTokenizer, folder)
+        self._tokenizer = load_part(_transformers().AutoTokenizer, folder)
         self._tokenizer.pad_token = self._tokenizer.pad_token or self._tokenizer.eos_token
         self._device, self._prefix = device, prefix
         self._pooling, self._normalize = _sentence_transformer(folder)
@@ -74,7 +74,7 @@ class HuggingFaceImageEncoder:
     def __init__(self, folder: Path, name: str, device: torch.device) -> None:
         self.name = f"{name}@{revision(folder)}"
         self._model, self._pooled = _load_model(folder, device, "get_image_features")
-        self._processor = _load(_transformers().AutoImageProcessor, folder)
+        self._processor = load_part(_transformers().AutoImageProcessor, folder)
         self._device = device
         self.dim = self.encode([grey_picture()]).shape[1]
 
@@ -90,7 +90,7 @@ class HuggingFaceAudioEncoder:
     def __init__(self, folder: Path, name: str, device: torch.device) -> None:
         self.name = f"{name}@{revision(folder)}"
         self._model, self._pooled = _load_model(folder, device, "get_audio_features")
-        self._extractor = _load(_transformers().AutoFeatureExtractor, folder)
+        self._extractor = load_part(_transformers().AutoFeatureExtractor, folder)
         self._device = device
         self.sampling_rate: int = self._extractor.sampling_rate
         self.dim = self.encode([np.random.default_rng(0).normal(0, 0.1, self.sampling_rate).astype("f4")]).shape[1]
@@ -123,7 +123,7 @@ def revision(folder: Path) -> str:
 def _load_model(folder: Path, device: torch.device, side: str) -> tuple[Any, Any]:
     """The model, and its method for one side of a model of two (text and picture), or None."""
     options = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
-    model, info = _load(_transformers().AutoModel, folder, **options)
+    model, info = load_part(_transformers().AutoModel, folder, **options)
     missing = sorted(key for key in info["missing_keys"] if not any(part in key for part in NOT_NEEDED))
     if missing:
         raise UserError(f"{folder}: the weights lack {len(missing)} tensors of the model, {missing[0]} for one")
@@ -143,7 +143,8 @@ def _transformers() -> Any:
     return transformers
 
 
-def _load(part: Any, folder: Path, **options: Any) -> Any:
+def load_part(part: Any, folder: Path, **options: Any) -> Any:
+    """A model, tokenizer or processor, by the class of transformers that reads it. Raises UserError."""
     try:
         with _quiet(_transformers().utils.logging):
             return part.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)

@@ -1,5 +1,6 @@
 """Pictures and sounds on disk -> what the encoders take. What cannot be read gives a reason, never an exception."""
 
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,16 @@ def read_image(path: Path) -> Any:
         raise
     except Exception as error:  # decoders raise anything on broken bytes
         raise Unreadable(f"not a readable picture: {_first_line(error, path)}") from error
+
+
+def jpeg(picture: Any, side: int) -> bytes:
+    """A PIL picture, RGB, as JPEG of at most `side` pixels: its pixels, and nothing else that its file said."""
+    Image, _ = _pillow()
+    small = Image.fromarray(np.asarray(picture))  # a new picture: no EXIF, no comment, no profile
+    small.thumbnail((side, side))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
 
 
 def grey_picture(size: int = 64) -> Any:

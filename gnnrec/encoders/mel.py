@@ -1,4 +1,4 @@
-"""What is taken from librosa: resampling, and the filters of mel spectrograms, which are made in torch."""
+"""What is taken from librosa: resampling, tempo and brightness, and the filters of mel spectrograms, made in torch."""
 
 from typing import Any
 
@@ -13,6 +13,16 @@ from gnnrec.errors import missing_extra
 def resample(sound: NDArray[np.float32], rate: int, target: int) -> NDArray[np.float32]:
     """Mono sound at another number of samples a second, by soxr in high quality."""
     return np.ascontiguousarray(_librosa().resample(sound, orig_sr=rate, target_sr=target), dtype=np.float32)
+
+
+def tempo(sound: NDArray[np.float32], rate: int) -> float:
+    """Beats a minute, by the autocorrelation of onsets; an octave off where the metre leaves it open."""
+    return float(_librosa().feature.tempo(y=sound, sr=rate)[0])
+
+
+def centroid(sound: NDArray[np.float32], rate: int) -> float:
+    """The mean frequency of the spectrum in Hz, over frames: low for dark sound, high for bright."""
+    return float(_librosa().feature.spectral_centroid(y=sound, sr=rate).mean())
 
 
 class MelSpectrogram(nn.Module):

@@ -61,6 +61,14 @@ class MusicnnEncoder:
         return self._run(batch)[1]
 
     @torch.inference_mode()
+    def tags_of(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `tag`, but from what `encode` gave: of the mean over patches instead of the mean of each. -> [n, 100]"""
+        hidden = torch.from_numpy(embeddings).to(self._device).chunk(2, dim=1)
+        heads = [self._taggers[name].get_submodule("tags") for name in ("MTT", "MSD")]
+        parts = [head(part).sigmoid() for head, part in zip(heads, hidden)]
+        return torch.cat(parts, dim=1).cpu().numpy()
+
+    @torch.inference_mode()
     def _run(self, batch: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         patches = [self._patches(sound) for sound in batch]
         counts = [len(part) for part in patches]

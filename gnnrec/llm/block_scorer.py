@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnrec.language.local import LocalLM
 from gnnrec.llm.cards import CARD_VERSION, Cards
-from gnnrec.llm.local import LocalLM
 from gnnrec.llm.passes import Passes, Tokens
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gnnrec.datasets import Catalog
-from gnnrec.llm.sanitize import clean_text
+from gnnrec.language.sanitize import clean_text
 
 Tokenize = Callable[[str], list[int]]
 CARD_VERSION = 1  # of the wording; part of every cache key

@@ -8,8 +8,8 @@ card as its budget of tokens holds. The same evidence gives the same text.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gnnrec.language.sanitize import clean_text
 from gnnrec.llm.evidence import Evidence
-from gnnrec.llm.sanitize import clean_text
 from gnnrec.llm.sentences import TINY, Title, word
 
 MOST_TOKENS = 240  # of a card

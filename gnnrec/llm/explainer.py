@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from gnnrec.graph import item_modalities
+from gnnrec.language.sanitize import visible
+from gnnrec.language.server import Server
 from gnnrec.llm.evidence import Evidence, EvidenceFinder
-from gnnrec.llm.list_scorers import Server
 from gnnrec.llm.phrase import Phraser
-from gnnrec.llm.sanitize import visible
 from gnnrec.llm.sentences import Sentence, explain, worth_telling
 from gnnrec.models.modality_gnn import ModalityGNN
 from gnnrec.removal import without_interactions

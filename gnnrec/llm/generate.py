@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from gnnrec.language.local import LocalLM
 from gnnrec.llm.cards import Cards
-from gnnrec.llm.local import LocalLM
 from gnnrec.llm.token_tree import TokenTree
 
 BEAM = 32  # beginnings kept at each step

@@ -12,14 +12,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from gnnrec.llm.answers import AnswerCache, answer_key
+from gnnrec.language.answers import AnswerCache, answer_key
+from gnnrec.language.endpoint import NoAnswer
+from gnnrec.language.local import LocalLM
+from gnnrec.language.sanitize import clean_text
+from gnnrec.language.server import Server
 from gnnrec.llm.cards import CARD_VERSION, Cards
-from gnnrec.llm.endpoint import NoAnswer
 from gnnrec.llm.generate import BEAM, likeliest_titles, title_trie
-from gnnrec.llm.list_scorers import THOUGHT, Server
-from gnnrec.llm.local import LocalLM
+from gnnrec.llm.list_scorers import THOUGHT
 from gnnrec.llm.rerank import history_of
-from gnnrec.llm.sanitize import clean_text
 from gnnrec.recommend import Recommender
 from gnnrec.run_folder import Run
 

@@ -9,11 +9,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from gnnrec.llm.endpoint import NoAnswer
+from gnnrec.language.endpoint import NoAnswer
+from gnnrec.language.sanitize import clean_text
+from gnnrec.language.server import Server
 from gnnrec.llm.evidence import Evidence
 from gnnrec.llm.evidence_card import EvidenceCard, evidence_card
-from gnnrec.llm.list_scorers import Server
-from gnnrec.llm.sanitize import clean_text
 from gnnrec.llm.sentences import MOST_PIECES, Sentence, Title, explain, unsupported
 
 LONGEST = 400  # letters of a phrased explanation

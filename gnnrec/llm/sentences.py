@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from gnnrec.language.sanitize import clean_text
 from gnnrec.llm.evidence import Evidence
-from gnnrec.llm.sanitize import clean_text
 
 MOST_PIECES = 3  # told of in one explanation
 TINY = 0.02  # share of the largest drop under which a piece is not worth a sentence

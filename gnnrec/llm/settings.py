@@ -2,26 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gnnrec.encoders.pretrained import PRETRAINED, cache_root, locate, require
+from gnnrec.encoders.pretrained import cache_root
 from gnnrec.errors import UserError
+from gnnrec.language.server import PROVIDERS, open_model
+from gnnrec.language.server import open_server as open_any_server
 
 if TYPE_CHECKING:
     from gnnrec.datasets import Catalog
-    from gnnrec.llm.endpoint import Budget
-    from gnnrec.llm.list_scorers import Server
+    from gnnrec.language.endpoint import Budget
+    from gnnrec.language.server import Server
     from gnnrec.llm.list_writer import ListWriter
-    from gnnrec.llm.local import LocalLM
     from gnnrec.llm.rerank import CardScorer, Reranker
     from gnnrec.run_folder import Run
 
 CACHE = "llm"  # folder of scores and weights in the cache
 ANSWERS = "answers.sqlite"  # in it
-
-
-PROVIDERS = ("local", "openai")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,31 +61,13 @@ class LLMConfig:
         return self.scorer or ("block" if self.provider == "local" else "permutation")
 
 
-def open_model(name: str) -> "LocalLM":
-    """The language model by name; nothing is downloaded. Raises UserError where it is not here."""
-    from gnnrec.encoders.encode import default_device
-    from gnnrec.encoders.huggingface import revision
-    from gnnrec.files import sha256_of_file
-    from gnnrec.llm.local import LocalLM
-
-    path = Path(name).expanduser()
-    if path.suffix == ".gguf" and path.is_file():
-        return LocalLM(path, f"{path.name}@{sha256_of_file(path)[:12]}", default_device())
-    models = [known for known, model in PRETRAINED.items() if model.task == "llm"]
-    folder = path if path.is_dir() else locate(name)
-    if folder is None and name not in models and "/" not in name:
-        raise UserError(f"llm.model is {name!r}: allowed are {', '.join(models)}, a folder, a .gguf file, or a hub id")
-    folder = folder or require(name)
-    return LocalLM(folder, f"{name}@{revision(folder)}", default_device())
-
-
 def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
     """What judges the candidates of a run. Raises UserError where its items have no text, or the model is not here."""
+    from gnnrec.language.local_server import LocalServer
     from gnnrec.llm.block_scorer import BlockScorer
     from gnnrec.llm.cards import CardConfig, Cards
     from gnnrec.llm.cosine_scorer import CosineScorer
     from gnnrec.llm.list_scorers import LISTS, NullScorer
-    from gnnrec.llm.local_server import LocalServer
     from gnnrec.llm.tuned_scorer import FILE, open_tuned, read_tuned
 
     if config.chosen_scorer == "tuned" or (
@@ -136,16 +115,11 @@ def _readable(run: "Run") -> "Catalog":
 
 def open_server(config: LLMConfig) -> "Server":
     """The model as one to talk to."""
-    from gnnrec.llm.endpoint import Endpoint
-    from gnnrec.llm.local_server import LocalServer
-
-    if config.provider == "local":
-        return LocalServer(open_model(config.model), _budget(config))
-    return Endpoint(config.base_url, config.model, _budget(config))
+    return open_any_server(config.provider, config.model, config.base_url, _budget(config))
 
 
 def _budget(config: LLMConfig) -> "Budget":
-    from gnnrec.llm.endpoint import Budget
+    from gnnrec.language.endpoint import Budget
 
     return Budget(config.seconds, config.calls, config.tokens)
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gnnrec.llm.local import LocalLM
+from gnnrec.language.local import LocalLM
 
 
 class TokenTree:

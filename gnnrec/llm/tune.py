@@ -20,10 +20,10 @@ from torch import Generator
 from gnnrec.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from gnnrec.errors import UserError, count
 from gnnrec.files import sha256_of_file
+from gnnrec.language.local import LocalLM
 from gnnrec.llm.block_scorer import Prompts
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.controls import fast_arithmetic, held_against_controls, matters
-from gnnrec.llm.local import LocalLM
 from gnnrec.llm.rerank import history_of, validation_windows
 from gnnrec.llm.tuned_model import TunedModel
 from gnnrec.llm.tuned_scorer import FILE, Tuned, TunedScorer, graph_vectors, save_tuned

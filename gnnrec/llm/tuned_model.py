@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gnnrec.errors import UserError, missing_extra
-from gnnrec.llm.local import LocalLM
+from gnnrec.language.local import LocalLM
 from gnnrec.llm.passes import Tokens
 from gnnrec.llm.soft_tokens import SoftTokens, Vectors
 

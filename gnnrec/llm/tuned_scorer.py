@@ -27,7 +27,7 @@ from gnnrec.llm.soft_tokens import SoftTokens, Vectors
 from gnnrec.llm.tuned_model import TunedModel
 
 if TYPE_CHECKING:
-    from gnnrec.llm.local import LocalLM
+    from gnnrec.language.local import LocalLM
     from gnnrec.run_folder import Run
 
 FILE = "tuned.safetensors"

@@ -67,7 +67,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     run, dataset = Run.load(options.run), Dataset.load(Path("data/movies"))
-    config = load_settings(LLMConfig, "llm", ['llm.noun="movies"', *options.set])
+    (config,) = load_settings({"llm": LLMConfig}, ['llm.noun="movies"', *options.set])
     recommender, writer = Recommender(run), open_list_writer(run, config)
     drawn = np.random.default_rng(options.seed).permutation(np.unique(held_out(run, dataset).test.user))
     users = np.sort(drawn[: options.users]).astype(np.int64)

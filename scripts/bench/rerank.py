@@ -24,13 +24,14 @@ from rows import row, save
 from gnnrec import metrics
 from gnnrec.datasets import Dataset
 from gnnrec.encoders.pretrained import cache_root
+from gnnrec.language.local import LocalLM
+from gnnrec.language.server import open_model
 from gnnrec.llm.blend import blended, bounded_order
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.cosine_scorer import CosineScorer
-from gnnrec.llm.local import LocalLM
 from gnnrec.llm.rerank import NEAR, NO_WEIGHT, CardScorer, RerankConfig, Weight, choose_weight, history_of
-from gnnrec.llm.settings import LLMConfig, open_model
+from gnnrec.llm.settings import LLMConfig
 from gnnrec.llm.tuned_scorer import TunedScorer, open_tuned, read_tuned
 from gnnrec.models import model_scorer
 from gnnrec.pipeline import held_out, train

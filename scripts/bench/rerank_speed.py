@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from rows import row, save
 
+from gnnrec.language.server import open_model
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.rerank import history_of
-from gnnrec.llm.settings import open_model
 from gnnrec.recommend import Recommender
 from gnnrec.run_folder import Run
 

@@ -46,6 +46,13 @@ def test_musicnn_hears_what_was_made() -> None:
         assert name in best, f"{name}: {best}"
 
 
+def test_tags_of_an_embedding_are_those_of_the_sound() -> None:
+    encoder = open_encoder("audio", "musicnn")
+    assert isinstance(encoder, MusicnnEncoder)
+    patches = [sound[: 3 * RATE] for sound in sounds().values()]  # of one patch each, so that no mean is taken
+    assert np.allclose(encoder.tags_of(encoder.encode(patches)), encoder.tag(patches), atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["musicnn", "resemblyzer"])
 def test_the_same_sound_is_nearest_to_itself(name: str) -> None:
     encoder = open_encoder("audio", name)

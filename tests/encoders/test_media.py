@@ -1,5 +1,6 @@
 """Pictures and sounds of every kind and in every state of damage."""
 
+import io
 import struct
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from gnnrec.encoders.media import Unreadable, read_audio, read_image
+from gnnrec.encoders.media import Unreadable, jpeg, read_audio, read_image
 
 RATE = 16_000
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -64,6 +65,17 @@ def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     assert read_image(tmp_path / "moving.gif").getpixel((0, 0)) == RED
+
+
+def test_a_jpeg_to_send_holds_pixels_only(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "canary"
+    Image.new("RGB", (900, 300), "red").save(tmp_path / "a.jpg", exif=exif, comment=b"canary", icc_profile=b"canary")
+    data = jpeg(read_image(tmp_path / "a.jpg"), 300)
+    sent = Image.open(io.BytesIO(data))
+    assert (sent.format, sent.size, sent.mode) == ("JPEG", (300, 100), "RGB")
+    assert b"canary" not in data and not sent.getexif() and {"comment", "icc_profile"} & set(sent.info) == set()
+    assert np.abs(np.subtract(sent.getpixel((50, 50)), RED)).max() <= 3
 
 
 def broken_pictures(folder: Path) -> dict[str, bytes]:

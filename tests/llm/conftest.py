@@ -17,8 +17,8 @@ from transformers import (
 )
 
 from gnnrec.encoders.pretrained import locate
-from gnnrec.llm.local import LocalLM
-from gnnrec.llm.settings import open_model
+from gnnrec.language.local import LocalLM
+from gnnrec.language.server import open_model
 
 
 def save_tiny(kind: str, folder: Path) -> Path:

@@ -12,13 +12,13 @@ from stub_server import Stub, candidates
 
 from gnnrec.datasets import Catalog
 from gnnrec.errors import UserError
+from gnnrec.language.answers import AnswerCache, answer_key
+from gnnrec.language.endpoint import NoAnswer
+from gnnrec.language.local import LocalLM
 from gnnrec.llm import block_scorer, list_scorers
-from gnnrec.llm.answers import AnswerCache, answer_key
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards
-from gnnrec.llm.endpoint import NoAnswer
 from gnnrec.llm.list_scorers import LetterScorer, ListScorer, PermutationScorer
-from gnnrec.llm.local import LocalLM
 
 TITLES = ["Zulu", "Yak", "Xenon", "Whale", "Vulture", "Unicorn"]
 PART = {
@@ -130,7 +130,7 @@ def test_several_processes_may_write_at_once(tmp_path: Path) -> None:
     code = """if True:
         import sys
         from pathlib import Path
-        from gnnrec.llm.answers import AnswerCache
+        from gnnrec.language.answers import AnswerCache
         for number in range(60):
             with AnswerCache(Path(sys.argv[1])) as cache:
                 cache.put(f"{sys.argv[2]} {number}", "x" * 2000)

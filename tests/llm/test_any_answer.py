@@ -16,8 +16,8 @@ from stub_server import Stub, candidates, past
 from test_servers import FAULTS
 
 from gnnrec.datasets import Catalog
+from gnnrec.language.endpoint import Budget, Endpoint
 from gnnrec.llm.cards import CardConfig, Cards
-from gnnrec.llm.endpoint import Budget, Endpoint
 from gnnrec.llm.list_scorers import SHAKE, LetterScorer, ListScorer, NullScorer, PermutationScorer, Server
 from gnnrec.llm.rerank import RerankConfig, Reranker, Weight, choose_weight, cut_margin, history_of
 from gnnrec.recommend import Recommender

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fake_server import in_order, letters, said, serving
 
-from gnnrec.llm.endpoint import Budget, Capabilities, Endpoint, NoAnswer
+from gnnrec.language.endpoint import Budget, Capabilities, Endpoint, NoAnswer
 
 SCHEMA = {"type": "object", "properties": {"order": {"type": "array"}}, "required": ["order"]}
 PROMPT = "Candidates:\n[1] Zulu\n[2] Yak\n"

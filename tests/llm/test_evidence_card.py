@@ -8,11 +8,11 @@ from fake_server import serving
 from stub_server import Stub
 from test_sentences import ALIEN, FRIEND, ITEM, RUNNER, TEXT, TITLES, had, said, title
 
-from gnnrec.llm.endpoint import Budget
+from gnnrec.language.endpoint import Budget
+from gnnrec.language.local import LocalLM
+from gnnrec.language.local_server import LocalServer
 from gnnrec.llm.evidence import Evidence
 from gnnrec.llm.evidence_card import MOST_TOKENS, evidence_card
-from gnnrec.llm.local import LocalLM
-from gnnrec.llm.local_server import LocalServer
 from gnnrec.llm.phrase import Phraser
 from gnnrec.llm.sentences import explain
 

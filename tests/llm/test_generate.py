@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 
 from gnnrec.datasets import Catalog
+from gnnrec.language.local import LocalLM
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.generate import likeliest_titles, title_trie
-from gnnrec.llm.local import LocalLM
 from gnnrec.llm.token_tree import TokenTree
 
 TITLES = ["Alien", "Aliens", "Alien", None, "Heat", "Heat 2", "Big", "A", "The Matrix", "The Matrix Reloaded", "Theory"]

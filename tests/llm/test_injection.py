@@ -10,11 +10,11 @@ import pytest
 
 import gnnrec
 from gnnrec.datasets import Catalog
+from gnnrec.language.local import LocalLM
+from gnnrec.language.sanitize import clean_text, visible
 from gnnrec.llm.blend import blended, bounded_order
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards
-from gnnrec.llm.local import LocalLM
-from gnnrec.llm.sanitize import clean_text, visible
 
 CAP = 2
 TITLES = {

@@ -14,10 +14,10 @@ from stub_server import Stub, past
 
 from gnnrec.datasets import Catalog
 from gnnrec.errors import UserError
+from gnnrec.language.endpoint import NoAnswer
+from gnnrec.language.local import LocalLM
 from gnnrec.llm.cards import CardConfig, Cards
-from gnnrec.llm.endpoint import NoAnswer
 from gnnrec.llm.list_writer import ROUNDS, ListWriter, ServerWriter, TreeWriter, told_titles
-from gnnrec.llm.local import LocalLM
 from gnnrec.llm.rerank import history_of
 from gnnrec.llm.settings import LLMConfig, open_list_writer
 from gnnrec.recommend import Recommender

@@ -9,7 +9,7 @@ from tiny_tokenizer import save_tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from gnnrec.errors import UserError
-from gnnrec.llm.local import LocalLM
+from gnnrec.language.local import LocalLM
 
 PREFIXES = (
     "I liked Alien; Blade Runner;",

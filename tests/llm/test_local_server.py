@@ -11,10 +11,9 @@ from tokenizers.pre_tokenizers import PreTokenizer
 from transformers import PreTrainedTokenizerFast
 
 from gnnrec.errors import UserError
-from gnnrec.llm.endpoint import Budget, NoAnswer
-from gnnrec.llm.list_scorers import LETTERS
-from gnnrec.llm.local import LocalLM
-from gnnrec.llm.local_server import LocalServer
+from gnnrec.language.endpoint import LETTERS, Budget, NoAnswer
+from gnnrec.language.local import LocalLM
+from gnnrec.language.local_server import LocalServer
 from gnnrec.llm.settings import LLMConfig, open_scorer
 from gnnrec.run_folder import Run
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from gnnrec.datasets import Interactions
 from gnnrec.graph import owners
+from gnnrec.language.local import LocalLM
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.cosine_scorer import CosineScorer
-from gnnrec.llm.local import LocalLM
 from gnnrec.llm.rerank import (
     RerankConfig,
     Reranker,

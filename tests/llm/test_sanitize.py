@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnnrec.llm.sanitize import clean_text, visible
+from gnnrec.language.sanitize import clean_text, visible
 
 
 @pytest.mark.guarantee("G6")

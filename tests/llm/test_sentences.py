@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnnrec.llm.endpoint import NoAnswer
+from gnnrec.language.endpoint import NoAnswer
 from gnnrec.llm.evidence import Evidence
 from gnnrec.llm.phrase import Phraser
 from gnnrec.llm.sentences import explain, unsupported, worth_telling

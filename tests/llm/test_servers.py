@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from gnnrec.datasets import Catalog
 from gnnrec.errors import UserError
+from gnnrec.language.endpoint import Budget, Endpoint
 from gnnrec.llm.cards import CardConfig, Cards
-from gnnrec.llm.endpoint import Budget, Endpoint
 from gnnrec.llm.list_scorers import BROKEN, LetterScorer, ListScorer, PermutationScorer, kendall_tau, named, repaired
 
 TITLES = ["Zulu", "Yak", "Xenon", "Whale", "Vulture", "Unicorn", "Tiger", "Swan"]

@@ -13,11 +13,11 @@ from torch import Generator
 
 from gnnrec.datasets import Catalog
 from gnnrec.errors import UserError
+from gnnrec.language.local import LocalLM
 from gnnrec.llm import tune as tuning
 from gnnrec.llm.block_scorer import Prompts
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.controls import CONTROLS, held_against_controls, matters
-from gnnrec.llm.local import LocalLM
 from gnnrec.llm.settings import LLMConfig
 from gnnrec.llm.soft_tokens import SoftTokens
 from gnnrec.llm.tune import TuneConfig, Tuning, tune

@@ -25,6 +25,7 @@ MOST_LETTERS = 20_000  # of an answer that are read
 ONE_QUESTION = 60.0  # seconds that one answer may take
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TOP = 20  # alternatives to a token that the protocol knows
+LETTERS = "ABCDEFGHIJKLMNOPQRST"  # TOP of them
 
 
 class NoAnswer(Exception):
@@ -72,32 +73,42 @@ class Capabilities:
 
 
 class Endpoint:
-    """`name`: model and address, for caches and traces."""
+    """`name`: model and address, for caches and traces. `section`: of the settings, as errors call it."""
 
-    def __init__(self, base_url: str, model: str, budget: Budget) -> None:
+    def __init__(self, base_url: str, model: str, budget: Budget, section: str = "llm") -> None:
         try:
             import openai
         except ImportError as error:
             raise missing_extra("llm", "openai") from error
         if not base_url.startswith(("http://", "https://")):
-            raise UserError(f"llm.base_url: found {base_url!r}; allowed: an address such as http://127.0.0.1:8080/v1")
-        key = _key_for(base_url)
+            raise UserError(
+                f"{section}.base_url: found {base_url!r}; allowed: an address such as http://127.0.0.1:8080/v1"
+            )
+        key = _key_for(base_url, section)
         self.name, self.model, self.budget = f"{model}@{base_url}", model, budget
         self._openai = openai
         self._client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0)
         self.capabilities = Capabilities()
 
-    def complete(self, system: str, prompt: str, schema: dict[str, Any], max_tokens: int) -> str:
-        """The text of an answer that should be JSON of this schema; whether it is, the caller has to see."""
+    def complete(
+        self, system: str, prompt: str, schema: dict[str, Any], max_tokens: int, picture: str | None = None
+    ) -> str:
+        """The text of an answer that should be JSON of this schema; whether it is, the caller has to see.
+
+        picture: a data: URL that is shown beside the prompt.
+        """
+        content: Any = prompt
+        if picture is not None:
+            content = [{"type": "text", "text": prompt}, {"type": "image_url", "image_url": {"url": picture}}]
         if self.capabilities.schema is not False:
             form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
             try:
-                text = self._text(self._ask(system, prompt, max_tokens=max_tokens, response_format=form))
+                text = self._text(self._ask(system, content, max_tokens=max_tokens, response_format=form))
                 self.capabilities.schema = _keeps_to(text, schema)
                 return text
             except _Unknown:
                 self.capabilities.schema = False
-        return self._text(self._ask(system, prompt, max_tokens=max_tokens))
+        return self._text(self._ask(system, content, max_tokens=max_tokens))
 
     def letter_log_probs(self, system: str, prompt: str) -> dict[str, float]:
         """Log probabilities of the first token of the answer, as far as the server tells: stripped token -> value."""
@@ -131,7 +142,7 @@ class Endpoint:
                 raise NoAnswer("the answer was empty")
             return str(text[:MOST_LETTERS])
 
-    def _ask(self, system: str, prompt: str, **how: Any) -> Any:
+    def _ask(self, system: str, prompt: Any, **how: Any) -> Any:
         messages: Any = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
 
         def create() -> Any:
@@ -190,7 +201,7 @@ def _keeps_to(text: str, schema: dict[str, Any]) -> bool:
     return isinstance(found, dict) and set(found) == set(schema.get("properties", ()))
 
 
-def _key_for(base_url: str) -> str:
+def _key_for(base_url: str, section: str) -> str:
     """GNNREC_LLM_KEY; OPENAI_API_KEY only for the server it is meant for.
 
     Raises UserError where a key would go over the network in the clear.
@@ -200,7 +211,7 @@ def _key_for(base_url: str) -> str:
     if key is None and address.hostname == "api.openai.com":
         key = os.environ.get("OPENAI_API_KEY")
     if key and address.scheme == "http" and address.hostname not in LOOPBACK:
-        raise UserError(f"llm.base_url: found {base_url!r}; allowed with a key: https, or this machine")
+        raise UserError(f"{section}.base_url: found {base_url!r}; allowed with a key: https, or this machine")
     return key or "none"
 
 

@@ -5,9 +5,8 @@ from typing import Any
 import torch
 
 from gnnrec.errors import UserError
-from gnnrec.llm.endpoint import Budget
-from gnnrec.llm.list_scorers import LETTERS
-from gnnrec.llm.local import LocalLM
+from gnnrec.language.endpoint import LETTERS, Budget
+from gnnrec.language.local import LocalLM
 
 PLACES = ("\u2402", "\u2403")  # stand for system and prompt while the template is rendered
 

@@ -1,0 +1,75 @@
+"""A language model by its settings, wherever it is; what can be asked of it, and the texts it answers with."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from gnnrec.encoders.pretrained import PRETRAINED, locate, require
+from gnnrec.errors import UserError
+
+if TYPE_CHECKING:
+    from gnnrec.language.endpoint import Budget
+    from gnnrec.language.local import LocalLM
+
+PROVIDERS = ("local", "openai")
+TEXT_SCHEMA: dict[str, object] = {
+    "type": "object",
+    "properties": {"text": {"type": "string"}},
+    "required": ["text"],
+    "additionalProperties": False,
+}
+
+
+class Server(Protocol):
+    name: str  # model, and revision or address
+
+    def complete(self, system: str, prompt: str, schema: dict[str, object], max_tokens: int) -> str: ...
+
+    def letter_log_probs(self, system: str, prompt: str) -> dict[str, float]: ...
+
+    def num_tokens(self, text: str) -> int: ...
+
+
+def open_model(name: str, section: str = "llm") -> "LocalLM":
+    """The language model by name; nothing is downloaded. Raises UserError where it is not here.
+
+    section: of the settings, as errors call it.
+    """
+    from gnnrec.encoders.encode import default_device
+    from gnnrec.encoders.huggingface import revision
+    from gnnrec.files import sha256_of_file
+    from gnnrec.language.local import LocalLM
+
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf" and path.is_file():
+        return LocalLM(path, f"{path.name}@{sha256_of_file(path)[:12]}", default_device())
+    models = [known for known, model in PRETRAINED.items() if model.task == "llm"]
+    folder = path if path.is_dir() else locate(name)
+    if folder is None and name not in models and "/" not in name:
+        allowed = f"{', '.join(models)}, a folder, a .gguf file, or a hub id"
+        raise UserError(f"{section}.model is {name!r}: allowed are {allowed}")
+    folder = folder or require(name)
+    return LocalLM(folder, f"{name}@{revision(folder)}", default_device())
+
+
+def open_server(provider: str, model: str, base_url: str, budget: "Budget", section: str = "llm") -> Server:
+    """The model as one to talk to. Raises UserError where it is not here, and for an address that is none."""
+    from gnnrec.language.endpoint import Endpoint
+    from gnnrec.language.local_server import LocalServer
+
+    if provider == "local":
+        return LocalServer(open_model(model, section), budget)
+    return Endpoint(base_url, model, budget, section)
+
+
+def text_of(answer: str) -> str:
+    """The text of a JSON answer by TEXT_SCHEMA; an answer that is none is taken as it is."""
+    begin, end = answer.find("{"), answer.rfind("}")
+    if 0 <= begin < end:
+        try:
+            found = json.loads(answer[begin : end + 1])
+        except (ValueError, RecursionError):
+            return answer
+        if isinstance(found, dict) and isinstance(found.get("text"), str):
+            return str(found["text"])
+    return answer
