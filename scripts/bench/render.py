@@ -175,6 +175,14 @@ def rerank_speed() -> str:
     return table(head, rows)
 
 
+def generated() -> str:
+    rows = [
+        [entry["variant"], value(entry, "ndcg@10"), value(entry, "recall@10"), f"{entry['seconds']:.1f}"]
+        for entry in load("generate")
+    ]
+    return table(["list", "NDCG@10", "Recall@10", "s a user"], rows)
+
+
 def reasons() -> str:
     rows = []
     for entry in load("explain"):
@@ -201,6 +209,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "reasons": reasons,
     "rerank": rerank,
     "rerank_speed": rerank_speed,
+    "generate": generated,
     "step": step,
     "account": account,
     "rank": rank,

@@ -97,11 +97,10 @@ def test_another_version_of_the_wording_is_asked_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_lm: LocalLM
 ) -> None:
     scorer, _ = scorer_of(PermutationScorer, tmp_path / "answers.sqlite")
-    block = BlockScorer(tiny_lm, scorer.cards, "animals")
-    names = {scorer.name, block.name}
+    names = {scorer.name, BlockScorer(tiny_lm, scorer.cards, "animals").name}
     for module in (list_scorers, block_scorer):
         monkeypatch.setattr(module, "CARD_VERSION", 99)
-    assert not names & {scorer.name, block.name}
+    assert not names & {scorer.name, BlockScorer(tiny_lm, scorer.cards, "animals").name}
     assert names.isdisjoint(
         {BlockScorer(LocalLM(tiny_lm._folder, "x@2", tiny_lm.device), scorer.cards, "animals").name}
     )

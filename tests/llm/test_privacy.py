@@ -14,7 +14,8 @@ from fake_server import in_order, said, serving
 from stub_server import Stub, past
 
 from gnnrec.datasets import Dataset
-from gnnrec.llm import block_scorer, cards, cosine_scorer, endpoint, list_scorers, local, local_server
+from gnnrec.language import endpoint, local, local_server
+from gnnrec.llm import block_scorer, cards, cosine_scorer, list_scorers
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.list_scorers import PermutationScorer
 from gnnrec.llm.rerank import RerankConfig, choose_weight, validation_windows
