@@ -16,7 +16,6 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from gnnrec.encoders.pretrained import locate
 from gnnrec.language.local import LocalLM
 from gnnrec.language.server import open_model
 
@@ -60,9 +59,7 @@ def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2() -> LocalLM:
-    """The shipped model; what needs it is left out where it is not here (gnnrec models get smollm2)."""
-    if locate("smollm2") is None:
-        pytest.skip("smollm2 is not in the cache: gnnrec models get smollm2")
+    """The shipped model, which scripts/test brings (gnnrec models get smollm2)."""
     return open_model("smollm2")
 
 

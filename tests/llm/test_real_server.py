@@ -16,7 +16,6 @@ from planted_model import save_planted
 
 from gnnrec.recommend import Recommender
 
-pytest.importorskip("uvicorn", reason="transformers serve needs the extra dev")
 PATIENCE = 60.0  # seconds until it answers; it takes about ten
 ORDER = '{"order": [8, 7, 6, 5, 4, 3, 2, 1]}'
 PHRASE = "It goes with what you had."
