@@ -31,8 +31,8 @@ class TokenTree:
         self._above = torch.zeros(0, 0, dtype=torch.bool)  # [N, N]: which nodes stand above which, and itself
         self._depth = torch.zeros(0, dtype=torch.long)  # [N]
         causal = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool).tril()
-        # Padding attends to itself, since softmax needs something.
-        hidden = self._read(tokens, self._places, (causal & self._real[:, None, :]) | torch.eye(len(causal)).bool())
+        # Padding stands behind, where no prefix looks; what it reads itself is of no use and does no harm.
+        hidden = self._read(tokens, self._places, causal.expand(len(prefixes), -1, -1))
         self.root = self._log_probs(hidden[torch.arange(len(prefixes)), lengths - 1])
 
     @property
