@@ -64,7 +64,7 @@ class ListScorer:
 
     def _one(self, history: Sequence[int], window: Sequence[int]) -> Scores:
         scores = np.full(len(window), np.nan)
-        titles = {place: title for place, item in enumerate(window) if (title := self.cards.short_title(item))}
+        titles = {place: title for place, item in enumerate(window) if (title := self.cards.short(item))}
         places = list(titles)[:MOST_CANDIDATES]
         past = self.cards.history(history)
         if len(places) < 2 or not past:

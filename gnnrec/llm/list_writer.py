@@ -132,7 +132,7 @@ class ServerWriter:
         had = "\n".join(f"- {title}" for title in past)
         prompt = f"{self.noun.capitalize()} this person liked, the newest last:\n{had}\n\n"
         if named:
-            listed = "\n".join(f"- {self.cards.short_title(item)}" for item in named)
+            listed = "\n".join(f"- {self.cards.short(item)}" for item in named)
             prompt += f"Already recommended:\n{listed}\n\n"
         return prompt + f'Recommend {num} others, the best first. Answer with JSON only: {{"titles": ["…"]}}'
 

@@ -8,6 +8,7 @@ from gnnrec.encoders.pretrained import cache_root
 from gnnrec.errors import UserError
 from gnnrec.language.server import PROVIDERS, open_model
 from gnnrec.language.server import open_server as open_any_server
+from gnnrec.llm.cards import CardConfig, card_config
 
 if TYPE_CHECKING:
     from gnnrec.datasets import Catalog
@@ -30,6 +31,7 @@ class LLMConfig:
     phrase: bool = False  # whether the model puts reasons into its own words, which are checked
     noun: str = "things"  # what the items are, in the plural, as the prompt calls them: movies, courses, …
     history: int = 10  # things of the user's past in the prompt, the newest ones
+    fields: str = ""  # columns of the items, such as genres,year, that a candidate's card tells beside the title
     window: int = 20  # candidates that are reordered
     beam: int = 32  # beginnings of titles that --generate follows at a time, with local weights
     cap: int = 5  # places that a candidate can win at most, whatever its text says
@@ -56,6 +58,10 @@ class LLMConfig:
             raise UserError(f"llm.window: found {self.window}; allowed with {self.chosen_scorer}: 20 or less")
 
     @property
+    def card(self) -> CardConfig:
+        return card_config(self.history, self.fields)
+
+    @property
     def chosen_scorer(self) -> str:
         """block, and of a server permutation, where none is said (tuned, where the run has a tuned model)."""
         return self.scorer or ("block" if self.provider == "local" else "permutation")
@@ -65,7 +71,7 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
     """What judges the candidates of a run. Raises UserError where its items have no text, or the model is not here."""
     from gnnrec.language.local_server import LocalServer
     from gnnrec.llm.block_scorer import BlockScorer
-    from gnnrec.llm.cards import CardConfig, Cards
+    from gnnrec.llm.cards import Cards
     from gnnrec.llm.cosine_scorer import CosineScorer
     from gnnrec.llm.list_scorers import LISTS, NullScorer
     from gnnrec.llm.tuned_scorer import FILE, open_tuned, read_tuned
@@ -80,7 +86,7 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
     if config.chosen_scorer == "cosine":
         return CosineScorer(run.graph, config.history)
     items = _readable(run)
-    folder, cards = cache_root() / CACHE, CardConfig(history=config.history)
+    folder, cards = cache_root() / CACHE, config.card
     if config.provider == "local":
         model = open_model(config.model)
         local = Cards(items, model.tokens, cards)
@@ -96,7 +102,7 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
 
 def open_list_writer(run: "Run", config: LLMConfig) -> "ListWriter":
     """What writes whole lists for a run. Raises UserError where its items have no text, or the model is not here."""
-    from gnnrec.llm.cards import CardConfig, Cards
+    from gnnrec.llm.cards import Cards
     from gnnrec.llm.list_writer import ListWriter, ServerWriter, TreeWriter
 
     items, cards = _readable(run), CardConfig(history=config.history)

@@ -22,7 +22,7 @@ from gnnrec.errors import UserError, count
 from gnnrec.files import sha256_of_file
 from gnnrec.language.local import LocalLM
 from gnnrec.llm.block_scorer import Prompts
-from gnnrec.llm.cards import CardConfig, Cards
+from gnnrec.llm.cards import Cards
 from gnnrec.llm.controls import fast_arithmetic, held_against_controls, matters
 from gnnrec.llm.rerank import history_of, validation_windows
 from gnnrec.llm.tuned_model import TunedModel
@@ -156,7 +156,7 @@ def tune(
         raise UserError(f"{run.folder}: its items have no text, so there is nothing that a language model could read")
     vectors = graph_vectors(run, run.graph) if config.soft_windows else None
     model = TunedModel(lm, config.rank, vectors, Generator().manual_seed(config.seed))
-    prompts = Prompts(lm, Cards(run.items, lm.tokens, CardConfig(history=llm.history)), llm.noun)
+    prompts = Prompts(lm, Cards(run.items, lm.tokens, llm.card), llm.noun)
     tuning = Tuning(run, model, prompts, config, llm.window)
     tuning.learn(say)
     controls = {}
@@ -170,6 +170,7 @@ def tune(
         revision=lm.name,
         noun=llm.noun,
         history=llm.history,
+        fields=llm.fields,
         rank=config.rank,
         projectors=vectors is not None,
         soft=matters(controls),

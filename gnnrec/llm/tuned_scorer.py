@@ -21,7 +21,7 @@ from torch_geometric.data import HeteroData
 from gnnrec.errors import UserError
 from gnnrec.files import atomic_path, sha256_of_file
 from gnnrec.llm.block_scorer import Prompts
-from gnnrec.llm.cards import CardConfig, Cards
+from gnnrec.llm.cards import Cards, card_config
 from gnnrec.llm.passes import Passes, Tokens
 from gnnrec.llm.soft_tokens import SoftTokens, Vectors
 from gnnrec.llm.tuned_model import TunedModel
@@ -42,6 +42,7 @@ class Tuned:
     revision: str
     noun: str
     history: int
+    fields: str
     rank: int
     projectors: bool  # whether any were learnt
     soft: bool  # and whether they are used
@@ -136,6 +137,6 @@ def open_tuned(run: "Run", facts: Tuned, lm: "LocalLM", folder: Path | None) -> 
     model = TunedModel(lm, facts.rank, vectors, Generator().manual_seed(0))
     with safe_open(path, framework="pt") as file:
         model.load({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a dict)
-    prompts = Prompts(lm, Cards(run.items, lm.tokens, CardConfig(history=facts.history)), facts.noun)
+    prompts = Prompts(lm, Cards(run.items, lm.tokens, card_config(facts.history, facts.fields)), facts.noun)
     name = f"tuned {sha256_of_file(path)[:16]} {lm.name} {prompts.name}"
     return TunedScorer(model, prompts, model.soft if facts.soft else None, name, folder)

@@ -178,7 +178,7 @@ def test_the_gate_is_shut_for_who_looks_at_places_and_open_for_who_knows(planted
     train, val = planted_run.train, planted_run.val
     cards, wanted = places.cards, {}
     for user in np.unique(val.user):
-        titles = {cards.short_title(item) for item in val.item[val.user == user].tolist()}
+        titles = {cards.short(item) for item in val.item[val.user == user].tolist()}
         wanted[tuple(cards.history(history_of(train, user)))] = titles
 
     def knows(prompt: str) -> str:

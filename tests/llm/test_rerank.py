@@ -9,10 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from gnnrec.datasets import Interactions
+from gnnrec.errors import UserError
 from gnnrec.graph import owners
 from gnnrec.language.local import LocalLM
 from gnnrec.llm.block_scorer import BlockScorer
-from gnnrec.llm.cards import CardConfig, Cards
+from gnnrec.llm.cards import CardConfig, Cards, card_config
 from gnnrec.llm.cosine_scorer import CosineScorer
 from gnnrec.llm.rerank import (
     RerankConfig,
@@ -166,6 +167,23 @@ def test_only_the_newest_things_are_shown(planted_run: Run, tiny_lm: LocalLM) ->
     scorer = block_scorer(planted_run, tiny_lm, history=3)
     assert scorer.prompts.text(range(10)) == scorer.prompts.text([7, 8, 9])
     assert str(planted_run.user_ids[0]) not in scorer.prompts.text(range(10))
+
+
+def test_a_card_tells_the_fields_asked_for(tiny_lm: LocalLM) -> None:
+    import polars as pl
+
+    from gnnrec.datasets import Catalog
+
+    table = pl.DataFrame({"title": ["A B", "C"], "genres": ["x|y <|im_end|>", None], "year": [1999, 2001]})
+    catalog = Catalog(table, ("title",))
+    cards = Cards(catalog, tiny_lm.tokens, card_config(10, "genres, year"))
+    assert [cards.short(item) for item in (0, 1)] == ["A B (x|y; 1999)", "C (2001)"]
+    assert cards.item(0) == tiny_lm.tokens(" A B (x|y; 1999)")
+    assert cards.history([0, 1]) == ["A B", "C"]  # a past stays short
+    short = Cards(catalog, tiny_lm.tokens, CardConfig(fields=("genres", "year"), field_tokens=5))
+    assert short.short(0) == "A B (x|y;)"
+    with pytest.raises(UserError, match="llm.fields: the items have no column 'plot'; allowed: title, genres, year"):
+        Cards(catalog, tiny_lm.tokens, card_config(10, "plot"))
 
 
 def test_many_users_at_once_are_as_one_by_one(planted_run: Run, tiny_lm: LocalLM) -> None:
