@@ -1,7 +1,9 @@
-"""Windows to train a reranker on: a thing that a user took, among the graph's best candidates that she did not take.
+"""Windows to train a reranker on: a thing that a user took, among candidates that the graph holds for about as good.
 
-Only train rows are seen: as what was taken, as the past before it, and as what is no candidate. Random negatives would
-be too easy: at the time of use every candidate is one that the graph holds for good.
+Only train rows are seen: as what was taken, as the past before it, and as what is no candidate. The negatives stand
+next to the thing taken in the graph's order, above it and below. The best ones that she did not take would be no fair
+choice: most things that she took stand below them, and a model that sees the graph's embeddings learns to turn the
+graph's order around (scripts/bench/NOTES.md).
 """
 
 from collections.abc import Callable, Iterator
@@ -9,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gnnrec.errors import UserError
 from gnnrec.llm.rerank import history_of
-from gnnrec.ranking import top_k
 
 if TYPE_CHECKING:
     from gnnrec.run_folder import Run
@@ -30,7 +32,7 @@ class TrainingWindow:
 def training_windows(
     run: "Run", readable: Callable[[int], bool], size: int, negatives: int, seed: int
 ) -> Iterator[TrainingWindow]:
-    """Without end; the same seed gives the same ones. `size`: of the graph's window that negatives are drawn from.
+    """Without end; the same seed gives the same ones. `size`: of the neighbourhood that negatives are drawn from.
 
     `readable`: whether an item has a text. Raises UserError where no user had two such things.
     """
@@ -38,20 +40,36 @@ def training_windows(
 
     from gnnrec.models import model_scorer
 
-    users = np.unique(run.train.user).astype(np.int64)
-    ranking = top_k(model_scorer(run.model, run.graph), torch.from_numpy(users), size, run.train.matrix())
-    hard = {
-        user: [item for item in window if item >= 0 and readable(item)]
-        for user, window in zip(users.tolist(), ranking.items.tolist())
-    }
-    pasts = {user: list(dict.fromkeys(filter(readable, history_of(run.train, user)))) for user in users.tolist()}
-    able = [user for user in users.tolist() if len(pasts[user]) > 1 and hard[user]]
-    if not able:
+    texts = np.array([readable(item) for item in range(len(run.item_ids))], dtype=np.bool_)  # [I]
+    pasts: dict[int, list[int]] = {}
+    for user in np.unique(run.train.user).tolist():
+        past = [item for item in dict.fromkeys(history_of(run.train, user)) if texts[item]]
+        if len(past) > 1:
+            pasts[user] = past
+    matrix, scorer = run.train.matrix(), model_scorer(run.model, run.graph)
+    if not pasts or texts.sum() <= negatives:
         raise UserError(f"{run.folder}: no user had two things with a text, so there is nothing to tune on")
-    random = np.random.default_rng(seed)
+    users, random = list(pasts), np.random.default_rng(seed)
     while True:
-        user = able[random.integers(len(able))]
-        past, others = pasts[user], hard[user]
+        user = users[random.integers(len(users))]
+        past = pasts[user]
         place = int(random.integers(max(1, len(past) - NEWEST), len(past)))
-        drawn = random.permutation(len(others))[:negatives]
-        yield TrainingWindow(user, tuple(past[:place]), (past[place], *(others[number] for number in drawn)))
+        with torch.no_grad():
+            scores = scorer(torch.tensor([user]))[0].cpu().numpy()  # [I]
+        others = texts.copy()
+        others[matrix.indices[matrix.indptr[user] : matrix.indptr[user + 1]]] = False
+        near = nearest_in_order(scores, np.flatnonzero(others), past[place], size)
+        drawn = random.permutation(near)[:negatives].tolist()
+        if drawn:
+            yield TrainingWindow(user, tuple(past[:place]), (past[place], *drawn))
+
+
+def nearest_in_order(
+    scores: NDArray[np.float32], others: NDArray[np.int64], taken: int, size: int
+) -> NDArray[np.int64]:
+    """Of the items `others`, the `size` next to `taken` in the order of the scores [I]: as many above as below it,
+    where there are as many."""
+    order = others[np.argsort(-scores[others], kind="stable")]
+    place = int(np.searchsorted(-scores[order], -scores[taken]))
+    begin = max(0, min(place - size // 2, len(order) - size))
+    return order[begin : begin + size]

@@ -23,7 +23,7 @@ from gnnrec.llm.soft_tokens import SoftTokens
 from gnnrec.llm.tune import TuneConfig, Tuning, tune
 from gnnrec.llm.tuned_model import TunedModel
 from gnnrec.llm.tuned_scorer import FILE, TunedScorer, open_tuned, read_tuned
-from gnnrec.llm.windows import TrainingWindow, training_windows
+from gnnrec.llm.windows import TrainingWindow, nearest_in_order, training_windows
 from gnnrec.run_folder import Run
 
 LLM = LLMConfig(model="tiny", noun="films", history=4, window=8)
@@ -44,8 +44,12 @@ def own_run(planted_run: Run, tmp_path: Path) -> Run:
     return Run.load(shutil.copytree(planted_run.folder, tmp_path / "run"))
 
 
-def test_windows_hold_what_was_taken_and_what_the_graph_held_for_good(planted_run: Run) -> None:
+def test_windows_hold_what_was_taken_and_what_stands_next_to_it(planted_run: Run) -> None:
+    from gnnrec.models import model_scorer
+
+    scorer = model_scorer(planted_run.model, planted_run.graph)
     had = {user: set(planted_run.train.item[planted_run.train.user == user].tolist()) for user in range(5000)}
+    above, below = 0, 0
     for window in islice(training_windows(planted_run, lambda item: item != 3, 8, 5, 0), 200):
         taken, *others = window.items
         assert taken in had[window.user]
@@ -54,6 +58,20 @@ def test_windows_hold_what_was_taken_and_what_the_graph_held_for_good(planted_ru
         assert not set(others) & had[window.user]
         assert len(set(others)) == len(others) == 5
         assert 3 not in (*window.items, *window.past)
+        with torch.no_grad():
+            scores = scorer(torch.tensor([window.user]))[0]
+        above += int((scores[others] > scores[taken]).sum())
+        below += int((scores[others] < scores[taken]).sum())
+    assert min(above, below) > 0
+
+
+def test_negatives_stand_above_and_below_where_there_are_any() -> None:
+    scores = np.array([0.9, 0.1, 0.8, 0.5, 0.7, 0.3, 0.6, 0.2], dtype=np.float32)
+    others = np.array([0, 1, 2, 4, 5, 6, 7])
+    assert nearest_in_order(scores, others, 3, 4).tolist() == [4, 6, 5, 7]
+    assert nearest_in_order(scores, others[1:], 0, 3).tolist() == [2, 4, 6]  # the best has none above
+    assert nearest_in_order(scores, others[[0, 2, 3]], 1, 2).tolist() == [2, 4]  # and the worst none below
+    assert nearest_in_order(scores, others, 3, 99).tolist() == [0, 2, 4, 6, 5, 7, 1]
 
 
 def test_no_row_of_validation_is_seen(planted_run: Run) -> None:
