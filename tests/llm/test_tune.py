@@ -1,5 +1,6 @@
 """Tuning learns what the log says and goes on where it stopped; soft tokens count only where they say something."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
@@ -39,8 +40,6 @@ def llama(llama_folder: Path) -> Callable[[], LocalLM]:
 @pytest.fixture
 def own_run(planted_run: Run, tmp_path: Path) -> Run:
     """A copy to write into."""
-    import shutil
-
     return Run.load(shutil.copytree(planted_run.folder, tmp_path / "run"))
 
 
@@ -297,3 +296,22 @@ def test_what_is_damaged_or_of_another_run_is_one_clear_line(own_run: Run, llama
 def test_settings_that_cannot_be_are_refused(key: str, value: float, allowed: str) -> None:
     with pytest.raises(UserError, match=f"tune.{key}: found {value}; allowed: {allowed}"):
         TuneConfig(**{key: value})
+
+
+def test_a_model_without_embeddings_is_tuned_on_the_text_alone(
+    tiny_runs: dict[str, Path], llama, tmp_path: Path
+) -> None:
+    run = Run.load(shutil.copytree(tiny_runs["popularity"], tmp_path / "run"))
+    facts = tune(run, llama(), LLM, CONFIG)
+    assert not facts.projectors and not facts.soft and facts.controls == {}
+    scorer = open_tuned(run, facts, llama(), None)
+    assert scorer.soft is None
+    assert np.isfinite(scorer.score([[1]], [[2, 3]], [0])[0]).all()
+
+
+def test_a_run_without_validation_has_no_controls_and_no_soft_tokens(own_run: Run, llama) -> None:
+    own_run.__dict__["val"] = replace(
+        own_run.val, **{name: getattr(own_run.val, name)[:0] for name in ("user", "item")}
+    )
+    facts = tune(own_run, llama(), LLM, CONFIG)
+    assert facts.projectors and not facts.soft and facts.controls == {}
