@@ -95,5 +95,8 @@ def parts_of(matrix: csr_array) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def matrix_of(offsets: Tensor, columns: Tensor, values: Tensor) -> csr_array:
-    size = len(offsets) - 1
-    return csr_array((values.cpu().numpy(), columns.cpu().numpy(), offsets.cpu().numpy()), shape=(size, size))
+    """Of the parts, which it shares: offsets as wide as the columns, where they can be, or SciPy copies both."""
+    size, starts = len(offsets) - 1, offsets.cpu().numpy()
+    if starts[-1] < np.iinfo(np.int32).max:
+        starts = starts.astype(np.int32)
+    return csr_array((values.cpu().numpy(), columns.cpu().numpy(), starts), shape=(size, size))
