@@ -21,9 +21,10 @@ from gnnrec.llm.list_scorers import SHAKE, LetterScorer
 from gnnrec.ranking import top_k
 from gnnrec.recommend import Recommender
 from gnnrec.run_folder import Run
-from gnnrec.significance import randomisation_test
+from gnnrec.significance import surest
 
 WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)  # tried, beside none at all
+GATE = 2  # version of how the weight is chosen; part of the key it is kept by
 SURE = 0.05  # two-sided p under which a gain on validation is believed
 K = 10  # of the NDCG that decides
 NEAR = 1e-3  # deviations of a window under which two scores are equal: what rounding may move
@@ -67,7 +68,7 @@ class Weight:
     base: float  # NDCG@10 over these users in the graph's order
     reranked: float  # and in the order of the best weight tried, taken or not
     best: float  # that weight
-    p: float  # of the difference, two-sided
+    p: float  # of the difference, two-sided, as the best of all that were tried
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -218,7 +219,8 @@ def weight_for(
 
 def choose_weight(run: Run, scorer: CardScorer, config: RerankConfig) -> Weight:
     """The weight whose gain of NDCG@10 on validation is the surest (mean over standard error), or 0 where it could be
-    chance. The largest gain would more often be luck: large weights move more, for the better and for the worse.
+    chance, that of having been chosen among several included. The largest gain would more often be luck: large weights
+    move more, for the better and for the worse.
 
     Histories are the train rows alone, so that nothing of what is looked for is shown to the language model.
     """
@@ -227,16 +229,14 @@ def choose_weight(run: Run, scorer: CardScorer, config: RerankConfig) -> Weight:
         return NO_WEIGHT
     histories = [history_of(run.train, user) for user in users.tolist()]
     judged = scorer.score(histories, items.tolist(), users.tolist())
-    before = window_ndcg(hits)
-    tried = {}
+    before, tried = window_ndcg(hits), []
     for weight in WEIGHTS:
         orders = [order_of(scorer, b, j, weight, config.cap) for b, j in zip(base, judged)]
-        tried[weight] = window_ndcg(np.take_along_axis(hits, np.stack(orders), axis=1))
-    best = max(WEIGHTS, key=lambda weight: _sureness(tried[weight] - before))
-    after = tried[best]
-    p = randomisation_test(after - before)
-    sure = p < SURE and after.mean() > before.mean()
-    return Weight(best if sure else 0.0, len(users), float(before.mean()), float(after.mean()), best, p)
+        tried.append(window_ndcg(np.take_along_axis(hits, np.stack(orders), axis=1)))
+    place, p = surest(np.stack(tried) - before)
+    best, after = WEIGHTS[place], float(tried[place].mean())
+    sure = p < SURE and after > before.mean()
+    return Weight(best if sure else 0.0, len(users), float(before.mean()), after, best, p)
 
 
 def validation_windows(
@@ -258,11 +258,6 @@ def validation_windows(
     if len(some) > most:
         some = np.sort(np.random.default_rng(0).choice(some, most, replace=False))
     return users[some], items[some], scores[some], hits[some]
-
-
-def _sureness(difference: NDArray[np.float64]) -> float:
-    """Mean over standard error, up to a factor that is the same for all. [n]"""
-    return float(difference.mean() / max(difference.std(), 1e-12))
 
 
 def window_ndcg(hits: NDArray[np.bool_]) -> NDArray[np.float64]:
