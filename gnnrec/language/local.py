@@ -6,7 +6,8 @@ Letters: B prefixes, N blocks of each, t tokens of a row, d dimensions, V words 
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -119,12 +120,13 @@ class LocalLM:
         if not all(prefixes):
             raise ValueError("a prefix needs at least one token")
         tokens, position, block = _layout(prefixes, blocks)
-        hidden = self.model.model(
-            inputs_embeds=self._embedded(tokens.to(self.device), soft),
-            position_ids=position.to(self.device),
-            attention_mask=self.masks(_may_attend(block), position, position),
-            use_cache=False,
-        ).last_hidden_state
+        with _as_many_threads_as_help():
+            hidden = self.model.model(
+                inputs_embeds=self._embedded(tokens.to(self.device), soft),
+                position_ids=position.to(self.device),
+                attention_mask=self.masks(_may_attend(block), position, position),
+                use_cache=False,
+            ).last_hidden_state
         return tokens, block, hidden
 
     def _embedded(self, tokens: Tensor, soft: Soft | None) -> Tensor:
@@ -139,9 +141,10 @@ class LocalLM:
         head = self.model.get_output_embeddings()
         step = max(LOGITS_AT_A_TIME // head.weight.shape[0], 1)
         parts = []
-        for some, words in zip(hidden.split(step), token.split(step)):
-            logits = head(some).float()  # [step, V]
-            parts.append(logits.gather(1, words[:, None])[:, 0] - logits.logsumexp(1))
+        with _as_many_threads_as_help():
+            for some, words in zip(hidden.split(step), token.split(step)):
+                logits = head(some).float()  # [step, V]
+                parts.append(logits.gather(1, words[:, None])[:, 0] - logits.logsumexp(1))
         return torch.cat(parts) if parts else hidden.new_zeros(0)
 
     def new_cache(self) -> dict[str, Any]:
@@ -170,6 +173,19 @@ class LocalLM:
             ~allowed, torch.finfo(self.model.dtype).min
         )
         return mask[:, None].to(self.device)  # [B, 1, t, t]
+
+
+@contextmanager
+def _as_many_threads_as_help() -> Iterator[None]:
+    """One where there are two: so small a pass is faster by itself than with a second thread to wait for, 1.5 s instead
+    of 2.4 (scripts/bench/NOTES.md). More than two were not measured and stay."""
+    threads = torch.get_num_threads()
+    if threads == 2:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _layout(

@@ -90,3 +90,14 @@ def test_a_kind_of_model_that_is_not_known_is_refused(tmp_path: Path) -> None:
     GPT2LMHeadModel(GPT2Config(**sizes)).save_pretrained(tmp_path)
     with pytest.raises(UserError, match="found gpt2; allowed: llama, gemma3_text, qwen2, qwen3"):
         LocalLM(tmp_path, "x", torch.device("cpu")).log_probs([[1]], [[[2]]])
+
+
+def test_the_number_of_threads_is_what_it_was_after_a_pass(tiny_lm: LocalLM) -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            tiny_lm.log_probs([tiny_lm.tokens(PREFIXES[0])], [[tiny_lm.tokens(CARDS[0])]])
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
