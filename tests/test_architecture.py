@@ -41,7 +41,7 @@ LAYERS = (
 HEAVY = {
     "openai": {"language/endpoint.py"},
     "peft": {"llm/tuned_model.py"},
-    "transformers": {"encoders/huggingface.py", "encoders/convert.py", "language/local.py", "language/vision.py"},
+    "transformers": {"encoders/huggingface.py", "encoders/convert.py", "language/local.py"},
     "torchvision": {"encoders/torchvision_models.py"},
     "librosa": {"encoders/mel.py"},
     "soundfile": {"encoders/media.py"},

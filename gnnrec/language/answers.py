@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,30 @@ from gnnrec.errors import UserError
 def answer_key(model: str, template: str, system: str, prompt: str, **how: Any) -> str:
     """Of everything that an answer depends on: model and revision, template and its version, the very words asked, and
     `how` it is answered (schema, temperature, the longest answer)."""
-    return hashlib.sha256(json.dumps([model, template, system, prompt, how], sort_keys=True).encode()).hexdigest()
+    return key_of([model, template, system, prompt, how])
+
+
+def key_of(depends_on: Any) -> str:
+    """Of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+
+
+def asked_once(
+    path: Path | None, key: str, ask: Callable[[], str], keep: Callable[[str], object] = lambda text: True
+) -> str:
+    """The answer that is kept under the key, or a new one, which is kept from then on where `keep` finds it worth it.
+
+    path: of the answers; None: nothing is kept.
+    """
+    if path is None:
+        return ask()
+    with AnswerCache(path) as cache:
+        text = cache.get(key)
+        if text is None:
+            text = ask()
+            if keep(text):
+                cache.put(key, text)
+    return text
 
 
 class AnswerCache:

@@ -43,7 +43,7 @@ class LocalLM:
     def model(self) -> Any:
         how: dict[str, Any] = {"use_safetensors": True}
         if "gguf_file" in self._where:
-            how = {"quantization_config": _transformers().GgufConfig(dequantize=True)}
+            how = {"quantization_config": load_transformers().GgufConfig(dequantize=True)}
         model = self._loaded("AutoModelForCausalLM", dtype=torch.float32, attn_implementation="sdpa", **how)
         config = model.config
         if any(getattr(config, name, None) for name in SCALED) or getattr(config, "position_embedding_type", None):
@@ -53,7 +53,7 @@ class LocalLM:
         return model.to(self.device).eval()
 
     def _loaded(self, kind: str, **how: Any) -> Any:
-        transformers = _transformers()
+        transformers = load_transformers()
         kinds = {"AutoTokenizer": transformers.AutoTokenizer, "AutoModelForCausalLM": transformers.AutoModelForCausalLM}
         try:
             return kinds[kind].from_pretrained(self._folder, **self._where, **how)
@@ -151,7 +151,7 @@ class LocalLM:
         """For keys and values of what was read, by the name that the model's pass knows it by; of layers that look
         back a little only, too, all is kept."""
         known = inspect.signature(self.model.model.forward).parameters  # `cache` since transformers 5.24
-        return {"cache" if "cache" in known else "past_key_values": _transformers().DynamicCache()}
+        return {"cache" if "cache" in known else "past_key_values": load_transformers().DynamicCache()}
 
     def masks(self, full: Tensor, query: Tensor, key: Tensor) -> Any:
         """What each token may attend to, as transformers takes it: one mask, or one for each kind of layer.
@@ -220,7 +220,7 @@ def _may_attend(block: Tensor) -> Tensor:
     return own | torch.eye(width, dtype=torch.bool)
 
 
-def _transformers() -> Any:
+def load_transformers() -> Any:
     try:
         import transformers
     except ImportError as error:

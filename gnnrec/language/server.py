@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gnnrec.encoders.pretrained import PRETRAINED, locate, require
 from gnnrec.errors import UserError
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from gnnrec.language.endpoint import Budget
     from gnnrec.language.local import LocalLM
 
-PROVIDERS = ("local", "openai")
 TEXT_SCHEMA: dict[str, object] = {
     "type": "object",
     "properties": {"text": {"type": "string"}},
@@ -62,14 +61,18 @@ def open_server(provider: str, model: str, base_url: str, budget: "Budget", sect
     return Endpoint(base_url, model, budget, section)
 
 
+def json_in(answer: str, first: str = "{", last: str = "}") -> Any:
+    """What stands between the first sign and the last one of its kind, read as JSON; None where it is none."""
+    begin, end = answer.find(first), answer.rfind(last)
+    if not 0 <= begin < end:
+        return None
+    try:
+        return json.loads(answer[begin : end + 1])
+    except (ValueError, RecursionError):
+        return None
+
+
 def text_of(answer: str) -> str:
     """The text of a JSON answer by TEXT_SCHEMA; an answer that is none is taken as it is."""
-    begin, end = answer.find("{"), answer.rfind("}")
-    if 0 <= begin < end:
-        try:
-            found = json.loads(answer[begin : end + 1])
-        except (ValueError, RecursionError):
-            return answer
-        if isinstance(found, dict) and isinstance(found.get("text"), str):
-            return str(found["text"])
-    return answer
+    found = json_in(answer)
+    return str(found["text"]) if isinstance(found, dict) and isinstance(found.get("text"), str) else answer

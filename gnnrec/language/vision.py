@@ -13,8 +13,9 @@ from gnnrec.encoders.encode import default_device
 from gnnrec.encoders.huggingface import load_part, revision
 from gnnrec.encoders.media import jpeg
 from gnnrec.encoders.pretrained import locate, require
-from gnnrec.errors import UserError, missing_extra
+from gnnrec.errors import UserError
 from gnnrec.language.endpoint import Budget, Endpoint
+from gnnrec.language.local import load_transformers
 from gnnrec.language.server import TEXT_SCHEMA, text_of
 
 SIDE = 512  # pixels of the longer side that a model is shown at most
@@ -61,7 +62,7 @@ class LocalCaptioner:
     """A model of Hugging Face that takes a picture, and where it chats the PROMPT. Answers are greedy."""
 
     def __init__(self, folder: Path, name: str, device: torch.device, budget: Budget) -> None:
-        transformers = _transformers()
+        transformers = load_transformers()
         self.name, self._device, self._budget = f"{name}@{revision(folder)}", device, budget
         options = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
         model, info = load_part(transformers.AutoModelForImageTextToText, folder, **options)
@@ -82,7 +83,7 @@ class LocalCaptioner:
         found = self._model.generate(**inputs, do_sample=False, max_new_tokens=MAX_TOKENS)[0]
         if "input_ids" in inputs:
             found = found[inputs["input_ids"].shape[1] :]
-        self._budget.used_tokens += len(found)
+        self._budget.spend(len(found))
         text: str = self._tokenizer.decode(found, skip_special_tokens=True)
         return text
 
@@ -97,11 +98,3 @@ class LocalCaptioner:
             return_dict=True,
             return_tensors="pt",
         ).to(self._device)
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise missing_extra("llm", "transformers") from error
-    return transformers

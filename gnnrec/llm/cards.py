@@ -6,6 +6,7 @@ A prompt holds the newest things a user had and nothing else of her: no id, no n
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from gnnrec.datasets import Catalog
 from gnnrec.errors import UserError
@@ -27,6 +28,13 @@ def card_config(history: int, fields: str) -> CardConfig:
     """`fields`: names of columns with commas between them."""
     names = (name.strip() for name in fields.split(","))
     return CardConfig(history=history, fields=tuple(name for name in names if name))
+
+
+def readable_items(items: Catalog | None, folder: Path) -> Catalog:
+    """The items of the run in `folder`. Raises UserError where none has a text."""
+    if items is None or not items.text_columns:
+        raise UserError(f"{folder}: its items have no text, so there is nothing that a language model could read")
+    return items
 
 
 class Cards:

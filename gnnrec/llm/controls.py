@@ -7,8 +7,6 @@ Letters: n users, N candidates of each.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ from torch import Generator, Tensor
 
 from gnnrec.llm.rerank import SURE, window_ndcg
 from gnnrec.llm.soft_tokens import Vectors
+from gnnrec.llm.tuned_model import fast_arithmetic
 from gnnrec.llm.tuned_scorer import TunedScorer
 from gnnrec.significance import randomisation_test
 
@@ -92,12 +91,3 @@ def _likelihood(scores: NDArray[np.float64], hits: NDArray[np.bool_]) -> NDArray
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     means: NDArray[np.float64] = np.where(hits, log_p, 0.0).sum(axis=1) / hits.sum(axis=1)
     return means
-
-
-def fast_arithmetic(device: torch.device) -> Any:
-    """bfloat16 products where the hardware has them: twice as fast, and exact enough to learn by."""
-    if device.type == "cpu":
-        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    else:
-        fast = torch.cuda.is_bf16_supported()
-    return torch.autocast(device.type, dtype=torch.bfloat16) if fast else nullcontext()

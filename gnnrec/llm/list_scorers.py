@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec.language.answers import AnswerCache, answer_key
+from gnnrec.language.answers import answer_key, asked_once
 from gnnrec.language.endpoint import LETTERS, NoAnswer
 from gnnrec.language.server import Server
 from gnnrec.llm.cards import CARD_VERSION, Cards
@@ -96,15 +96,7 @@ class ListScorer:
 
     def _kept(self, prompt: str, answer: Callable[[], str], **how: object) -> str:
         """The answer to a prompt asked in this way, from the cache where it is there."""
-        if self.cache is None:
-            return answer()
-        key = answer_key(self.server.name, self.name, SYSTEM, prompt, **how)
-        with AnswerCache(self.cache) as cache:
-            text = cache.get(key)
-            if text is None:
-                text = answer()
-                cache.put(key, text)
-        return text
+        return asked_once(self.cache, answer_key(self.server.name, self.name, SYSTEM, prompt, **how), answer)
 
     def _prompt(self, past: list[str], labelled: list[str], question: str) -> str:
         had = "\n".join(f"- {title}" for title in past) or "- nothing yet"

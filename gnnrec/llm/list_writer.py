@@ -5,18 +5,18 @@ Local weights can write nothing else (`generate.py`). A server writes what it li
 of the catalogue to the letter (cleaned, whatever the case); all else is dropped and counted.
 """
 
-import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from gnnrec.language.answers import AnswerCache, answer_key
+from gnnrec.language.answers import answer_key, asked_once
 from gnnrec.language.endpoint import NoAnswer
 from gnnrec.language.local import LocalLM
 from gnnrec.language.sanitize import clean_text
-from gnnrec.language.server import Server
+from gnnrec.language.server import Server, json_in
+from gnnrec.llm.block_scorer import Prompts
 from gnnrec.llm.cards import CARD_VERSION, Cards
 from gnnrec.llm.generate import BEAM, likeliest_titles, title_trie
 from gnnrec.llm.list_scorers import THOUGHT
@@ -68,7 +68,8 @@ class TreeWriter:
     """By local weights, down the trie of titles."""
 
     def __init__(self, model: LocalLM, cards: Cards, noun: str, beam: int = BEAM) -> None:
-        self.model, self.cards, self.noun, self.beam = model, cards, noun, beam
+        self.model, self.cards, self.beam = model, cards, beam
+        self.prompts = Prompts(model, cards, noun)
         self.failures: list[str] = []
         self.dropped: Counter[str] = Counter()
 
@@ -76,13 +77,9 @@ class TreeWriter:
         if not self.cards.history(history):
             return []
         trie = title_trie(self.cards, excluded, self.model.tokens(";"))
-        prompts = (self.prompt(history), self.prompt(self.anybody()))
-        asked, neutral = (self.model.start + self.model.tokens(prompt) for prompt in prompts)
+        asked, neutral = self.prompts.past(history), self.prompts.past(self.anybody())
         found = likeliest_titles(self.model, trie, asked, neutral, k, self.beam)
         return [(title.items[0], title.score) for title in found]
-
-    def prompt(self, history: Sequence[int]) -> str:
-        return f"My favourite {self.noun} are:" + "".join(f" {title};" for title in self.cards.history(history))
 
     def anybody(self) -> list[int]:
         """A past that says nothing of anybody: items from all over the catalogue. Without titles in the neutral prompt
@@ -138,29 +135,16 @@ class ServerWriter:
 
     def _answer(self, prompt: str, k: int) -> str:
         how: dict[str, Any] = {"schema": SCHEMA, "max_tokens": self.cards.config.title_tokens * k + 64}
-        if self.cache is None:
-            return self.server.complete(SYSTEM, prompt, **how)
         key = answer_key(self.server.name, f"list {CARD_VERSION} {self.cards.config}", SYSTEM, prompt, **how)
-        with AnswerCache(self.cache) as cache:
-            text = cache.get(key)
-            if text is None:
-                text = self.server.complete(SYSTEM, prompt, **how)
-                if told_titles(text):  # what names nothing is a failure, and failures are not kept
-                    cache.put(key, text)
-        return text
+        # What names nothing is a failure, and failures are not kept.
+        return asked_once(self.cache, key, lambda: self.server.complete(SYSTEM, prompt, **how), keep=told_titles)
 
 
 def told_titles(text: str) -> list[str]:
     """The strings of a JSON list in an answer; none where there is no such list."""
     text = THOUGHT.sub(" ", text)
     for first, last in ("{}", "[]"):
-        begin, end = text.find(first), text.rfind(last)
-        if not 0 <= begin < end:
-            continue
-        try:
-            found = json.loads(text[begin : end + 1])
-        except (ValueError, RecursionError):
-            continue
+        found = json_in(text, first, last)
         if isinstance(found, dict):
             found = found.get("titles")
         if isinstance(found, list):
@@ -182,9 +166,10 @@ class ListWriter:
         base = recommender.recommend(user, k + k)
         place = {self.run.item_index(one.id): one for one in base}
         proposed = self.writer.propose(history_of(known, index), had, k)
-        assert not had & {item for item, _ in proposed} and len(dict(proposed)) == len(proposed) <= k
+        own = dict(proposed)
+        assert not had & own.keys() and len(own) == len(proposed) <= k
         rows = [(item, score, "model") for item, score in proposed]
-        rows += [(item, one.score, "graph") for item, one in place.items() if item not in dict(proposed)]
+        rows += [(item, one.score, "graph") for item, one in place.items() if item not in own]
         return [
             Written(
                 rank=rank,

@@ -5,13 +5,12 @@ closed choice; what it writes is shown where `unsupported` finds nothing in it t
 and never otherwise: the templates say what was chosen, or what they said before.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from gnnrec.language.endpoint import NoAnswer
 from gnnrec.language.sanitize import clean_text
-from gnnrec.language.server import Server
+from gnnrec.language.server import Server, json_in
 from gnnrec.llm.evidence import Evidence
 from gnnrec.llm.evidence_card import EvidenceCard, evidence_card
 from gnnrec.llm.sentences import MOST_PIECES, Sentence, Title, explain, unsupported
@@ -85,12 +84,5 @@ def _chosen(numbers: object, card: EvidenceCard) -> list[Evidence] | None:
 
 def _fields(answer: str) -> dict[str, Any]:
     """Of a JSON answer; one that is none is taken as the text."""
-    begin, end = answer.find("{"), answer.rfind("}")
-    if 0 <= begin < end:
-        try:
-            found = json.loads(answer[begin : end + 1])
-        except (ValueError, RecursionError):
-            return {"text": answer}
-        if isinstance(found, dict) and {"text", "evidence"} & set(found):
-            return found
-    return {"text": answer}
+    found = json_in(answer)
+    return found if isinstance(found, dict) and {"text", "evidence"} & set(found) else {"text": answer}

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from gnnrec.encoders.pretrained import cache_root
 from gnnrec.errors import UserError
-from gnnrec.language.server import PROVIDERS, open_model
+from gnnrec.language.server import open_model
 from gnnrec.language.server import open_server as open_any_server
-from gnnrec.llm.cards import CardConfig, card_config
+from gnnrec.language.settings import ModelConfig
+from gnnrec.llm.cards import CardConfig, Cards, card_config, readable_items
 
 if TYPE_CHECKING:
-    from gnnrec.datasets import Catalog
-    from gnnrec.language.endpoint import Budget
     from gnnrec.language.server import Server
     from gnnrec.llm.list_writer import ListWriter
     from gnnrec.llm.rerank import CardScorer, Reranker
@@ -23,10 +22,8 @@ ANSWERS = "answers.sqlite"  # in it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LLMConfig:
-    provider: str = "local"  # local: weights on this machine; openai: any server that speaks its protocol
-    model: str = "smollm2"  # local: a name of `gnnrec models`, a hub id, a folder, a .gguf file; else the server's name
-    base_url: str = ""  # of the server, such as http://127.0.0.1:8080/v1
+class LLMConfig(ModelConfig):
+    model: str = "smollm2"  # local: a .gguf file does as well
     scorer: str = ""  # block, tuned, cosine (local), permutation, letters, none; empty: see `chosen_scorer`
     phrase: bool = False  # whether the model puts reasons into its own words, which are checked
     noun: str = "things"  # what the items are, in the plural, as the prompt calls them: movies, courses, …
@@ -36,20 +33,15 @@ class LLMConfig:
     beam: int = 32  # beginnings of titles that --generate follows at a time, with local weights
     cap: int = 5  # places that a candidate can win at most, whatever its text says
     val_users: int = 300  # of validation that the weight is chosen on, at most
-    seconds: float = 600.0  # budget of the model that is talked to (permutation, letters, phrase): time,
-    calls: int = 2_000  # questions,
-    tokens: int = 2_000_000  # and tokens
+    calls: int = 2_000
+    tokens: int = 2_000_000
+
+    section = "llm"
 
     def __post_init__(self) -> None:
-        for name in ("history", "window", "beam", "cap", "val_users", "calls", "tokens"):
-            if getattr(self, name) < 1:
-                raise UserError(f"llm.{name}: found {getattr(self, name)}; allowed: 1 or more")
-        if not 0 < self.seconds <= 1e6:
-            raise UserError(f"llm.seconds: found {self.seconds}; allowed: above 0, at most 1e6")
-        if not self.noun.replace(" ", "").replace("-", "").isalpha():
-            raise UserError(f"llm.noun: found {self.noun!r}; allowed: letters, such as movies")
-        if self.provider not in PROVIDERS:
-            raise UserError(f"llm.provider: found {self.provider!r}; allowed: {', '.join(PROVIDERS)}")
+        ModelConfig.__post_init__(self)
+        self.check_least_one("history", "window", "beam", "cap", "val_users")
+        self.check_noun(self.noun)
         allowed = ("block", "tuned", "cosine") * (self.provider == "local") + ("permutation", "letters", "none")
         if self.scorer and self.scorer not in allowed:
             raise UserError(f"llm.scorer: found {self.scorer!r}; allowed with {self.provider}: {', '.join(allowed)}")
@@ -71,7 +63,6 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
     """What judges the candidates of a run. Raises UserError where its items have no text, or the model is not here."""
     from gnnrec.language.local_server import LocalServer
     from gnnrec.llm.block_scorer import BlockScorer
-    from gnnrec.llm.cards import Cards
     from gnnrec.llm.cosine_scorer import CosineScorer
     from gnnrec.llm.list_scorers import LISTS, NullScorer
     from gnnrec.llm.tuned_scorer import FILE, open_tuned, read_tuned
@@ -85,14 +76,14 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
         return NullScorer()
     if config.chosen_scorer == "cosine":
         return CosineScorer(run.graph, config.history)
-    items = _readable(run)
+    items = readable_items(run.items, run.folder)
     folder, cards = cache_root() / CACHE, config.card
     if config.provider == "local":
         model = open_model(config.model)
         local = Cards(items, model.tokens, cards)
         if config.chosen_scorer == "block":
             return BlockScorer(model, local, config.noun, folder)
-        server = LocalServer(model, _budget(config))
+        server = LocalServer(model, config.budget())
         if config.chosen_scorer == "letters":
             server.letter_tokens()  # raises where letters cannot be told apart, before anything is asked
         return LISTS[config.chosen_scorer](server, local, config.noun, folder / ANSWERS)
@@ -102,10 +93,9 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
 
 def open_list_writer(run: "Run", config: LLMConfig) -> "ListWriter":
     """What writes whole lists for a run. Raises UserError where its items have no text, or the model is not here."""
-    from gnnrec.llm.cards import Cards
     from gnnrec.llm.list_writer import ListWriter, ServerWriter, TreeWriter
 
-    items, cards = _readable(run), CardConfig(history=config.history)
+    items, cards = readable_items(run.items, run.folder), CardConfig(history=config.history)
     if config.provider == "local":
         model = open_model(config.model)
         return ListWriter(run, TreeWriter(model, Cards(items, model.tokens, cards), config.noun, config.beam))
@@ -113,21 +103,9 @@ def open_list_writer(run: "Run", config: LLMConfig) -> "ListWriter":
     return ListWriter(run, ServerWriter(server, Cards(items, _words, cards), config.noun, answers))
 
 
-def _readable(run: "Run") -> "Catalog":
-    if run.items is None or not run.items.text_columns:
-        raise UserError(f"{run.folder}: its items have no text, so there is nothing that a language model could read")
-    return run.items
-
-
 def open_server(config: LLMConfig) -> "Server":
     """The model as one to talk to."""
-    return open_any_server(config.provider, config.model, config.base_url, _budget(config))
-
-
-def _budget(config: LLMConfig) -> "Budget":
-    from gnnrec.language.endpoint import Budget
-
-    return Budget(config.seconds, config.calls, config.tokens)
+    return open_any_server(config.provider, config.model, config.base_url, config.budget())
 
 
 def _words(text: str) -> list[int]:
@@ -143,5 +121,5 @@ def open_reranker(run: "Run", config: LLMConfig, say: Callable[[str], None] = la
     bounds = RerankConfig(window=config.window, cap=config.cap, val_users=config.val_users)
     weight = weight_for(run, scorer, bounds, cache_root() / CACHE, say)
     if isinstance(scorer, TunedScorer):
-        scorer = scorer.reading((run.embeddings.user, run.embeddings.item), "known") if run.has_embeddings else scorer
+        scorer = scorer.knowing_all(run)
     return Reranker(run, scorer, bounds, weight)

@@ -22,10 +22,10 @@ from gnnrec.errors import UserError, count
 from gnnrec.files import sha256_of_file
 from gnnrec.language.local import LocalLM
 from gnnrec.llm.block_scorer import Prompts
-from gnnrec.llm.cards import Cards
-from gnnrec.llm.controls import fast_arithmetic, held_against_controls, matters
+from gnnrec.llm.cards import Cards, readable_items
+from gnnrec.llm.controls import held_against_controls, matters
 from gnnrec.llm.rerank import history_of, validation_windows
-from gnnrec.llm.tuned_model import TunedModel
+from gnnrec.llm.tuned_model import TunedModel, fast_arithmetic
 from gnnrec.llm.tuned_scorer import FILE, Tuned, TunedScorer, graph_vectors, save_tuned
 from gnnrec.llm.windows import TrainingWindow, training_windows
 from gnnrec.progress import progress
@@ -119,7 +119,7 @@ class Tuning:
         size, config = self.config.batch, self.config
         windows = training_windows(
             self.run,
-            lambda item: self.text.card(item) is not None,
+            lambda item: self.text.prompts.cards.title(item) is not None,
             self.window,
             config.negatives,
             2 * config.seed + stage,
@@ -152,17 +152,16 @@ def tune(
     path = run.folder / FILE
     if path.exists():
         raise UserError(f"{path}: there is a tuned language model already; delete it to make another")
-    if run.items is None or not run.items.text_columns:
-        raise UserError(f"{run.folder}: its items have no text, so there is nothing that a language model could read")
+    items = readable_items(run.items, run.folder)
     vectors = graph_vectors(run, run.graph) if config.soft_windows else None
     model = TunedModel(lm, config.rank, vectors, Generator().manual_seed(config.seed))
-    prompts = Prompts(lm, Cards(run.items, lm.tokens, llm.card), llm.noun)
+    prompts = Prompts(lm, Cards(items, lm.tokens, llm.card), llm.noun)
     tuning = Tuning(run, model, prompts, config, llm.window)
     tuning.learn(say)
     controls = {}
     if tuning.soft is not None and vectors is not None:
-        users, items, _, hits = validation_windows(run, llm.window, config.val_users)
-        asked = ([history_of(run.train, user) for user in users.tolist()], items.tolist(), users.tolist())
+        users, windows, _, hits = validation_windows(run, llm.window, config.val_users)
+        asked = ([history_of(run.train, user) for user in users.tolist()], windows.tolist(), users.tolist())
         controls = held_against_controls(tuning.soft, tuning.text, vectors, asked, hits, config.seed)
     facts = Tuned(
         weights=sha256_of_file(run.folder / "weights.safetensors"),

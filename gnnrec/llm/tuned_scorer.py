@@ -21,7 +21,7 @@ from torch_geometric.data import HeteroData
 from gnnrec.errors import UserError
 from gnnrec.files import atomic_path, sha256_of_file
 from gnnrec.llm.block_scorer import Prompts
-from gnnrec.llm.cards import Cards, card_config
+from gnnrec.llm.cards import Cards, card_config, readable_items
 from gnnrec.llm.passes import Passes, Tokens
 from gnnrec.llm.soft_tokens import SoftTokens, Vectors
 from gnnrec.llm.tuned_model import TunedModel
@@ -90,6 +90,13 @@ class TunedScorer:
             return self
         return TunedScorer(self.model, self.prompts, self.soft.reading(vectors), f"{self.name} {name}", self.folder)
 
+    def knowing_all(self, run: "Run") -> "TunedScorer":
+        """The same with everything the run knows behind the soft tokens, validation included: for the time of use."""
+        if self.soft is None:
+            return self
+        known = run.embeddings
+        return self.reading((known.user, known.item), "known")
+
     @torch.no_grad()
     def _read(self, prefixes: Sequence[Tokens], blocks: Sequence[Sequence[Tokens]]) -> list[NDArray[np.float64]]:
         return [values.double().cpu().numpy() for values in self.model.scores(prefixes, blocks, self.soft)]
@@ -132,11 +139,14 @@ def open_tuned(run: "Run", facts: Tuned, lm: "LocalLM", folder: Path | None) -> 
     path = run.folder / FILE
     if lm.name != facts.revision:
         raise UserError(f"{path}: was tuned from {facts.revision}, found {lm.name}")
-    assert run.items is not None
     vectors = graph_vectors(run, run.graph) if facts.projectors else None
     model = TunedModel(lm, facts.rank, vectors, Generator().manual_seed(0))
     with safe_open(path, framework="pt") as file:
         model.load({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a dict)
-    prompts = Prompts(lm, Cards(run.items, lm.tokens, card_config(facts.history, facts.fields)), facts.noun)
+    prompts = Prompts(
+        lm,
+        Cards(readable_items(run.items, run.folder), lm.tokens, card_config(facts.history, facts.fields)),
+        facts.noun,
+    )
     name = f"tuned {sha256_of_file(path)[:16]} {lm.name} {prompts.name}"
     return TunedScorer(model, prompts, model.soft if facts.soft else None, name, folder)

@@ -1,12 +1,10 @@
 """Asked once, never again: a model's answers on disk, its failures counted, and a broken one left alone."""
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gnnrec.language.answers import AnswerCache
+from gnnrec.language.answers import AnswerCache, key_of
 from gnnrec.language.endpoint import NoAnswer
 from gnnrec.language.sanitize import clean_text
 
@@ -52,10 +50,6 @@ class Asker:
         self._in_a_row = 0
         self._cache.put(key, text)
         return text
-
-
-def key_of(depends_on: Any) -> str:
-    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
 
 
 def shortened(text: str) -> str:

@@ -27,13 +27,13 @@ from gnnrec.encoders.musicnn import MusicnnEncoder
 from gnnrec.encoders.pretrained import locate
 from gnnrec.files import sha256_of_file
 from gnnrec.graph import GraphConfig, mean_and_scale, nearest_edges
-from gnnrec.language.answers import AnswerCache
+from gnnrec.language.answers import AnswerCache, key_of
 from gnnrec.language.endpoint import NoAnswer
 from gnnrec.language.server import TEXT_SCHEMA
 from gnnrec.language.vision import MAX_TOKENS, PROMPT, SIDE, SYSTEM, Captioner, open_captioner
 from gnnrec.progress import progress
 from gnnrec.words import look, sound
-from gnnrec.words.asking import Asker, key_of
+from gnnrec.words.asking import Asker
 from gnnrec.words.concepts import Unusual, Vocabulary
 from gnnrec.words.settings import DescribeConfig
 

@@ -152,7 +152,7 @@ def main() -> None:
             scorer = open_variant(name, bench, seed, llm, model)
             weight = choose_weight(bench.run, scorer, config)
             if isinstance(scorer, TunedScorer) and bench.known is not bench.run.train:
-                scorer = scorer.reading((bench.run.embeddings.user, bench.run.embeddings.item), "known")
+                scorer = scorer.knowing_all(bench.run)
             values = bench.per_user(bench.orders(scorer, weight.best, config))
             shown = f"{name}, {llm.model}" if name == "block" else name
             found.setdefault(shown, []).append((bench, weight, values))
