@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import gnnrec
-from gnnrec import commands
+from gnnrec import commands, content_commands
 from gnnrec.errors import UserError
 from gnnrec.progress import without_progress
 from gnnrec.recipes import read_recipe
@@ -248,7 +248,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     encode = add(
         "encode",
-        commands.encode,
+        content_commands.encode,
         "make the content features of a dataset, cached for later",
         "gnnrec encode data/movies",
     )
@@ -257,15 +257,28 @@ def build_parser() -> argparse.ArgumentParser:
     encode.add_argument("--set", **_SETTING)
     encode.add_argument("--json", action="store_true", help="print one JSON document")
 
+    fitting = add(
+        "fit-encoder",
+        content_commands.fit_encoder,
+        "fit an encoder to the content of a dataset, into a folder that encoders.text, image or audio takes",
+        "gnnrec fit-encoder data/movies --kind lsa --out encoders/lsa",
+    )
+    fitting.add_argument("data", type=_folder, help="dataset folder")
+    fitting.add_argument("--kind", required=True, help="gnnrec/encoders/fitted/kinds.py has all")
+    fitting.add_argument("--out", type=Path, required=True, help="new folder of the encoder")
+    fitting.add_argument("--recipe", type=_recipe, help="a shipped recipe or a .toml file (default: default)")
+    fitting.add_argument("--set", **_SETTING | {"help": "encoder.key=value for the kind, and settings of the recipe"})
+    fitting.add_argument("--json", action="store_true", help="print one JSON document")
+
     describe = add(
         "describe",
-        commands.describe,
+        content_commands.describe,
         "put the pictures and sounds of items into words; the data itself is never changed",
         "gnnrec describe data/movies --out described --set describe.model=OWNER/NAME",
     )
     profiles = add(
         "profiles",
-        commands.profiles,
+        content_commands.profiles,
         "sum up users and items in words, from training interactions only",
         "gnnrec profiles data/movies --out described --set profiles.model=smollm2 profiles.noun=movies",
     )

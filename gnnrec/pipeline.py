@@ -7,6 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ import gnnrec
 from gnnrec.checkpoint import TrainState
 from gnnrec.datasets import Dataset, Interactions, Split, in_order, split
 from gnnrec.encoders import Features, default_device, encode_dataset, unusable_content
+from gnnrec.encoders.encode import MODALITIES
+from gnnrec.encoders.fitted.folder import read_facts
 from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.files import claim_folder, sha256_of_file
@@ -51,6 +54,7 @@ def train(
     recipe = recipe.resolved(dataset)
     if (out / "run.json").exists():
         raise UserError(f"{out}: holds a finished run already; choose another folder (--out)")
+    check_encoders(dataset, recipe)
     claim_folder(out, FILES)
     if (out / "checkpoint.safetensors").exists():
         say(f"{out}: an interrupted training goes on")
@@ -110,6 +114,26 @@ def train(
     run = save_run(out, recipe, dataset, graph, *logs, model, metrics, provenance)
     (out / "checkpoint.safetensors").unlink(missing_ok=True)
     return run
+
+
+def learnt_from(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
+    """Whose log, cut how: what an encoder that learnt the train rows keeps in mind."""
+    return {"data": fingerprint(dataset), "split": asdict(recipe.split_config(dataset))}
+
+
+def check_encoders(dataset: Dataset, recipe: Recipe) -> None:
+    """Raises UserError for an encoder that learnt this very log from other train rows: it may know of test rows."""
+    for modality in MODALITIES:
+        folder = Path(recipe.encoders.encoder_of(modality) or "")
+        known = (read_facts(folder) or {}).get("learnt_from")
+        if not known or known["data"] != fingerprint(dataset):
+            continue
+        if known["split"] != (here := learnt_from(dataset, recipe)["split"]):
+            key = next(key for key in here if here[key] != known["split"].get(key))
+            raise UserError(
+                f"encoders.{modality}: {folder} learnt this log with split.{key} = {known['split'].get(key)!r}, "
+                f"so it may know of test rows; found {here[key]!r}; allowed: the same split"
+            )
 
 
 def written_content(

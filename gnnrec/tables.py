@@ -209,6 +209,12 @@ def features_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return table(columns, lines, "content features", numbers=columns[3:])
 
 
+def fitted_table(made: Mapping[str, Any]) -> str:
+    """An encoder that was fitted, and how content alone ranks by it and by the one beside it."""
+    title = f"lists by {made['modality']} alone, on validation"
+    return table(("encoder", "ndcg@10"), list(made["ndcg@10"].items()), title, numbers=("ndcg@10",))
+
+
 def texts_table(name: str, rows: Sequence[Mapping[str, str]], facts: Mapping[str, Any]) -> str:
     """Generated texts, the first ones of them, with who made how many and why a model had no answer."""
     failures = facts["failures"]

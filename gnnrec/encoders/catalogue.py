@@ -1,4 +1,5 @@
-"""Encoders by name. What is not a name is a folder with a model of Hugging Face, or its id on the hub."""
+"""Encoders by name. What is not a name is a folder with a fitted encoder or a model of Hugging Face, or its id on the
+hub."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,14 @@ import torch
 
 from gnnrec.encoders.efficientnet import EfficientNetEncoder
 from gnnrec.encoders.features import Encoder
-from gnnrec.encoders.huggingface import HuggingFaceAudioEncoder, HuggingFaceImageEncoder, HuggingFaceTextEncoder
+from gnnrec.encoders.fitted.folder import FILE, read_facts
+from gnnrec.encoders.fitted.kinds import KINDS
+from gnnrec.encoders.huggingface import (
+    HuggingFaceAudioEncoder,
+    HuggingFaceImageEncoder,
+    HuggingFaceTextEncoder,
+    revision,
+)
 from gnnrec.encoders.musicnn import MusicnnEncoder
 from gnnrec.encoders.pretrained import PRETRAINED, locate, require
 from gnnrec.encoders.resemblyzer import ResemblyzerEncoder
@@ -39,7 +47,24 @@ def open_encoder(modality: str, name: str, device: torch.device | str = "cpu") -
         allowed = f"{', '.join(ENCODERS[modality])}, a folder, or an id of the hub such as OWNER/NAME"
         raise UserError(f"encoders.{modality} is {name!r}: allowed are {allowed}")
     folder = folder or require(name)
+    if (facts := read_facts(folder)) is not None:
+        return _open_fitted(facts, folder, modality, device)
     if modality == "text":
         prefix = PRETRAINED[name].prefix if name in PRETRAINED else ""
         return HuggingFaceTextEncoder(folder, name, device, prefix)
     return (HuggingFaceImageEncoder if modality == "image" else HuggingFaceAudioEncoder)(folder, name, device)
+
+
+def _open_fitted(facts: dict[str, Any], folder: Path, modality: str, device: torch.device) -> Encoder:
+    kind = KINDS.get(facts["kind"])
+    if kind is None:
+        raise UserError(f"{folder / FILE}: found kind {facts['kind']!r}; allowed: {', '.join(KINDS)}")
+    if facts["modality"] != modality:
+        raise UserError(f"encoders.{modality}: found {folder}, an encoder of {facts['modality']}")
+    name = f"{folder.name}:{facts['kind']}@{revision(folder)}"
+    try:
+        encoder: Encoder = kind.opened(folder, name, device)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # a file is missing or of another make
+        reason = str(error).strip().splitlines()
+        raise UserError(f"{folder}: cannot be opened: {reason[0] if reason else error!r}") from error
+    return encoder

@@ -1,0 +1,117 @@
+"""What the commands about content call and print: encoders, and words for pictures, sounds, users and items."""
+
+import argparse
+from typing import Any
+
+from gnnrec.commands import print_json, remarks
+from gnnrec.errors import UserError
+
+
+def encode(options: argparse.Namespace) -> None:
+    from gnnrec.datasets import Dataset
+    from gnnrec.encoders import encode_dataset, unusable_content
+    from gnnrec.recipe import load_recipe
+    from gnnrec.tables import features_table, rejected_table
+
+    recipe = load_recipe(options.recipe, options.set)
+    dataset = Dataset.load(options.data)
+    items, users = encode_dataset(dataset, recipe.encoders)
+    rows = [
+        {
+            "owner": owner,
+            "modality": modality,
+            "encoder": features.encoder,
+            "dimensions": features.values.shape[1],
+            "rows": len(features.mask),
+            "encoded": int(features.mask.sum()),
+            "unusable": len(features.rejected),
+        }
+        for owner, content in (("items", items), ("users", users))
+        for modality, features in content.items()
+    ]
+    rejected = unusable_content(dataset, items, users).to_dicts()
+    if options.json:
+        print_json({"features": rows, "rejected": rejected})
+        return
+    print(features_table(rows))
+    if rejected:
+        print()
+        print(rejected_table(rejected))
+
+
+def fit_encoder(options: argparse.Namespace) -> None:
+    from gnnrec.encoders.fitted.kinds import KINDS
+
+    if options.kind not in KINDS:
+        raise UserError(f"fit-encoder --kind: found {options.kind!r}; allowed: {', '.join(KINDS)}")
+    from gnnrec import fitting
+    from gnnrec.datasets import Dataset
+    from gnnrec.recipe import load_recipe, load_settings
+    from gnnrec.tables import fitted_table
+
+    own = [override for override in options.set if override.startswith("encoder.")]
+    recipe = load_recipe(options.recipe, [override for override in options.set if override not in own])
+    (config,) = load_settings({"encoder": KINDS[options.kind].config}, own)
+    dataset = Dataset.load(options.data)
+    made = fitting.fit_encoder(dataset, options.out, options.kind, config, recipe=recipe, say=remarks(options))
+    if options.json:
+        print_json({"folder": str(options.out)} | made)
+        return
+    print(fitted_table(made))
+    print(f"use it: gnnrec train {options.data} --out RUN --set encoders.{made['modality']}={options.out}")
+
+
+def describe(options: argparse.Namespace) -> None:
+    from gnnrec.datasets import Dataset
+    from gnnrec.recipe import load_recipe
+    from gnnrec.words.content import describe_dataset
+
+    recipe = load_recipe(options.recipe, options.set)
+    dataset = Dataset.load(options.data)
+    if dataset.items is None:
+        raise UserError(f"{options.data}: its items have no content that could be described")
+    made = describe_dataset(dataset, recipe.encoders, recipe.describe)
+    titles = dataset.items.titles()
+    rows = [
+        {"id": dataset.item_ids[row], "title": titles[row] or "", "modality": modality, "text": text, "made_by": maker}
+        for row, modality, text, maker in made.rows
+    ]
+    show_texts(options, "descriptions", rows, {"made_by": made.made_by(), "failures": list(made.failures)})
+
+
+def profiles(options: argparse.Namespace) -> None:
+    from gnnrec.datasets import Dataset, split
+    from gnnrec.recipe import load_recipe
+    from gnnrec.words.content import profile_dataset
+
+    recipe = load_recipe(options.recipe, options.set)
+    dataset = Dataset.load(options.data)
+    made = profile_dataset(dataset, split(dataset, recipe.split_config(dataset)).train, recipe.profiles)
+    ids = {"user": dataset.user_ids, "item": dataset.item_ids}
+    rows = [
+        {"kind": kind, "id": ids[kind][row], "text": text, "made_by": maker or ""}
+        for kind, own in made.items()
+        for row, (text, maker) in enumerate(zip(own.texts, own.made_by))
+        if text is not None
+    ]
+    facts = {
+        "made_by": {kind: own.counts() for kind, own in made.items()},
+        "refused": sum(own.refused for own in made.values()),
+        "failures": [reason for own in made.values() for reason in own.failures],
+    }
+    show_texts(options, "profiles", rows, facts)
+
+
+def show_texts(options: argparse.Namespace, name: str, rows: list[dict[str, str]], facts: dict[str, Any]) -> None:
+    """Generated texts: all of them as JSON and in --out, the first ones on a terminal."""
+    from gnnrec.tables import texts_table
+    from gnnrec.words.content import save_texts
+
+    if options.out is not None and rows:
+        save_texts(options.out / f"{name}.csv.gz", rows)
+    if options.json:
+        print_json(facts | {name: rows})
+        return
+    print(texts_table(name, rows, facts))
+    if options.out is not None and rows:
+        print(options.out / f"{name}.csv.gz")

@@ -1,0 +1,28 @@
+"""The kinds of encoders that can be fitted. A new one is one file and one line here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gnnrec.encoders.fitted.corpus import Corpus
+from gnnrec.encoders.fitted.lsa import LsaConfig, LsaEncoder, fit_lsa
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`fit(corpus, config, folder)` fills the folder and returns what is to be remembered in encoder.json.
+
+    `opened(folder, name, device)` is the encoder.
+    """
+
+    modality: str
+    config: Any
+    fit: Callable[[Corpus, Any, Path], dict[str, Any]]
+    opened: Callable[..., Any]
+    learns_log: bool = False  # whether train rows, not only contents, are learnt from
+
+
+KINDS: dict[str, Kind] = {
+    "lsa": Kind("text", LsaConfig, fit_lsa, LsaEncoder),
+}
