@@ -47,6 +47,7 @@ HEAVY = {
     "librosa": {"encoders/mel.py"},
     "soundfile": {"encoders/media.py"},
     "PIL": {"encoders/media.py"},
+    "cv2": {"encoders/opencv.py"},
     "sentencepiece": {"encoders/use.py"},
     "huggingface_hub": {"encoders/pretrained.py"},
     "faiss": {"export.py"},

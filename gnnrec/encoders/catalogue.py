@@ -16,7 +16,9 @@ from gnnrec.encoders.huggingface import (
     HuggingFaceTextEncoder,
     revision,
 )
+from gnnrec.encoders.log_mel import LogMelEncoder
 from gnnrec.encoders.musicnn import MusicnnEncoder
+from gnnrec.encoders.opencv import OpenCVEncoder
 from gnnrec.encoders.pretrained import PRETRAINED, locate, require
 from gnnrec.encoders.resemblyzer import ResemblyzerEncoder
 from gnnrec.encoders.torchvision_models import PREFIX, TorchvisionEncoder
@@ -28,23 +30,34 @@ ENCODERS: dict[str, dict[str, Any]] = {  # modality -> name -> class, made from 
     "image": {"efficientnet_lite0": EfficientNetEncoder},
     "audio": {"musicnn": MusicnnEncoder, "resemblyzer": ResemblyzerEncoder},
 }
+HANDMADE: dict[str, dict[str, Any]] = {  # modality -> name -> class, made from (device,): nothing learnt, no weights
+    "text": {},
+    "image": {"opencv": OpenCVEncoder},
+    "audio": {"log_mel": LogMelEncoder},
+}
 
 
 def open_encoder(modality: str, name: str, device: torch.device | str = "cpu") -> Encoder:
     """The encoder of a modality with its weights on `device`; nothing is downloaded.
 
-    name: a key of ENCODERS, a folder, an id of the hub, or for images "torchvision:NAME" or "torchvision:NAME:FILE".
+    name: a key of ENCODERS or HANDMADE, a folder, an id of the hub, or for images "torchvision:NAME" or
+    "torchvision:NAME:FILE".
     Raises UserError where there is no such encoder, or where its weights are not here.
     """
     device = torch.device(device)
     if name in ENCODERS[modality]:
         return ENCODERS[modality][name](require(name), name, device)
+    if name in HANDMADE[modality]:
+        made: Encoder = HANDMADE[modality][name](device)
+        return made
     if modality == "image" and name.startswith(PREFIX):
         return TorchvisionEncoder(name, device)
     path = Path(name).expanduser()
     folder = path if path.is_dir() else locate(name)
     if folder is None and "/" not in name:
-        allowed = f"{', '.join(ENCODERS[modality])}, a folder, or an id of the hub such as OWNER/NAME"
+        allowed = (
+            f"{', '.join((*ENCODERS[modality], *HANDMADE[modality]))}, a folder, or an id of the hub such as OWNER/NAME"
+        )
         raise UserError(f"encoders.{modality} is {name!r}: allowed are {allowed}")
     folder = folder or require(name)
     if (facts := read_facts(folder)) is not None:

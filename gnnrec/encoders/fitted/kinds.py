@@ -7,6 +7,7 @@ from typing import Any
 
 from gnnrec.encoders.fitted.corpus import Corpus
 from gnnrec.encoders.fitted.lsa import LsaConfig, LsaEncoder, fit_lsa
+from gnnrec.encoders.fitted.recurrent import RecurrentConfig, RecurrentEncoder, fit_recurrent
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,4 +26,5 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "lsa": Kind("text", LsaConfig, fit_lsa, LsaEncoder),
+    "recurrent": Kind("audio", RecurrentConfig, fit_recurrent, RecurrentEncoder, learns_log=True),
 }
