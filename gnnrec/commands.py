@@ -342,6 +342,21 @@ def inspect(options: argparse.Namespace) -> None:
         print(path)
 
 
+def clean(options: argparse.Namespace) -> None:
+    from gnnrec import cleaning
+    from gnnrec.recipe import load_settings
+    from gnnrec.tables import findings_table
+
+    (config,) = load_settings({"clean": cleaning.CleanConfig}, options.set)
+    found = cleaning.clean(options.data, config, options.to, options.repair)
+    if options.json:
+        print_json(found.to_json())
+        return
+    print(findings_table(str(options.data), found.kinds(), repaired=found.to is not None))
+    if found.to is not None:
+        print(found.size, f"copy: {found.to}", sep="\n")
+
+
 def report(options: argparse.Namespace) -> None:
     check_runs(options.run, *options.against)
     from gnnrec.report import write_report

@@ -18,6 +18,7 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
     "sql": ("data in PostgreSQL", ("psycopg",)),
     "faiss": ("gnnrec export --format faiss", ("faiss-cpu",)),
     "tune": ("gnnrec tune-settings", ("optuna",)),
+    "clean": ("gnnrec clean", ("imagededup", "datasketch", "ftfy", "lingua-language-detector")),
     "lora": ("gnnrec tune", ("peft",)),
     "llm": ("gnnrec recommend --rerank", ("gguf", "accelerate", "openai")),
     "serve": (None, ("fastapi", "uvicorn")),
