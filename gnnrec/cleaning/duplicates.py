@@ -23,6 +23,7 @@ from gnnrec.progress import progress
 RUN = 4  # letters of a shingle
 HASHES = 128  # of a MinHash
 FIND_MORE = (0.1, 0.9)  # weights of false and missed candidates: false ones are told apart afterwards
+STRICTEST = 0.95  # threshold that datasketch can serve with so many hashes
 BLOCK = 1024  # pictures compared with all others at a time
 # Parts of a series differ by these alone: numbers, years, and roman numerals.
 NUMBERS = re.compile(r"\d+|\b[ivx]+\b", re.IGNORECASE)
@@ -145,7 +146,7 @@ def near_texts(texts: Sequence[str | None], config: CleanConfig) -> Pairs:
     except ImportError as error:
         raise missing_extra("clean", "datasketch") from error
     runs = {row: {normal[row][at : at + RUN] for at in range(len(normal[row]) - RUN + 1)} for row in rows}
-    index = MinHashLSH(threshold=config.text_likeness, num_perm=HASHES, weights=FIND_MORE)
+    index = MinHashLSH(threshold=min(config.text_likeness, STRICTEST), num_perm=HASHES, weights=FIND_MORE)
     found: dict[int, tuple[int, str]] = {}
     for row in progress(rows, text="comparing texts", unit="text"):
         sketch = MinHash(num_perm=HASHES)

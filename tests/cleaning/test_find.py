@@ -173,7 +173,9 @@ def test_near_pictures(shelf):
     picture = Image.open(shelf.folder / "covers/11.png")
     picture.resize((90, 135)).save(shelf.folder / "covers/30.png.jpg", quality=60)
     shelf.change("things.csv", 30, 3, "covers/30.png.jpg")
-    Image.open(shelf.folder / "covers/12.png").convert("L").save(shelf.folder / "covers/31.png")  # the same hash, since that is taken of grey
+    Image.open(shelf.folder / "covers/12.png").convert("L").save(
+        shelf.folder / "covers/31.png"
+    )  # the same hash, since that is taken of grey
     (found,) = shelf.find()
     assert (found.kind, found.line, found.id) == ("near-pictures", 32, "i30")
     assert found.reason.endswith("of item i11, Thing 11")
@@ -262,7 +264,9 @@ def test_amounts_have_no_edge(shelf):
 
 def user(name, items, moments, ratings=None):
     ratings = [1 + place % 5 for place in range(len(items))] if ratings is None else ratings
-    return [(name, f"i{item}", rating, moment, "train", "phone") for item, rating, moment in zip(items, ratings, moments)]
+    return [
+        (name, f"i{item}", rating, moment, "train", "phone") for item, rating, moment in zip(items, ratings, moments)
+    ]
 
 
 def test_bots(shelf):
