@@ -17,6 +17,14 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
+def show(options: argparse.Namespace, document: Any, text: Callable[[], str]) -> None:
+    """The document with --json, else the text."""
+    if options.json:
+        print_json(document)
+    else:
+        print(text())
+
+
 def remarks(options: argparse.Namespace) -> Callable[[str], None]:
     """Remarks go to stderr, and nowhere with --json."""
     if getattr(options, "json", False):
@@ -233,10 +241,7 @@ def explain(options: argparse.Namespace) -> None:
     if explainer.phraser:
         explanation["phrasings_refused"] = explainer.phraser.refused
         remarks(options)(f"{count(explainer.phraser.refused, 'phrasing')} refused; the templates stand there")
-    if options.json:
-        print_json(explanation)
-    else:
-        print(explanation_tables(explanation))
+    show(options, explanation, lambda: explanation_tables(explanation))
 
 
 def encode(options: argparse.Namespace) -> None:
@@ -349,12 +354,7 @@ def clean(options: argparse.Namespace) -> None:
 
     (config,) = load_settings({"clean": cleaning.CleanConfig}, options.set)
     found = cleaning.clean(options.data, config, options.to, options.repair)
-    if options.json:
-        print_json(found.to_json())
-        return
-    print(findings_table(str(options.data), found.kinds(), repaired=found.to is not None))
-    if found.to is not None:
-        print(found.size, f"copy: {found.to}", sep="\n")
+    show(options, found.to_json(), lambda: findings_table(str(options.data), found.kinds(), copied=found.copied))
 
 
 def report(options: argparse.Namespace) -> None:
@@ -387,10 +387,7 @@ def models(options: argparse.Namespace) -> None:
         }
         for name, model in PRETRAINED.items()
     ]
-    if options.json:
-        print_json(rows)
-    else:
-        print(models_table(rows))
+    show(options, rows, lambda: models_table(rows))
 
 
 def doctor(options: argparse.Namespace) -> None:
@@ -398,7 +395,4 @@ def doctor(options: argparse.Namespace) -> None:
     from gnnrec.tables import doctor_table
 
     rows = diagnose()
-    if options.json:
-        print_json(rows)
-    else:
-        print(doctor_table(rows))
+    show(options, rows, lambda: doctor_table(rows))

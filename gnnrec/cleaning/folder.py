@@ -50,6 +50,11 @@ class Cleaning:
     to: Path | None = None
     size: str = ""  # of the copy
 
+    @property
+    def copied(self) -> str:
+        """What the copy holds and where it is; empty without one."""
+        return "" if self.to is None else f"{self.size}\ncopy: {self.to}"
+
     def done(self, finding: Finding) -> bool:
         if self.to is None:
             return False

@@ -173,9 +173,8 @@ def test_near_pictures(shelf):
     picture = Image.open(shelf.folder / "covers/11.png")
     picture.resize((90, 135)).save(shelf.folder / "covers/30.png.jpg", quality=60)
     shelf.change("things.csv", 30, 3, "covers/30.png.jpg")
-    Image.open(shelf.folder / "covers/12.png").convert("L").save(
-        shelf.folder / "covers/31.png"
-    )  # the same hash, since that is taken of grey
+    grey = Image.open(shelf.folder / "covers/12.png").convert("L")  # the same hash, since that is taken of grey
+    grey.save(shelf.folder / "covers/31.png")
     (found,) = shelf.find()
     assert (found.kind, found.line, found.id) == ("near-pictures", 32, "i30")
     assert found.reason.endswith("of item i11, Thing 11")
