@@ -297,6 +297,20 @@ def build_parser() -> argparse.ArgumentParser:
     inspect.add_argument("--user", help="of a run: draw this user's neighbourhood in the graph (needs --plots)")
     inspect.add_argument("--json", action="store_true", help="print one JSON document")
 
+    clean = add(
+        "clean",
+        content_commands.clean,
+        "find what is wrong with a dataset, and write a cleaned copy; the original is never changed",
+        "gnnrec clean data/movies --to cleaned --repair mojibake,html",
+    )
+    clean.add_argument("data", type=_folder, help="dataset folder")
+    clean.add_argument("--to", type=Path, help="new folder for the cleaned copy, with a list of all findings in it")
+    clean.add_argument(
+        "--repair", metavar="KIND,KIND", help="what the copy has repaired, or all (default: what is safe)"
+    )
+    clean.add_argument("--set", **_SETTING | {"help": "clean.key=value; gnnrec/cleaning/settings.py has all"})
+    clean.add_argument("--json", action="store_true", help="print one JSON document")
+
     report = add(
         "report", commands.report, "write one self-contained HTML file about a run", "gnnrec report runs/movies"
     )

@@ -17,6 +17,14 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
+def show(options: argparse.Namespace, document: Any, text: Callable[[], str]) -> None:
+    """The document with --json, else the text."""
+    if options.json:
+        print_json(document)
+    else:
+        print(text())
+
+
 def remarks(options: argparse.Namespace) -> Callable[[str], None]:
     """Remarks go to stderr, and nowhere with --json."""
     if getattr(options, "json", False):
@@ -233,10 +241,7 @@ def explain(options: argparse.Namespace) -> None:
     if explainer.phraser:
         explanation["phrasings_refused"] = explainer.phraser.refused
         remarks(options)(f"{count(explainer.phraser.refused, 'phrasing')} refused; the templates stand there")
-    if options.json:
-        print_json(explanation)
-    else:
-        print(explanation_tables(explanation))
+    show(options, explanation, lambda: explanation_tables(explanation))
 
 
 def inspect(options: argparse.Namespace) -> None:
@@ -284,10 +289,7 @@ def models(options: argparse.Namespace) -> None:
         }
         for name, model in PRETRAINED.items()
     ]
-    if options.json:
-        print_json(rows)
-    else:
-        print(models_table(rows))
+    show(options, rows, lambda: models_table(rows))
 
 
 def doctor(options: argparse.Namespace) -> None:
@@ -295,7 +297,4 @@ def doctor(options: argparse.Namespace) -> None:
     from gnnrec.tables import doctor_table
 
     rows = diagnose()
-    if options.json:
-        print_json(rows)
-    else:
-        print(doctor_table(rows))
+    show(options, rows, lambda: doctor_table(rows))

@@ -1,9 +1,9 @@
-"""What the commands about content call and print: encoders, and words for pictures, sounds, users and items."""
+"""What the commands about content call and print: encoders, words for pictures, sounds, users and items, cleaning."""
 
 import argparse
 from typing import Any
 
-from gnnrec.commands import print_json, remarks
+from gnnrec.commands import print_json, remarks, show
 from gnnrec.errors import UserError
 
 
@@ -115,3 +115,13 @@ def show_texts(options: argparse.Namespace, name: str, rows: list[dict[str, str]
     print(texts_table(name, rows, facts))
     if options.out is not None and rows:
         print(options.out / f"{name}.csv.gz")
+
+
+def clean(options: argparse.Namespace) -> None:
+    from gnnrec import cleaning
+    from gnnrec.recipe import load_settings
+    from gnnrec.tables import findings_table
+
+    (config,) = load_settings({"clean": cleaning.CleanConfig}, options.set)
+    found = cleaning.clean(options.data, config, options.to, options.repair)
+    show(options, found.to_json(), lambda: findings_table(str(options.data), found.kinds(), copied=found.copied))

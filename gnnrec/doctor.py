@@ -13,11 +13,12 @@ from gnnrec.errors import count
 Row = dict[str, Any]
 EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each under the first extra that brings it
     "text": ("text", ("transformers", "sentencepiece")),
-    "image": ("pictures", ("torchvision", "pillow")),
+    "image": ("pictures", ("torchvision", "pillow", "opencv-python-headless")),
     "audio": ("sounds", ("librosa", "soundfile")),
     "sql": ("data in PostgreSQL", ("psycopg",)),
     "faiss": ("gnnrec export --format faiss", ("faiss-cpu",)),
     "tune": ("gnnrec tune-settings", ("optuna",)),
+    "clean": ("gnnrec clean", ("imagededup", "datasketch", "ftfy", "lingua-language-detector")),
     "lora": ("gnnrec tune", ("peft",)),
     "llm": ("gnnrec recommend --rerank", ("gguf", "accelerate", "openai")),
     "serve": (None, ("fastapi", "uvicorn")),

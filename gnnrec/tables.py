@@ -243,6 +243,28 @@ def rejected_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return table(columns, lines, f"content that cannot be used and counts as missing{more}", numbers=("line",))
 
 
+def findings_table(data: str, kinds: Sequence[Mapping[str, Any]], copied: str) -> str:
+    """The rows of `cleaning.Cleaning.kinds`; what was done where there is a copy, else what could be."""
+    if not kinds:
+        return "\n".join(filter(None, (f"{data}: nothing found", copied)))
+    last = "repaired" if copied else "--repair"
+    rows = [
+        (
+            row["kind"],
+            row["found"],
+            row["example"],
+            row["reason"],
+            row["repair"],
+            row["done"] if copied else "by default" if row["safe"] else "if named",
+        )
+        for row in kinds
+    ]
+    numbers = ("found", last) if copied else ("found",)
+    columns = ("kind", "found", "example", "why", "repair", last)
+    title = f"{data}: {count(sum(row['found'] for row in kinds), 'finding')}"
+    return "\n\n".join(filter(None, (table(columns, rows, title, numbers=numbers), copied)))
+
+
 def facts_tables(facts: Mapping[str, Any]) -> str:
     """One table for each section: a dict is a list of facts, a list of dicts has a column for each key."""
     drawn = []

@@ -19,7 +19,7 @@ LAYERS = (
     ("content_commands",),
     ("commands",),
     ("demo",),
-    ("report", "inspect", "doctor", "tables", "plots"),
+    ("report", "inspect", "cleaning", "doctor", "tables", "plots"),
     ("llm",),
     ("recommend", "query", "export", "comparison", "tuning", "search_space", "fitting"),
     ("pipeline",),
@@ -60,6 +60,10 @@ HEAVY = {
     "jinja2": {"report/html.py"},
     "optuna": {"tuning.py"},
     "sqlalchemy": {"tuning.py"},
+    "imagededup": {"cleaning/media.py"},
+    "datasketch": {"cleaning/duplicates.py"},
+    "ftfy": {"cleaning/text.py"},
+    "lingua": {"cleaning/text.py"},
 }
 
 # What runs code that a file brings along, and what reaches for the network past the hub's own client.

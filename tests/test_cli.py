@@ -19,7 +19,8 @@ from gnnrec.run_folder import Run
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
     *("demo", "train", "tune-settings", "evaluate", "export", "recommend"),
-    *("explain", "tune", "encode", "fit-encoder", "describe", "profiles", "inspect", "report", "models", "doctor"),
+    *("explain", "tune", "encode", "fit-encoder", "describe", "profiles"),
+    *("inspect", "clean", "report", "models", "doctor"),
 )
 FEW_STEPS = ("--set", "train.epochs=2", "model.dim=8")
 

@@ -17,6 +17,7 @@ JPEG_SIDE = 640  # a larger JPEG may be decoded at a fraction of its size, which
 MAX_RATE, MAX_CHANNELS = 768_000, 64
 SHORTEST = 0.1  # seconds of sound
 QUIETEST = 1e-4  # highest sample of a sound that is not silence, -80 dB
+SILENCE = "nothing but silence"  # the reason for it
 BLOCK = 1 << 16  # samples read at a time
 HONEST = 0.9  # share of the claimed length that has to be there; of an MP3 the length is an estimate
 UNKNOWN_LENGTH = 2**31 - 2**16  # claimed by programs that write a sound into a pipe, whose end they do not know
@@ -161,7 +162,7 @@ def _check(sound: NDArray[np.float32], rate: int) -> None:
     if not np.isfinite(sound).all():
         raise Unreadable(f"NaN or infinity in {count(int((~np.isfinite(sound)).sum()), 'sample')}")
     if np.abs(sound).max() < QUIETEST:
-        raise Unreadable("nothing but silence")
+        raise Unreadable(SILENCE)
 
 
 def _first_line(error: Exception, path: Path) -> str:

@@ -1,6 +1,7 @@
 """What a folder is, seen from the files in it, and how it is read. A new kind is one module and one line here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gnnrec.datasets.assemble import STEPS, assemble
@@ -21,20 +22,34 @@ SOURCES: dict[str, tuple[Callable[[Path], bool], Callable[[Path], RawDataset]]] 
 
 def load(path: Path) -> Dataset:
     """Read the dataset at `path`. Raises UserError, which begins with the file as it is reached from here."""
+    read = find_reader(path)
+    with progress(total=STEPS + 1, text=f"reading {path}", unit="step") as bar, named(path):
+        raw = read(path.resolve())
+        bar.update()
+        return assemble(raw, bar.update)
+
+
+def read_raw(path: Path) -> RawDataset:
+    """The tables at `path` before anything in them is checked. Raises UserError as `load` does."""
+    read = find_reader(path)
+    with named(path):
+        return read(path.resolve())
+
+
+def find_reader(path: Path) -> Callable[[Path], RawDataset]:
     if not path.is_dir():
         found = "a file" if path.exists() else "not there"
         raise UserError(f"{path}: {found}; a dataset is a folder: {'; '.join(SOURCES)}")
     for is_one, read in SOURCES.values():
         if is_one(path):
-            return read_whole(path, read)
+            return read
     raise UserError(f"{path}: nothing to read in it; a dataset is one of: {'; '.join(SOURCES)}")
 
 
-def read_whole(path: Path, read: Callable[[Path], RawDataset]) -> Dataset:
-    with progress(total=STEPS + 1, text=f"reading {path}", unit="step") as bar:
-        try:
-            raw = read(path.resolve())
-            bar.update()
-            return assemble(raw, bar.update)
-        except UserError as error:  # readers name files relative to the folder
-            raise UserError(f"{path}/{error}") from error
+@contextmanager
+def named(folder: Path) -> Iterator[None]:
+    """Readers name files relative to the folder; a message has to say which folder."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{folder}/{error}") from error
