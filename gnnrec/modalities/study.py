@@ -1,0 +1,2 @@
+"""E"""
+SECTIONS = StudyConfig = study_modalities = None
