@@ -342,6 +342,24 @@ def inspect(options: argparse.Namespace) -> None:
         print(path)
 
 
+def modalities(options: argparse.Namespace) -> None:
+    from gnnrec.datasets import Dataset
+    from gnnrec.modalities import draw_study, study_modalities
+    from gnnrec.recipe import load_recipe
+    from gnnrec.tables import study_tables
+
+    recipe = load_recipe(options.recipe, options.set)
+    how = {name: getattr(options, name) for name in ("out", "seeds", "epochs", "skip")}
+    study = study_modalities(Dataset.load(options.data), recipe, **how, say=remarks(options))
+    pictures = draw_study(study, options.plots) if options.plots else []
+    if options.json:
+        print_json(study | {"pictures": [str(path) for path in pictures]})
+        return
+    print(study_tables(study))
+    for path in pictures:
+        print(path)
+
+
 def report(options: argparse.Namespace) -> None:
     check_runs(options.run, *options.against)
     from gnnrec.report import write_report

@@ -19,7 +19,7 @@ from gnnrec.run_folder import Run
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
     *("demo", "train", "tune-settings", "evaluate", "export", "recommend"),
-    *("explain", "tune", "encode", "describe", "profiles", "inspect", "report", "models", "doctor"),
+    *("explain", "tune", "encode", "describe", "profiles", "inspect", "modalities", "report", "models", "doctor"),
 )
 FEW_STEPS = ("--set", "train.epochs=2", "model.dim=8")
 

@@ -10,7 +10,7 @@ Letters: n items, d dimensions of a feature, D of the common space.
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import pairwise, permutations
 from statistics import fmean
 
 import numpy as np
@@ -51,7 +51,7 @@ class Aligner(nn.Module):
             self.standard[name] = mean_and_scale(values)
             widths = [values.shape[1], *([config.hidden] if config.hidden else []), config.dim]
             layers: list[nn.Module] = []
-            for width, following in zip(widths, widths[1:]):
+            for width, following in pairwise(widths):
                 layer = nn.Linear(width, following, bias=False)
                 nn.init.normal_(layer.weight, std=width**-0.5, generator=random)
                 layers += [nn.GELU(), layer] if layers else [layer]

@@ -106,9 +106,7 @@ def called(kept: tuple[str, ...]) -> str:
     return " + ".join(kept) or "none"
 
 
-def measured(
-    trial: Trial, recipe: Recipe, kept: tuple[str, ...], seed: int, out: Path | None = None
-) -> Values:
+def measured(trial: Trial, recipe: Recipe, kept: tuple[str, ...], seed: int, out: Path | None = None) -> Values:
     """One training with these modalities, or what is kept of it in `out`."""
     recipe = replace(recipe, train=replace(recipe.train, seed=seed))
     path = None if out is None else out / f"{'+'.join(kept) or 'none'}-{seed}-{_identity(trial, recipe, kept)}.json"
@@ -127,10 +125,7 @@ def measured(
     )
     values = {name: (part.users, part.per_user[METRIC]) for name, part in zip(MEASURES, (warm, cold))}
     if path is not None:
-        document = {
-            name: {"users": users.tolist(), METRIC: found.tolist()} for name, (users, found) in values.items()
-        }
-        write_json(path, document)
+        write_json(path, {name: {"users": who.tolist(), METRIC: own.tolist()} for name, (who, own) in values.items()})
     return values
 
 
@@ -139,6 +134,7 @@ def _identity(trial: Trial, recipe: Recipe, kept: tuple[str, ...]) -> str:
     digest = hashlib.sha256((recipe.to_toml() + fingerprint(trial.dataset)).encode())
     for log in (trial.parts.train, trial.parts.val):
         digest.update(log.user.tobytes() + log.item.tobytes())
+    digest.update(b"-" if trial.dataset.friends is None else trial.dataset.friends.tobytes())
     for content in ({name: trial.items[name] for name in kept}, trial.users):
         for name in sorted(content):
             digest.update(name.encode() + content[name].values.tobytes() + content[name].mask.tobytes())
@@ -149,19 +145,21 @@ def _levels(found: Mapping[tuple[str, ...], Values], num_seeds: int) -> list[dic
     rows = []
     for kept, values in found.items():
         row: dict[str, Any] = {"modalities": called(kept), "seeds": num_seeds}
-        for name, (_, value) in values.items():
-            row |= {name: float(value.mean()), f"{name} interval": bootstrap({METRIC: value})[METRIC]}
+        for name, (_, own) in values.items():
+            row |= {name: float(own.mean()), f"{name} interval": bootstrap({METRIC: own})[METRIC]}
         rows.append(row)
     return rows
 
 
 def _differences(found: Mapping[tuple[str, ...], Values], names: tuple[str, ...]) -> list[dict[str, Any]]:
+    questions = ("with all others", "alone") if len(names) > 1 else ("alone",)
     rows = []
     for measure in MEASURES:
-        mine = []
+        mine: list[dict[str, Any]] = []
         for name in names:
             without = tuple(other for other in names if other != name)
-            for question, first, second in (("with all others", names, without), ("alone", (name,), ())):
+            for question in questions:
+                first, second = (names, without) if question != "alone" else ((name,), ())
                 (users, values), (other_users, other_values) = found[first][measure], found[second][measure]
                 one = compare(values, other_values, first_users=users, second_users=other_users)
                 mine.append(

@@ -3,6 +3,8 @@
 Letters: U users, I items, f factors, D of the common space.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -38,9 +40,7 @@ def cold_values(trial: Trial, method: str, seed: int = 0) -> Values:
         l2, confidence = SETTINGS[1]
         fit, choose, _ = deal(known, seed)
         x, y = content.values, factors.values
-        errors = [
-            np.square(fit_ridge(x[fit], y[fit], l2=one).predict(x[choose]) - y[choose]).sum() for one in RIDGE_L2
-        ]
+        errors = [np.square(fit_ridge(x[fit], y[fit], l2=one).predict(x[choose]) - y[choose]).sum() for one in RIDGE_L2]
         ridge = fit_ridge(x[known], y[known], l2=RIDGE_L2[int(np.argmin(errors))])
         item = torch.from_numpy(ridge.predict(x)).float()
         user = user_factors(history, torch.from_numpy(y), l2, confidence)
@@ -50,7 +50,7 @@ def cold_values(trial: Trial, method: str, seed: int = 0) -> Values:
             fit, choose, rest = deal(known, seed)
             aligner = fit_contrastive(views, np.concatenate([fit, rest]), choose, ContrastConfig(seed=seed))
             rows = {name: _unit(aligner.embed(name, trial.items[name].values)) for name in trial.items}
-            placed = _unit(sum(rows[name] * trial.items[name].mask[:, None] for name in rows))
+            placed = _unit(np.sum([rows[name] * trial.items[name].mask[:, None] for name in rows], axis=0))
             taken = _unit(aligner.embed(COLLABORATIVE, factors.values)) * factors.mask[:, None]
         else:
             placed = taken = _unit(content.values)
@@ -67,7 +67,7 @@ def cold_values(trial: Trial, method: str, seed: int = 0) -> Values:
     return {"cold items": (found.users, found.per_user[METRIC])}
 
 
-def side_by_side(features: dict[str, Features]) -> Features:
+def side_by_side(features: Mapping[str, Features]) -> Features:
     """Standardized features of all modalities as one row, each modality of length about one; missing ones are zero."""
     parts = []
     for name in sorted(features):

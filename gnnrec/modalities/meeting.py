@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gnnrec.alignment import ContrastConfig, chance, fit_cca, fit_contrastive, fit_ridge, retrieve
 from gnnrec.datasets import Interactions
 from gnnrec.encoders.features import Features
+from gnnrec.errors import UserError
 from gnnrec.modalities.agreement import LEAST_ITEMS, shared_items
 from gnnrec.models.factors import DIM, ITERATIONS, SETTINGS
 from gnnrec.models.ials import item_factors
@@ -26,7 +27,9 @@ RIDGE_L2 = (0.1, 1.0, 10.0, 100.0)
 
 Rows = NDArray[np.floating]
 Pair = tuple[Rows, Rows]  # both sides of the same items
-Method = Callable[[Sequence[Pair], int], Pair]  # pairs to fit, to choose, to retrieve; seed -> those to retrieve, aligned
+Method = Callable[
+    [Sequence[Pair], int], Pair
+]  # pairs to fit, to choose, to retrieve; seed -> those to retrieve, aligned
 
 
 def retrieval(
@@ -34,10 +37,13 @@ def retrieval(
 ) -> list[dict[str, Any]]:
     """A row for each query, target and method: R@1, R@10 and MRR, mean and standard deviation over the seeds.
 
-    The target is another modality, or the item factors of iALS made from the train rows.
+    The target is another modality, or the item factors of iALS made from the train rows. Raises UserError for a
+    modality that has the name of these.
     """
+    if COLLABORATIVE in features:
+        raise UserError(f"features.{COLLABORATIVE}: the study calls the item factors so; allowed: any other name")
     known = {**features, COLLABORATIVE: collaborative(train)}
-    pairs = [pair for pair in permutations(sorted(features), 2)] + [(name, COLLABORATIVE) for name in sorted(features)]
+    pairs = [*permutations(sorted(features), 2), *((name, COLLABORATIVE) for name in sorted(features))]
     rows = []
     for query, target in progress(pairs, text="alignment", unit="pair"):
         if len(shared_items(known, (query, target), 0)) < 2 * LEAST_ITEMS:
@@ -111,7 +117,9 @@ def by_contrast(parts: Sequence[Pair], seed: int, config: ContrastConfig | None 
 def by_ridge(parts: Sequence[Pair], seed: int) -> Pair:
     fit, choose, asked = parts
     maps = [fit_ridge(*fit, l2=l2) for l2 in RIDGE_L2]
-    worth = [retrieve(*centred(ridge.predict(choose[0]), choose[1], ridge.target_mean)).metrics["mrr"] for ridge in maps]
+    worth = [
+        retrieve(*centred(ridge.predict(choose[0]), choose[1], ridge.target_mean)).metrics["mrr"] for ridge in maps
+    ]
     best = maps[int(np.argmax(worth))]
     return centred(best.predict(asked[0]), asked[1], best.target_mean)
 

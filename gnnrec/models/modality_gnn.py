@@ -9,7 +9,7 @@
 4. Where the log has times, the items a user had last form her short-term interest by attention (interest.py), scored
    against a separate item embedding (as in the factorized transitions of FPMC, Rendle et al. 2010).
 5. With `align` above 0, the projected features of one item are pulled towards each other, and their sum towards what
-   the item has become, against the other items of the batch (InfoNCE; the latter is the loss of CLCRec, Wei et al. 2021).
+   the item has become, against the other items of the batch (InfoNCE; the latter as in CLCRec, Wei et al. 2021).
 6. Once trained, paths from item to item in closed form are added as far as validation wants them (paths.py).
 
 A user or item without training interactions has no free embedding; content, neighbours and friends carry it.

@@ -76,9 +76,7 @@ def main() -> None:
         for measure in MEASURES:
             if variant != base and measure in runs[0]:
                 (users_of, _), (base_users, _) = runs[0][measure], found[base][0][measure]
-                own, other = (
-                    sum(run[measure][1] for run in several) / len(several) for several in (runs, found[base])
-                )
+                own, other = (sum(run[measure][1] for run in several) / len(several) for several in (runs, found[base]))
                 one = compare(own, other, first_users=users_of, second_users=base_users)
                 tests[f"{variant} against {base}, {measure}"] = tested(one)
                 print(variant, measure, tested(one), flush=True)
