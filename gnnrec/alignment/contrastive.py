@@ -30,10 +30,10 @@ class ContrastConfig:
     dim: int = 128  # D
     hidden: int = 0  # width of one hidden layer with GELU; 0 for a linear projection
     temperature: float = 0.1
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 1e-2  # decoupled (AdamW)
     dropout: float = 0.2  # of the features
-    batch_size: int = 512  # items; the others of a batch are the negatives
+    batch_size: int = 128  # items; the others of a batch are the negatives
     epochs: int = 200
     patience: int = 15  # epochs without a better retrieval of the held-out items
     seed: int = 0

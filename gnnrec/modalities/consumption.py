@@ -78,7 +78,7 @@ def co_consumption(
 def draw_pairs(train: Interactions, random: np.random.Generator) -> Pairs:
     """As many pairs of every user who took two things, MOST_PAIRS at most in all, and the same items paired anew.
 
-    New pairs of an item with itself, or of two things of one user after all, are left out.
+    New pairs of an item with itself, or of two things of the same user after all, are left out.
     """
     log = train.matrix()
     taken = np.diff(log.indptr)
@@ -89,7 +89,8 @@ def draw_pairs(train: Interactions, random: np.random.Generator) -> Pairs:
     other += other >= place
     first, second = (log.indices[log.indptr[user] + position].astype(np.int64) for position in (place, other))
     anew = random.permutation(len(user))
-    fair = (first != second[anew]) & (user != user[anew])
+    own = np.repeat(np.arange(log.shape[0]), taken) * log.shape[1] + log.indices  # what each user has, as one number
+    fair = (first != second[anew]) & ~np.isin(user * log.shape[1] + second[anew], own)
     return Pairs(
         first=np.concatenate([first, first[fair]]),
         second=np.concatenate([second, second[anew][fair]]),

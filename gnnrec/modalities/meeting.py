@@ -15,13 +15,14 @@ from gnnrec.alignment import ContrastConfig, chance, fit_cca, fit_contrastive, f
 from gnnrec.datasets import Interactions
 from gnnrec.encoders.features import Features
 from gnnrec.errors import UserError
-from gnnrec.modalities.agreement import LEAST_ITEMS, shared_items
+from gnnrec.modalities.agreement import shared_items
 from gnnrec.models.factors import DIM, ITERATIONS, SETTINGS
 from gnnrec.models.ials import item_factors
 from gnnrec.progress import progress
 
 COLLABORATIVE = "collaborative"  # the name of the factors among the modalities
 FIT, CHOOSE = 0.7, 0.1  # shares of the items; the rest is retrieved
+LEAST_ITEMS = 100  # that a pair has to share: ten to choose by, twenty to retrieve
 CCA_L2, CCA_COMPONENTS = (0.03, 0.3, 3.0), (16, 64, 256)  # tried
 RIDGE_L2 = (0.1, 1.0, 10.0, 100.0)
 
@@ -33,7 +34,10 @@ Method = Callable[
 
 
 def retrieval(
-    features: Mapping[str, Features], train: Interactions, seeds: Sequence[int] = (0,)
+    features: Mapping[str, Features],
+    train: Interactions,
+    seeds: Sequence[int] = (0,),
+    say: Callable[[str], None] = lambda line: None,
 ) -> list[dict[str, Any]]:
     """A row for each query, target and method: R@1, R@10 and MRR, mean and standard deviation over the seeds.
 
@@ -46,8 +50,9 @@ def retrieval(
     pairs = [*permutations(sorted(features), 2), *((name, COLLABORATIVE) for name in sorted(features))]
     rows = []
     for query, target in progress(pairs, text="alignment", unit="pair"):
-        if len(shared_items(known, (query, target), 0)) < 2 * LEAST_ITEMS:
-            continue  # agreement says so
+        if (shared := len(shared_items(known, (query, target), 0))) < LEAST_ITEMS:
+            say(f"{query} to {target}: only {shared} items have both, retrieval needs {LEAST_ITEMS}: left out")
+            continue
         methods = {"cca": by_cca, "infonce": by_contrast} | ({"ridge": by_ridge} if target == COLLABORATIVE else {})
         for name, method in methods.items():
             found = [_retrieved(known, (query, target), method, seed) for seed in seeds]

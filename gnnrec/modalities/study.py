@@ -66,7 +66,7 @@ def study_modalities(
     if "agreement" not in skip:
         study["agreement"] = agreement(features, recipe.train.seed, say)
     if "alignment" not in skip:
-        study["alignment"] = retrieval(features, parts.train, numbers)
+        study["alignment"] = retrieval(features, parts.train, numbers, say)
     if "consumption" not in skip:
         study["consumption"] = co_consumption(features, parts.train, recipe.train.seed, say)
     if "ablation" not in skip:
