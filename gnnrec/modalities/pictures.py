@@ -25,7 +25,7 @@ def draw_study(study: Mapping[str, Any], folder: Path) -> list[Path]:
         made.append(
             plots.bars(
                 "Retrieval",
-                "the other side of a held-out item among the first ten; dashes: by chance",
+                "the other side of a held-out item among the first ten; orange: spread of the seeds; dashes: chance",
                 [f"{row['query']} > {row['target']}, {row['method']}" for row in rows],
                 [row["r@10"] for row in rows],
                 "R@10",
@@ -34,13 +34,13 @@ def draw_study(study: Mapping[str, Any], folder: Path) -> list[Path]:
             )
         )
     if rows := study.get("consumption"):
-        finding = "AUC of their likeness for two things of one user; .5 tells nothing; lines: 95 %"
+        finding = "AUC of their likeness for two things of one user; .5 tells nothing; orange: 95 %"
         names, intervals = [row["modality"] for row in rows], [row["auc_interval"] for row in rows]
         made.append(plots.bars("Taken together", finding, names, [row["auc"] for row in rows], "AUC", intervals, 0.5))
     for measure in MEASURES if study.get("ablation") else ():
         rows = [row for row in study["ablation"]["value"] if row["measure"] == measure]
         names = [f"{row['modality']}, {row['added']}" for row in rows]
-        finding = f"what a modality adds to NDCG@10, {measure}; lines: 95 %, paired over users"
+        finding = f"what a modality adds to NDCG@10, {measure}; orange: 95 %, paired over users"
         values, intervals = [row[METRIC] for row in rows], [row["interval"] for row in rows]
         made.append(plots.bars(f"Value on {measure}", finding, names, values, "difference of NDCG@10", intervals, 0.0))
     return save(made, folder)
