@@ -8,8 +8,9 @@
    Beside it the item hears the items taken together with it (as in MSCA 2026), and a user hears her friends.
 4. Where the log has times, the items a user had last form her short-term interest by attention (interest.py), scored
    against a separate item embedding (as in the factorized transitions of FPMC, Rendle et al. 2010).
-5. With `align` above 0, the projected features of one item are pulled towards each other, and their sum towards what
-   the item has become, against the other items of the batch (InfoNCE; the latter as in CLCRec, Wei et al. 2021).
+5. With `align` above 0, the projected features of one item are pulled towards each other; with `align_item` their sum
+   is pulled towards what the item has become, as in CLCRec (Wei et al. 2021), but the item stands still: content shall
+   stand for it where it is cold. Both by InfoNCE against the other items of the batch.
 6. Once trained, paths from item to item in closed form are added as far as validation wants them (paths.py).
 
 A user or item without training interactions has no free embedding; content, neighbours and friends carry it.
@@ -68,12 +69,13 @@ class ModalityGNNConfig:
     item_bias: bool = False  # a free score per item for everybody: for logs where a few items are everybody's
     factors: bool = True  # append the factors of iALS, weighed on validation (logs of up to 5 million interactions)
     paths: bool = True  # add item-item paths in closed form, weighed on validation
-    align: float = 0.0  # weight of the alignment of the modalities of an item, and of content with the item; 0 for none
+    align: float = 0.0  # weight of the alignment of an item's modalities with each other; 0 for none
+    align_item: float = 0.0  # weight of the alignment of an item's content with what the item has become; 0 for none
     align_temperature: float = 0.2
     init_scale: float = 1.0  # expected length of a free embedding, and of a projected feature, at the start
 
     def __post_init__(self) -> None:
-        check_least(self, dim=1, layers=0, recent=0, heads=0, align=0.0)
+        check_least(self, dim=1, layers=0, recent=0, heads=0, align=0.0, align_item=0.0)
         if self.heads and self.dim % self.heads:
             raise UserError(f"model.heads: found {self.heads}; allowed: 0, or a divisor of model.dim ({self.dim})")
         check_choice("model.fusion", self.fusion, tuple(FUSIONS))
@@ -168,15 +170,18 @@ class ModalityGNN(EmbeddingModel):
 
     def auxiliary_loss(self, graph: HeteroData, embeddings: Embeddings, interactions: Tensor) -> Tensor | None:
         """Alignment of the first ALIGNED_ITEMS items of the batch, each once; what was filled in is not aligned."""
-        if not self.config.align or not self.modalities:
+        config = self.config
+        if not (config.align or config.align_item) or not self.modalities:
             return None
         items = torch.unique(graph[INTERACTS].edge_index[1, interactions[:ALIGNED_ITEMS]])
         views = self._content_views(graph, items)
-        content = torch.stack([rows * there[:, None] for rows, there in views]).sum(0)
-        known = torch.stack([there for _, there in views]).any(0)
-        fused = [(content, known), (embeddings.item[items, : self.config.dim], known)]
-        loss = align_views(views, self.config.align_temperature) + align_views(fused, self.config.align_temperature)
-        return self.config.align * loss
+        loss = config.align * align_views(views, config.align_temperature)
+        if config.align_item:
+            content = torch.stack([rows * there[:, None] for rows, there in views]).sum(0)
+            known = torch.stack([there for _, there in views]).any(0)
+            fused = [(content, known), (embeddings.item[items, : config.dim].detach(), known)]
+            loss = loss + config.align_item * align_views(fused, config.align_temperature)
+        return loss
 
     def _content_views(self, graph: HeteroData, items: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Of each modality the projected features of the items [n, d], and which ones have the content [n]."""

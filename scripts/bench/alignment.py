@@ -1,16 +1,15 @@
 """Alignment: do the modalities of an item find each other, and does bringing them together help the ranking?
 
     python scripts/bench/alignment.py movies
-    python scripts/bench/alignment.py movies --ranking --weights 0 0.1 --seeds 0 1 --keep FOLDER
+    python scripts/bench/alignment.py movies --ranking --variants model.align=0 model.align_item=0.1
 
 Without --ranking: cross-modal retrieval among held-out items, and content to the item factors of iALS. With it: the
-model trained with and without the auxiliary loss (model.align), on validation and on a fold of cold items, and the
-closed forms that place cold items by content alone. No test row is looked at.
+model trained with and without the auxiliary losses (model.align, model.align_item), on validation and on a fold of cold
+items, and the closed forms that place cold items by content alone. No test row is looked at.
 """
 
 import argparse
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,12 +24,14 @@ from gnnrec.modalities.meeting import retrieval
 from gnnrec.recipe import load_recipe
 from gnnrec.significance import compare
 
+VARIANTS = ("model.align=0", "model.align=0.1", "model.align_item=0.1", "model.align_item=0.3")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("dataset", choices=FOLDERS)
     parser.add_argument("--ranking", action="store_true")
-    parser.add_argument("--weights", type=float, nargs="+", default=[0.0, 0.03, 0.1, 0.3], help="of model.align")
+    parser.add_argument("--variants", nargs="+", default=VARIANTS, help="one setting each; the first is the plain one")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", nargs="*", default=[], help="settings laid over the default recipe")
     parser.add_argument("--keep", type=Path, help="folder of finished trainings")
@@ -59,19 +60,19 @@ def main() -> None:
         return
     trial = prepare(dataset, parts, items, users)
     names, found, rows = tuple(sorted(items)), {}, []
-    for weight in options.weights:
-        began, own = time.monotonic(), replace(recipe, model=replace(recipe.model, align=weight))
+    for variant in options.variants:
+        began, own = time.monotonic(), load_recipe(None, [*options.set, variant])
         runs = [measured(trial, own, names, seed, options.keep) for seed in options.seeds]
-        found[f"model.align {weight:g}"] = runs
-        print(weight, [{name: f"{part[1].mean():.4f}" for name, part in run.items()} for run in runs], flush=True)
-        rows.append(entry_of(options.dataset, f"model.align {weight:g}", options.seeds, runs, began))
+        found[variant] = runs
+        print(variant, [{name: f"{part[1].mean():.4f}" for name, part in run.items()} for run in runs], flush=True)
+        rows.append(entry_of(options.dataset, variant, options.seeds, runs, began))
     for method in ("ridge", "infonce", "mean of content"):
         began = time.monotonic()
         found[method] = [cold_values(trial, method, seed) for seed in options.seeds]
         rows.append(entry_of(options.dataset, method, options.seeds, found[method], began))
         print(method, rows[-1]["metrics"], flush=True)
     save("alignment_ranking", rows)
-    tests, base = {}, f"model.align {options.weights[0]:g}"
+    tests, base = {}, options.variants[0]
     for variant, runs in found.items():
         for measure in MEASURES:
             if variant != base and measure in runs[0]:

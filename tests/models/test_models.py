@@ -134,6 +134,7 @@ OTHER: dict[str, Any] = {
     "contrast": 5.0,
     "contrast_temperature": 1.0,
     "align": 1.0,
+    "align_item": 1.0,
     "align_temperature": 1.0,
 }
 # What has to be on for a setting to matter.
