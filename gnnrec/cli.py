@@ -22,6 +22,7 @@ Command = Callable[[argparse.Namespace], None]
 
 SPLITS = ("val", "test")
 MASKS = ("train+val", "train")
+STUDIES = ("agreement", "alignment", "consumption", "ablation")
 FORMATS = ("parquet", "npy", "safetensors", "faiss")
 
 
@@ -310,6 +311,28 @@ def build_parser() -> argparse.ArgumentParser:
     )
     clean.add_argument("--set", **_SETTING | {"help": "clean.key=value; gnnrec/cleaning/settings.py has all"})
     clean.add_argument("--json", action="store_true", help="print one JSON document")
+
+    modalities = add(
+        "modalities",
+        content_commands.modalities,
+        "show which modalities agree, which predict what is taken together, and what each one is worth",
+        "gnnrec modalities data/movies --out study --plots plots",
+    )
+    modalities.add_argument("data", type=_folder, help="dataset folder")
+    modalities.add_argument("--recipe", type=_recipe, help="a shipped recipe or a .toml file (default: default)")
+    modalities.add_argument("--set", **_SETTING)
+    modalities.add_argument("--out", type=Path, help="folder of finished trainings; the same command goes on there")
+    modalities.add_argument("--plots", type=Path, help="folder to write plots to")
+    modalities.add_argument("--seeds", type=_length, default=1, help="of alignment and ablation (default: 1)")
+    modalities.add_argument("--epochs", type=_length, default=20, help="of a training of the ablation (default: 20)")
+    modalities.add_argument(
+        "--skip",
+        type=_one_of(STUDIES),
+        nargs="+",
+        default=[],
+        help=f"what to leave out: {', '.join(STUDIES)}, which takes the longest",
+    )
+    modalities.add_argument("--json", action="store_true", help="print one JSON document")
 
     report = add(
         "report", commands.report, "write one self-contained HTML file about a run", "gnnrec report runs/movies"

@@ -267,7 +267,7 @@ def report(options: argparse.Namespace) -> None:
 
 
 def models(options: argparse.Namespace) -> None:
-    from gnnrec.encoders.pretrained import PRETRAINED, get, locate
+    from gnnrec.encoders.pretrained import PRETRAINED, get, listed
     from gnnrec.tables import models_table
 
     if options.action == "get":
@@ -276,19 +276,7 @@ def models(options: argparse.Namespace) -> None:
         for name in options.name:
             print(f"{name}: {get(name)}")
         return
-    rows = [
-        {
-            "name": name,
-            "task": model.task,
-            "what": model.what,
-            "megabytes": model.size_mb,
-            "dim": model.dim,
-            "licence": model.licence,
-            "source": model.source,
-            "here": locate(name) is not None,
-        }
-        for name, model in PRETRAINED.items()
-    ]
+    rows = listed()
     show(options, rows, lambda: models_table(rows))
 
 

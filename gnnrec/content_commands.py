@@ -125,3 +125,21 @@ def clean(options: argparse.Namespace) -> None:
     (config,) = load_settings({"clean": cleaning.CleanConfig}, options.set)
     found = cleaning.clean(options.data, config, options.to, options.repair)
     show(options, found.to_json(), lambda: findings_table(str(options.data), found.kinds(), copied=found.copied))
+
+
+def modalities(options: argparse.Namespace) -> None:
+    from gnnrec.datasets import Dataset
+    from gnnrec.modalities import draw_study, study_modalities
+    from gnnrec.recipe import load_recipe
+    from gnnrec.tables import study_tables
+
+    recipe = load_recipe(options.recipe, options.set)
+    how = {name: getattr(options, name) for name in ("out", "seeds", "epochs", "skip")}
+    study = study_modalities(Dataset.load(options.data), recipe, **how, say=remarks(options))
+    pictures = draw_study(study, options.plots) if options.plots else []
+    if options.json:
+        print_json(study | {"pictures": [str(path) for path in pictures]})
+        return
+    print(study_tables(study))
+    for path in pictures:
+        print(path)

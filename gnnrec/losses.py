@@ -1,6 +1,7 @@
 """Losses over scores: pure functions (positive [B], negative [B, K]) -> scalar. A negative of -inf counts as absent."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -45,6 +46,21 @@ def info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     among those with all other views (van den Oord et al. 2018, eq. 4), mean over rows."""
     scores = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T / temperature  # [N, N]
     return F.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
+
+
+def align_views(views: Sequence[tuple[Tensor, Tensor]], temperature: float) -> Tensor:
+    """`info_nce` both ways between every two of several views of N things, mean over the pairs.
+
+    A view is its rows [N, d] and which of them are there [N]; a pair counts the rows that both have. The symmetric
+    loss of CLIP (Radford et al. 2021, fig. 3) with a fixed temperature. Zero where no pair has two rows to tell apart.
+    """
+    losses = []
+    for (first, has_first), (second, has_second) in combinations(views, 2):
+        both = has_first & has_second
+        if both.sum() > 1:
+            a, b = first[both], second[both]
+            losses.append((info_nce(a, b, temperature) + info_nce(b, a, temperature)) / 2)
+    return torch.stack(losses).mean() if losses else views[0][0].new_zeros(())
 
 
 LOSSES: dict[str, Loss] = {

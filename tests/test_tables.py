@@ -1,7 +1,15 @@
 import pytest
 
 from gnnrec.recommend import Recommendation
-from gnnrec.tables import comparison_table, facts_tables, metrics_table, recommendations_table, shown, table
+from gnnrec.tables import (
+    comparison_table,
+    facts_tables,
+    metrics_table,
+    recommendations_table,
+    shown,
+    study_tables,
+    table,
+)
 
 
 def cells(text):
@@ -74,3 +82,25 @@ def test_names_of_settings_stay_as_they_are_typed():
     assert "node type" in text
     assert "1,000" in text
     assert "model.init_scale" in text
+
+
+def test_the_study_of_modalities_shows_values_in_their_intervals():
+    study = {
+        "modalities": [{"modality": "text", "items": 9}],
+        "consumption": [
+            {"modality": "text", "pairs": 9, "users": 3, "auc": 0.5, "auc_interval": [0.25, 0.75], "gain": None}
+        ],
+        "ablation": {
+            "variants": [],
+            "value": [
+                {
+                    **{"modality": "text", "added": "alone", "measure": "cold items", "users": 3, "p_holm": 0.5},
+                    **{"ndcg@10": -0.125, "interval": [-0.25, 0.0625]},
+                }
+            ],
+        },
+    }
+    lines = cells(study_tables(study))
+    assert ["text", "9", "3", "0.500", "[0.250,", "0.750]", "–"] in lines
+    assert ["text", "alone", "cold", "items", "3", "-0.1250", "[-0.2500,", "+0.0625]", "0.5000"] in lines
+    assert not any("agree" in line for line in lines)

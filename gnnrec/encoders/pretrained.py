@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gnnrec.encoders import convert
 from gnnrec.encoders.torchvision_models import PREFIX, download
@@ -208,6 +209,23 @@ PRETRAINED: dict[str, PretrainedModel] = {
 def cache_root() -> Path:
     """The folder of models and features: $GNNREC_CACHE, else ~/.cache/gnnrec."""
     return Path(os.environ.get("GNNREC_CACHE") or Path.home() / ".cache" / "gnnrec")
+
+
+def listed() -> list[dict[str, Any]]:
+    """What `gnnrec models` says of each."""
+    return [
+        {
+            "name": name,
+            "task": model.task,
+            "what": model.what,
+            "megabytes": model.size_mb,
+            "dim": model.dim,
+            "licence": model.licence,
+            "source": model.source,
+            "here": locate(name) is not None,
+        }
+        for name, model in PRETRAINED.items()
+    ]
 
 
 def locate(name: str, cache: Path | None = None) -> Path | None:

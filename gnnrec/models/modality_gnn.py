@@ -8,7 +8,10 @@
    Beside it the item hears the items taken together with it (as in MSCA 2026), and a user hears her friends.
 4. Where the log has times, the items a user had last form her short-term interest by attention (interest.py), scored
    against a separate item embedding (as in the factorized transitions of FPMC, Rendle et al. 2010).
-5. Once trained, paths from item to item in closed form are added as far as validation wants them (paths.py).
+5. With `align` above 0, the projected features of one item are pulled towards each other; with `align_item` their sum
+   is pulled towards what the item has become, as in CLCRec (Wei et al. 2021), but the item stands still: content shall
+   stand for it where it is cold. Both by InfoNCE against the other items of the batch.
+6. Once trained, paths from item to item in closed form are added as far as validation wants them (paths.py).
 
 A user or item without training interactions has no free embedding; content, neighbours and friends carry it.
 
@@ -36,6 +39,7 @@ from gnnrec.graph import (
     owners,
     user_modalities,
 )
+from gnnrec.losses import align_views
 from gnnrec.models.base import EmbeddingModel, Embeddings, check_above_zero, check_choice, check_least, normal, summed
 from gnnrec.models.factors import choose_factors, with_factors
 from gnnrec.models.interest import ShortTermInterest
@@ -47,6 +51,7 @@ from gnnrec.ranking import Scorer, embedding_scorer
 from gnnrec.recency import histories_of, last_items
 
 PATHS = ("path_offsets", "path_columns", "path_values")
+ALIGNED_ITEMS = 512  # of a batch that are held against each other; more would take longer than the step itself
 BLOCK_USERS = 1024  # whose short-term interest is formed at a time
 
 
@@ -64,14 +69,18 @@ class ModalityGNNConfig:
     item_bias: bool = False  # a free score per item for everybody: for logs where a few items are everybody's
     factors: bool = True  # append the factors of iALS, weighed on validation (logs of up to 5 million interactions)
     paths: bool = True  # add item-item paths in closed form, weighed on validation
+    align: float = 0.0  # weight of the alignment of an item's modalities with each other; 0 for none
+    align_item: float = 0.0  # weight of the alignment of an item's content with what the item has become; 0 for none
+    align_temperature: float = 0.2
     init_scale: float = 1.0  # expected length of a free embedding, and of a projected feature, at the start
 
     def __post_init__(self) -> None:
-        check_least(self, dim=1, layers=0, recent=0, heads=0)
+        check_least(self, dim=1, layers=0, recent=0, heads=0, align=0.0, align_item=0.0)
         if self.heads and self.dim % self.heads:
             raise UserError(f"model.heads: found {self.heads}; allowed: 0, or a divisor of model.dim ({self.dim})")
         check_choice("model.fusion", self.fusion, tuple(FUSIONS))
         check_above_zero(self, "half_life")
+        check_above_zero(self, "align_temperature")
 
 
 class ModalityGNN(EmbeddingModel):
@@ -158,6 +167,32 @@ class ModalityGNN(EmbeddingModel):
         if embeddings.context is None:
             return embeddings.user[users]
         return self._with_interest(graph, embeddings, users, histories_of(graph).place[interactions])
+
+    def auxiliary_loss(self, graph: HeteroData, embeddings: Embeddings, interactions: Tensor) -> Tensor | None:
+        """Alignment of the first ALIGNED_ITEMS items of the batch, each once; what was filled in is not aligned."""
+        config = self.config
+        if not (config.align or config.align_item) or not self.modalities:
+            return None
+        items = torch.unique(graph[INTERACTS].edge_index[1, interactions[:ALIGNED_ITEMS]])
+        views = self._content_views(graph, items)
+        loss = config.align * align_views(views, config.align_temperature)
+        if config.align_item:
+            content = torch.stack([rows * there[:, None] for rows, there in views]).sum(0)
+            known = torch.stack([there for _, there in views]).any(0)
+            fused = [(content, known), (embeddings.item[items, : config.dim].detach(), known)]
+            loss = loss + config.align_item * align_views(fused, config.align_temperature)
+        return loss
+
+    def _content_views(self, graph: HeteroData, items: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Of each modality the projected features of the items [n, d], and which ones have the content [n]."""
+        views = []
+        for modality in self.modalities:
+            place = torch.full((graph["item"].num_nodes,), -1, device=items.device)
+            index = owners(graph, modality)
+            nodes = place.index_copy(0, index, torch.arange(len(index), device=items.device))[items]
+            there = (nodes >= 0) & ~graph[modality].imputed[nodes]
+            views.append((self.project[modality](graph[modality].x[nodes]), there))
+        return views
 
     def _with_interest(self, graph: HeteroData, embeddings: Embeddings, users: Tensor, end: Tensor) -> Tensor:
         """Users [B] as they were at place `end` [B] of their histories: long-term, short-term, the bias's constant."""

@@ -1,5 +1,6 @@
-"""Plots, each drawn once: what they show (`draw`, `network`) and what becomes of them (`render`)."""
+"""Plots, each drawn once: what they show (`draw`, `compare`, `network`) and what becomes of them (`render`)."""
 
+from gnnrec.plots.compare import bars, heat_map
 from gnnrec.plots.draw import (
     Plot,
     activity,
@@ -16,7 +17,9 @@ from gnnrec.plots.render import save_png, svg
 __all__ = [
     "Plot",
     "activity",
+    "bars",
     "embedding_map",
+    "heat_map",
     "long_tail",
     "network",
     "ratings",

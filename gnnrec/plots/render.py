@@ -40,7 +40,11 @@ def save_png(plot: Plot, path: Path) -> Path:
     with _figure(plot, PAPER, families) as figure:
         figure.suptitle(plot.heading, x=0.02, ha="left", weight="bold")
         finding = textwrap.fill(plot.finding, int(plot.size[0] * LETTERS_PER_INCH))
-        figure.axes[0].set_title(finding, loc="left", color=PAPER[1], fontsize="medium")
+        title = figure.axes[0].set_title(finding, loc="left", color=PAPER[1], fontsize="medium")
+        figure.draw_without_rendering()  # only now the axes have their place
+        figure.set_layout_engine("none")  # and keep it
+        place = figure.axes[0].get_position()
+        title.set_x((0.02 - place.x0) / place.width)  # under the heading: beside long labels it would not fit
         with atomic_path(path) as temporary:
             figure.savefig(temporary, dpi=PNG_DPI, facecolor="white")
     return path

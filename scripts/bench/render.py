@@ -201,11 +201,41 @@ def reasons() -> str:
     return table(head, rows)
 
 
+def alignment() -> str:
+    rows = []
+    for entry in load("alignment"):
+        sides, method = entry["variant"].split(", ")
+        names, chance = ("r@1", "r@10", "mrr"), entry["chance"]
+        found = [f"{value(entry, name)} ({chance[name]:.3f})" for name in names]
+        rows.append([entry["dataset"], sides, method, *found, str(entry["candidates"])])
+    return table(["data", "query to target", "by", "R@1 (chance)", "R@10 (chance)", "MRR (chance)", "candidates"], rows)
+
+
+def alignment_ranking() -> str:
+    tests, rows = load("significance") or {}, []
+    for entry in load("alignment_ranking"):
+        cells = []
+        for measure in ("validation", "cold items"):
+            name = f"{measure} ndcg@10"
+            cells.append(value(entry, name) if name in entry["metrics"] else "")
+            found = tests.get(f"{entry['dataset']}, alignment", {})
+            mine = [
+                test["p"]
+                for key, test in found.items()
+                if key.startswith(f"{entry['variant']} against ") and key.endswith(f", {measure}")
+            ]
+            cells.append(f"{mine[0]:.4f}" if mine else "")
+        rows.append([entry["dataset"], entry["variant"], *cells, str(len(entry["seeds"]))])
+    return table(["data", "variant", "validation", "p", "cold items", "p", "seeds"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "goals": lambda: table(["what", "goal", "ours", "reached", "beside"], goals(load)),
     "accuracy": accuracy,
     "validation": lambda: accuracy("val "),
     "cold": cold,
+    "alignment": alignment,
+    "alignment_ranking": alignment_ranking,
     "reasons": reasons,
     "rerank": rerank,
     "rerank_speed": rerank_speed,

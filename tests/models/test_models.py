@@ -133,9 +133,15 @@ OTHER: dict[str, Any] = {
     "noise": 1.0,
     "contrast": 5.0,
     "contrast_temperature": 1.0,
+    "align": 1.0,
+    "align_item": 1.0,
+    "align_temperature": 1.0,
 }
 # What has to be on for a setting to matter.
-ON: dict[tuple[str, str], dict[str, Any]] = {("ease", "half_life"): {"recent": 5}}
+ON: dict[tuple[str, str], dict[str, Any]] = {
+    ("ease", "half_life"): {"recent": 5},
+    ("modality_gnn", "align_temperature"): {"align": 1.0},
+}
 FIELDS = [(name, field.name) for name, (_, config) in MODELS.items() for field in dataclasses.fields(config)]
 # These matter where there are validation rows: test_factors.py, test_paths.py.
 FIELDS = [field for field in FIELDS if field not in (("modality_gnn", "factors"), ("modality_gnn", "paths"))]

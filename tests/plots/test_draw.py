@@ -106,3 +106,22 @@ def test_degenerate_input_still_draws(values):
     assert plots.svg(plots.activity(values)).startswith("<svg")
     if len(values):
         assert plots.svg(plots.long_tail(values, np.zeros_like(values))).startswith("<svg")
+
+
+def test_bars_start_at_the_reference_and_end_at_their_values():
+    names = ["text", "image", "audio"]
+    intervals = [[0.7, 0.9], [0.5, 0.5], [0.2, 0.4]]
+    plot = plots.bars("Taken together", "AUC", names, [0.8, 0.5, 0.3], "AUC", intervals, 0.5, marks=[0.5, 0.6, 0.7])
+    drawn = plots.svg(plot)
+    assert {*names, "AUC"} <= set(words(drawn))
+    boxes = [points(box) for box in re.findall(rf'<path d="([^"]*)"[^>]*style="fill: {COLOURS[0]}', drawn)]
+    left, right = (np.array([function(box[:, 0]) for box in boxes]) for function in (np.min, np.max))
+    start = left[0]  # the first bar goes right from the reference, the second is empty, the third goes left
+    assert [right[1], left[1], right[2]] == pytest.approx([start] * 3, abs=0.01)
+    assert (right[0] - start) / (start - left[2]) == pytest.approx(0.3 / 0.2, rel=1e-2)
+    assert boxes[0][:, 1].max() < boxes[1][:, 1].min()  # the first on top; y grows downwards
+
+
+def test_the_map_writes_its_values_and_leaves_what_is_not_known_empty():
+    drawn = plots.svg(plots.heat_map("Agreement", "CKA", ["a", "b"], np.array([[1.0, 0.25], [np.nan, 1.0]])))
+    assert [word for word in words(drawn) if "." in word] == ["1.00", "0.25", "1.00"]
