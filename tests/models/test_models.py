@@ -129,6 +129,7 @@ OTHER: dict[str, Any] = {
     "length": 3,
     "dropout": 0.6,
     "views": "two",
+    "degree_aware": True,
     "contrast_layer": 2,
     "noise": 1.0,
     "contrast": 5.0,
