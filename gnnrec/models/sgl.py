@@ -16,14 +16,14 @@ from gnnrec.models.base import EmbeddingModel, Embeddings, check_above_zero, che
 from gnnrec.models.contrast import contrast
 from gnnrec.models.lightgcn import light_propagation
 
-VIEWS = {"edge": edge_dropout, "node": node_dropout}
+DROPOUTS = {"edge": edge_dropout, "node": node_dropout}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SGLConfig:
     dim: int = 64
     layers: int = 3
-    views: str = "edge"  # what a view leaves out: edge | node
+    dropped: str = "edge"  # what a view leaves out: edge | node
     dropout: float = 0.1  # share of it
     degree_aware: bool = False  # popular users and items lose more
     contrast: float = 0.2  # weight of the contrastive loss
@@ -33,7 +33,7 @@ class SGLConfig:
     def __post_init__(self) -> None:
         check_least(self, dim=1, layers=0, contrast=0.0)
         check_above_zero(self, "contrast_temperature")
-        check_choice("model.views", self.views, tuple(VIEWS))
+        check_choice("model.dropped", self.dropped, tuple(DROPOUTS))
         check_rate("model.dropout", self.dropout)
 
 
@@ -61,6 +61,6 @@ class SGL(EmbeddingModel):
         return self.config.contrast * contrast(graph, embeddings, interactions, self.config.contrast_temperature)
 
     def _draw(self, graph: HeteroData, generator: Generator) -> tuple[HeteroData, HeteroData]:
-        dropout, config = VIEWS[self.config.views], self.config
+        dropout, config = DROPOUTS[self.config.dropped], self.config
         first, second = (dropout(graph, config.dropout, generator, degree_aware=config.degree_aware) for _ in range(2))
         return first, second

@@ -1,7 +1,7 @@
 """All augmentations of a modality, one after the other, on content as encoders take it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,8 @@ def alone(config: AugmentConfig, name: str) -> AugmentConfig:
 
 
 def _view(content: Any, modality: str, config: AugmentConfig, seed: tuple[int, int]) -> Any:
-    changed = content
+    strengths, changed = asdict(config), content
     for step, (name, augmentation) in enumerate(AUGMENTATIONS[modality].items()):
-        if strength := getattr(config, name):
+        if strength := strengths[name]:
             changed = augmentation(changed, strength, np.random.default_rng((*seed, step)))
     return audio.within_range(changed) if modality == "audio" and changed is not content else changed

@@ -22,11 +22,11 @@ def crop(picture: Any, strength: float, random: Generator) -> Any:
     Deviation: the proportions vary with the strength, so that little of it changes little.
     """
     transforms = _transforms()
-    share, ratio = 1 - random.uniform(0, strength), math.exp(random.uniform(-MOST_RATIO, MOST_RATIO) * strength)
-    width = min(round(picture.width * math.sqrt(share * ratio)), picture.width)
-    # A side that would be longer than the picture is cut, and the other one grows until the area is right.
-    height = min(round(picture.width * picture.height * share / max(width, 1)), picture.height)
-    width, height = max(width, 1), max(height, 1)
+    share = 1 - random.uniform(0, strength)
+    ratio = math.exp(random.uniform(-MOST_RATIO, MOST_RATIO) * strength)
+    ratio = min(max(ratio, share), 1 / share)  # no side is longer than the picture's
+    width = max(round(picture.width * math.sqrt(share * ratio)), 1)
+    height = max(round(picture.height * math.sqrt(share / ratio)), 1)
     left, top = (int(random.integers(0, room + 1)) for room in (picture.width - width, picture.height - height))
     size = [picture.height, picture.width]
     return transforms.resized_crop(picture, top, left, height, width, size, antialias=True)

@@ -26,7 +26,7 @@ class AugmentConfig:
     field_dropout: float = 0.3  # probability of a field to be left out
     field_shuffle: float = 0.5  # probability that the fields come in another order
     token_dropout: float = 0.2  # probability of a token to be left out
-    token_shuffle: float = 0.2  # share of the tokens that change places
+    token_shuffle: float = 0.3  # share of the tokens that change places
 
     def __post_init__(self) -> None:
         for field in fields(self):
