@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,22 @@ from gnnrec.recipe import Recipe
 ROWS = 5  # items on a sheet
 SECONDS = 10.0  # of each sound
 WINDOW, HOP, BANDS = 1024, 512, 80
-HER_ITEMS, OTHERS = 6, 3  # of the user who is drawn; other users of each of these items
-UNITS = {"rotation": "°", "pitch": " semitones", "gain": " dB"}
+HER_ITEMS, OTHERS = 5, 3  # of the user who is drawn; other users of each of these items
+MEANING = {  # of a strength, for people
+    **{"crop": "up to {:.0%} of the area", "rotation": "up to {:g}° either way", "flip": "probability {:g}"},
+    **{
+        "colour": "up to {:.0%} more or less",
+        "shift": "up to {:.0%} of the length",
+        "stretch": "up to {:.0%} either way",
+    },
+    **{"pitch": "up to {:g} semitones either way", "noise": "up to {:.0%} of the sound's level"},
+    **{
+        "gain": "up to {:g} dB either way",
+        "field_dropout": "probability {:g} each",
+        "field_shuffle": "probability {:g}",
+    },
+    **{"token_dropout": "probability {:g} each", "token_shuffle": "{:.0%} of the tokens of a field"},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +68,15 @@ def content_sheets(dataset: Dataset, how: Augmentations) -> Iterator[plots.Plot]
 def _content_sheet(modality: str, read: dict[str, Any], how: Augmentations) -> plots.Plot:
     names, strengths = list(AUGMENTATIONS[modality]), asdict(how.content)
     columns = [plots.Column("original")]
-    columns += [plots.Column(name.replace("_", " "), f"{strengths[name]:g}{UNITS.get(name, '')}") for name in names]
+    columns += [plots.Column(name.replace("_", " "), MEANING[name].format(strengths[name])) for name in names]
     columns.append(plots.Column("all of them"))
     views = [list(read.values())]
     for config in (*(alone(how.content, name) for name in names), how.content):
         views.append(augmented(views[0], modality, config, how.seed))
     rows = {title: [_shown(cell) for cell in cells] for title, cells in zip(read, zip(*views))}
-    finding = "each drawn by one seed; below a name its strength, 0 leaves things as they are"
+    finding = "each drawn by one seed; below a name its strength"
     if modality == "audio":
-        finding += f"; log-mel spectrograms of {SECONDS:g} s at most, low tones below, 80 dB from dark to bright"
+        finding += f"; log-mel spectrograms of {SECONDS:g} s at most, low tones below"
     return plots.contact_sheet(f"Augmented {modality}", finding, modality, columns, rows)
 
 
@@ -113,7 +126,9 @@ def _surroundings(dataset: Dataset, views: dict[str, HeteroData], config: Dropou
     for place, one in enumerate(list(dict.fromkeys(item[user == drawn].tolist()))[:HER_ITEMS]):
         places["item", one] = (0.48, (place + 0.5) * OTHERS - 0.5)
         edges.append((("user", drawn), ("item", one)))
-        met = (("user", int(other)) for other in dict.fromkeys(user[item == one].tolist()) if other != drawn)
+        others = dict.fromkeys(user[item == one].tolist())
+        # Those who had least: few lines cross.
+        met = (("user", other) for other in sorted(others, key=had.__getitem__) if other != drawn)
         new = [node for node in met if node not in places][:OTHERS]
         for number, node in enumerate(new):
             places[node] = (1.0, place * OTHERS + number)

@@ -12,7 +12,7 @@ from gnnrec.plots.draw import COLOURS, GREY, Plot
 GAP = 0.09  # inches between cells
 NAME_WIDTH = 1.45  # inches of the column of titles
 LETTERS = 15.5  # that stand on an inch, in text of SMALL points
-SMALL, LINE = 7.5, 0.145  # points; inches of a line
+SMALL, LINE = 7.5, 0.13  # points; inches of a line
 CELL = {"image": (1.0, 1.35), "audio": (1.75, 1.05), "text": (2.15, 0.0)}  # inches; a text is as high as it needs
 RANGE = 80.0  # dB below the loudest place of the original that a spectrogram shows
 
@@ -39,7 +39,7 @@ def contact_sheet(
         max(height, *(LINE * (1 + part.count("\n")) for part in (*wrapped.get(title, ()), names[title])))
         for title in rows
     ]
-    tops = np.cumsum([0.45, *(one + GAP * (3 if kind == "text" else 1) for one in heights)])
+    tops = np.cumsum([0.6 if kind == "text" else 0.45, *(one + GAP * (3 if kind == "text" else 1) for one in heights)])
     total = NAME_WIDTH + len(columns) * (width + GAP)
 
     def draw(axes: Any) -> None:
@@ -73,7 +73,7 @@ def contact_sheet(
 
 
 def _wrap(text: str, width: float) -> str:
-    lines = textwrap.wrap(text, int(width * LETTERS), max_lines=7, placeholder=" …")
+    lines = textwrap.wrap(text, int(width * LETTERS), max_lines=7, placeholder=" …", break_on_hyphens=False)
     return "\n".join(lines)
 
 
@@ -105,7 +105,7 @@ def graph_sheet(
 
         for place, panel in enumerate(panels):
             left = place * (width + 0.3)
-            spot = {node: (left + 0.15 + x * (width - 0.45), top + row * (y + 0.5)) for node, (x, y) in places.items()}
+            spot = {node: (left + 0.25 + x * (width - 0.55), top + row * (y + 0.5)) for node, (x, y) in places.items()}
             axes.text(left, 0.1, panel.name, weight="bold", va="center")
             for line, words in enumerate(panel.counts):
                 axes.text(left, 0.32 + 0.17 * line, words, fontsize=SMALL, va="center", color="#5c6570")
@@ -119,7 +119,7 @@ def graph_sheet(
                 face = colour if node in panel.nodes else "white"
                 axes.plot(x, y, "o", color=face, markeredgecolor=colour, markersize=6.5, zorder=2)
                 if node in labels:
-                    words = textwrap.shorten(labels[node], 30, placeholder=" …")
+                    words = textwrap.shorten(labels[node], 36, placeholder=" …")
                     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.8}
                     axes.text(x, y - 0.09, words, fontsize=SMALL, ha="center", va="bottom", bbox=box, zorder=3)
         handles = [Line2D([], [], marker="o", linestyle="", color=colour, label=kind) for kind, colour in KINDS.items()]
@@ -134,7 +134,7 @@ def graph_sheet(
         axes.set_aspect("equal")
         axes.set_axis_off()
 
-    return Plot(heading=heading, finding=finding, draw=draw, size=(len(panels) * (width + 0.3) + 0.2, bottom + 1.05))
+    return Plot(heading=heading, finding=finding, draw=draw, size=(len(panels) * (width + 0.3) + 0.2, bottom + 0.85))
 
 
 KINDS = {"user": COLOURS[1], "item": COLOURS[0]}

@@ -15,7 +15,7 @@ class AugmentConfig:
     crop: float = 0.4  # share of the area that is cut off; what is left is brought back to the old size
     rotation: float = 15.0  # degrees
     flip: float = 0.5  # probability of left for right
-    colour: float = 0.4  # share by which brightness, contrast and saturation vary; of the colour wheel a quarter of it
+    colour: float = 0.3  # share by which brightness, contrast and saturation vary; of the colour wheel a quarter of it
     # sounds
     noise: float = 0.1  # white noise over the sound, root mean squares: 0.1 is a signal-to-noise ratio of 20 dB
     shift: float = 0.5  # share of the length by which the sound is rotated in time
