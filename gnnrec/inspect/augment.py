@@ -23,15 +23,15 @@ SECONDS = 10.0  # of each sound
 WINDOW, HOP, BANDS = 1024, 512, 80
 HER_ITEMS, OTHERS = 5, 3  # of the user who is drawn; other users of each of these items
 MEANING = {  # of a strength, for people
-    **{"crop": "up to {:.0%} of the area", "rotation": "up to {:g}° either way", "flip": "probability {:g}"},
+    **{"crop": "up to {:.0%} off", "rotation": "±{:g}°", "flip": "probability {:g}"},
     **{
-        "colour": "up to {:.0%} more or less",
-        "shift": "up to {:.0%} of the length",
-        "stretch": "up to {:.0%} either way",
+        "colour": "±{:.0%}",
+        "shift": "±{:.0%} of the length",
+        "stretch": "±{:.0%}",
     },
-    **{"pitch": "up to {:g} semitones either way", "noise": "up to {:.0%} of the sound's level"},
+    **{"pitch": "±{:g} semitones", "noise": "up to {:.0%} of the sound's level"},
     **{
-        "gain": "up to {:g} dB either way",
+        "gain": "±{:g} dB",
         "field_dropout": "probability {:g} each",
         "field_shuffle": "probability {:g}",
     },

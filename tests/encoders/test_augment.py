@@ -16,7 +16,7 @@ from gnnrec.encoders.augment import AUGMENTATIONS, AugmentConfig, Sound, alone, 
 from gnnrec.errors import UserError
 
 RATE = 16_000
-WORDS = "alpha beta gamma delta epsilon zeta eta theta".split()
+WORDS = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")
 NOTHING = alone(AugmentConfig(), "")
 
 

@@ -19,7 +19,8 @@ def field_dropout(text: str, strength: float, random: Generator) -> str:
     """Each field is left out with the probability `strength`, but never all."""
     fields = text.split(JOINT)
     kept = _kept(len(fields), strength, random)
-    return JOINT.join(field for field, keep in zip(fields, kept) if keep)
+    left = JOINT.join(field for field, keep in zip(fields, kept) if keep)
+    return left if left.strip() else text
 
 
 def field_shuffle(text: str, strength: float, random: Generator) -> str:
