@@ -296,6 +296,12 @@ def build_parser() -> argparse.ArgumentParser:
     inspect.add_argument("folder", type=_folder, help="dataset or run folder")
     inspect.add_argument("--plots", type=Path, help="folder to write plots to")
     inspect.add_argument("--user", help="of a run: draw this user's neighbourhood in the graph (needs --plots)")
+    inspect.add_argument(
+        "--augment", action="store_true", help="of a dataset: contact sheets of augmented content (needs --plots)"
+    )
+    inspect.add_argument(
+        "--set", **_SETTING | {"help": "augment.key=value, dropout.key=value; gnnrec/encoders/augment has all"}
+    )
     inspect.add_argument("--json", action="store_true", help="print one JSON document")
 
     clean = add(

@@ -247,10 +247,19 @@ def explain(options: argparse.Namespace) -> None:
 def inspect(options: argparse.Namespace) -> None:
     if options.user is not None and options.plots is None:
         raise UserError("inspect --user: needs --plots FOLDER for the picture")
-    from gnnrec.inspect import inspect_folder
+    if options.augment and options.plots is None:
+        raise UserError("inspect --augment: needs --plots FOLDER for the contact sheets")
+    if options.set and not options.augment:
+        raise UserError("inspect --set: goes with --augment")
+    from gnnrec.encoders.augment import AugmentConfig
+    from gnnrec.graph_augment import DropoutConfig
+    from gnnrec.inspect import Augmentations, inspect_folder
+    from gnnrec.recipe import load_settings
     from gnnrec.tables import facts_tables
 
-    facts, pictures = inspect_folder(options.folder, options.plots, options.user)
+    content, graph = load_settings({"augment": AugmentConfig, "dropout": DropoutConfig}, options.set)
+    augment = Augmentations(content=content, graph=graph) if options.augment else None
+    facts, pictures = inspect_folder(options.folder, options.plots, options.user, augment)
     if options.json:
         print_json(facts | {"pictures": [str(path) for path in pictures]})
         return

@@ -15,6 +15,7 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
     "text": ("text", ("transformers", "sentencepiece")),
     "image": ("pictures", ("torchvision", "pillow", "opencv-python-headless")),
     "audio": ("sounds", ("librosa", "soundfile")),
+    "augment": ("gnnrec inspect --augment with sounds", ("audiomentations",)),
     "sql": ("data in PostgreSQL", ("psycopg",)),
     "faiss": ("gnnrec export --format faiss", ("faiss-cpu",)),
     "tune": ("gnnrec tune-settings", ("optuna",)),

@@ -19,6 +19,7 @@ from gnnrec.models.mf import MF, MFConfig
 from gnnrec.models.modality_gnn import ModalityGNN, ModalityGNNConfig
 from gnnrec.models.popularity import Popularity, PopularityConfig
 from gnnrec.models.sasrec import SASRec, SASRecConfig
+from gnnrec.models.sgl import SGL, SGLConfig
 from gnnrec.models.slim import SLIM, SLIMConfig
 from gnnrec.models.slist import SLIST, SLISTConfig
 from gnnrec.models.transition import Transition, TransitionConfig
@@ -37,6 +38,7 @@ MODELS: dict[str, tuple[Any, Any]] = {
     "mf": (MF, MFConfig),
     "lightgcn": (LightGCN, LightGCNConfig),
     "xsimgcl": (XSimGCL, XSimGCLConfig),
+    "sgl": (SGL, SGLConfig),
     "sasrec": (SASRec, SASRecConfig),
     "vbpr": (VBPR, VBPRConfig),
     "modality_gnn": (ModalityGNN, ModalityGNNConfig),

@@ -16,8 +16,8 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.errors import UserError
 from gnnrec.graph import INTERACTS, REV_INTERACTS, operator
-from gnnrec.losses import info_nce
 from gnnrec.models.base import EmbeddingModel, Embeddings, check_above_zero, check_choice, check_least, normal
+from gnnrec.models.contrast import contrast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +57,7 @@ class XSimGCL(EmbeddingModel):
         return self(graph)._replace(views=((first.user, first.item), (second.user, second.item)))
 
     def auxiliary_loss(self, graph: HeteroData, embeddings: Embeddings, interactions: Tensor) -> Tensor:
-        """Users and items of the batch: the same one in both views against the others in the second."""
-        assert embeddings.views is not None
-        total = self.user.new_zeros(())
-        for side, first, second in zip(graph[INTERACTS].edge_index, *embeddings.views):
-            there = side[interactions].unique()
-            total = total + info_nce(first[there], second[there], self.config.contrast_temperature)
-        return self.config.contrast * total
+        return self.config.contrast * contrast(graph, embeddings, interactions, self.config.contrast_temperature)
 
     def _smoothed(self, graph: HeteroData, generator: Generator | None) -> tuple[Embeddings, tuple[Tensor, Tensor]]:
         """The mean of the layers, and the layer that is held against it; with a generator under noise."""

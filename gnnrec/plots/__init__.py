@@ -13,12 +13,17 @@ from gnnrec.plots.draw import (
 )
 from gnnrec.plots.network import network
 from gnnrec.plots.render import save_png, svg
+from gnnrec.plots.sheet import Column, Panel, contact_sheet, graph_sheet
 
 __all__ = [
+    "Column",
+    "Panel",
     "Plot",
     "activity",
     "bars",
+    "contact_sheet",
     "embedding_map",
+    "graph_sheet",
     "heat_map",
     "long_tail",
     "network",

@@ -38,7 +38,7 @@ def save_png(plot: Plot, path: Path) -> Path:
     # Titles come in every script: the first family that has a sign draws it, else an empty box stands for it.
     families = [name for name in FONTS if name in get_font_names()]
     with _figure(plot, PAPER, families) as figure:
-        figure.suptitle(plot.heading, x=0.02, ha="left", weight="bold")
+        figure.suptitle(plot.heading, x=0.07 / plot.size[0], ha="left", weight="bold")
         finding = textwrap.fill(plot.finding, int(plot.size[0] * LETTERS_PER_INCH))
         title = figure.axes[0].set_title(finding, loc="left", color=PAPER[1], fontsize="medium")
         figure.draw_without_rendering()  # only now the axes have their place

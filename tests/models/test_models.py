@@ -129,6 +129,8 @@ OTHER: dict[str, Any] = {
     "length": 3,
     "dropout": 0.6,
     "views": "two",
+    "dropped": "node",
+    "degree_aware": True,
     "contrast_layer": 2,
     "noise": 1.0,
     "contrast": 5.0,
@@ -303,6 +305,8 @@ def test_ials_users_are_those_of_the_package() -> None:
         ("xsimgcl", "views", "three"),
         ("xsimgcl", "contrast_layer", 4),
         ("xsimgcl", "noise", -0.1),
+        ("sgl", "dropped", "walk"),
+        ("sgl", "dropout", 1.0),
     ],
 )
 def test_settings_out_of_range_are_one_clear_line(name: str, field: str, value: Any) -> None:
