@@ -75,6 +75,42 @@ class GatedAttention(nn.Module):
         return (weights[..., None] * tokens).sum(1), weights
 
 
+class LateFusion(nn.Module):
+    """Each modality scores by itself, and the scores are added by one weight for each modality, alike for all items.
+
+    A score is an inner product, so that sum_m w_m <user, token_m> is that of the user and the weighted sum of tokens:
+    no list has to be made twice. Starts as the average.
+    """
+
+    def __init__(self, dim: int, num_modalities: int, generator: Generator) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(num_modalities))
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Fused:
+        weights = masked_softmax(self.logits.expand(mask.shape), mask)
+        return (weights[..., None] * tokens).sum(1), weights
+
+
+class CrossAttention(nn.Module):
+    """Every modality asks the others, never itself, what they hold (co-attention, Lu et al. 2019), one head; what it
+    heard decides its weight, by a learned query. As in TransformerFusion the weights pool the tokens as they came."""
+
+    def __init__(self, dim: int, num_modalities: int, generator: Generator) -> None:
+        super().__init__()
+        self.kind = nn.Parameter(torch.randn(num_modalities, dim, generator=generator) / dim**0.5)
+        self.ask, self.key, self.value, self.out = (linear(dim, dim, generator) for _ in range(4))
+        nn.init.zeros_(self.out.weight)  # starts without what the others say
+        self.query = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Fused:
+        stream = F.normalize(tokens, dim=2) + self.kind  # [I, M, d]
+        logits = self.ask(stream) @ self.key(stream).transpose(1, 2) / stream.shape[2] ** 0.5  # [I, M, M]
+        others = mask[:, None, :] & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+        stream = stream + self.out(masked_softmax(logits, others) @ self.value(stream))
+        weights = masked_softmax((F.normalize(stream, dim=2) * self.query).sum(2), mask)
+        return (weights[..., None] * tokens).sum(1), weights
+
+
 class TransformerFusion(nn.Module):
     """One pre-norm transformer layer over the modality tokens (Vaswani et al. 2017), then attention pooling by a
     learned query: what the tokens tell each other decides the weights.
@@ -134,6 +170,8 @@ FUSIONS: dict[str, type[nn.Module]] = {
     "mean": MeanFusion,
     "concat": ConcatFusion,
     "attention": GatedAttention,
+    "late": LateFusion,
+    "cross_attention": CrossAttention,
     "transformer": TransformerFusion,
     "gnn": GraphFusion,
 }

@@ -73,7 +73,7 @@ def test_gradients_reach_every_present_token_and_every_parameter(name: str) -> N
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any()
 
 
-@pytest.mark.parametrize("name", ["mean", "attention", "transformer", "gnn"])
+@pytest.mark.parametrize("name", ["mean", "attention", "late", "cross_attention", "transformer", "gnn"])
 def test_a_single_modality_passes_through(name: str) -> None:
     tokens, _ = problem(1)
     mask = torch.ones(ITEMS, 1, dtype=torch.bool)
@@ -106,3 +106,24 @@ def test_gated_attention_equals_its_formula() -> None:
         total = sum(torch.tensor(value).exp() for value in logits.values())
         for m, value in logits.items():
             torch.testing.assert_close(weights[i, m], torch.tensor(value).exp() / total)
+
+
+def test_late_fusion_adds_the_scores_of_the_modalities() -> None:
+    tokens, mask = problem()
+    module = make("late", 3)
+    user = torch.randn(DIM, generator=torch.Generator().manual_seed(4))
+    fused, _ = module(tokens, mask)
+    share = torch.softmax(module.logits, 0) * mask
+    share = share / share.sum(1, keepdim=True).clamp(min=1e-12)
+    scores = torch.einsum("imd,d->im", tokens, user)
+    torch.testing.assert_close(fused @ user, (share * scores).sum(1))
+
+
+def test_cross_attention_hears_the_others_and_not_itself() -> None:
+    """With two modalities, what one says to the other is its value, whatever was asked."""
+    tokens, _ = problem(2)
+    module, mask = make("cross_attention", 2), torch.ones(ITEMS, 2, dtype=torch.bool)
+    stream = torch.nn.functional.normalize(tokens, dim=2) + module.kind
+    heard = stream + module.out(module.value(stream.flip(1)))
+    weights = torch.softmax((torch.nn.functional.normalize(heard, dim=2) * module.query).sum(2), 1)
+    torch.testing.assert_close(module(tokens, mask)[1], weights)

@@ -168,7 +168,7 @@ def trained(dataset: Dataset, fusion: str, modalities: tuple[str, ...]) -> tuple
     return model, graph, evaluation.metrics["ndcg@10"]
 
 
-@pytest.mark.parametrize("fusion", ["attention", "transformer", "gnn"])
+@pytest.mark.parametrize("fusion", ["attention", "late", "cross_attention", "transformer", "gnn"])
 @pytest.mark.parametrize("cause", ["text", "image", "audio"])
 def test_the_modality_that_decides_wins_the_attention(cause: str, fusion: str) -> None:
     dataset = planted(cause)
