@@ -55,7 +55,7 @@ HEAVY = {
     "pyarrow": {"datasets/sources/columnar.py", "export.py"},
     "psycopg": {"datasets/sources/sql.py"},
     "torch.utils.tensorboard": {"tracking.py"},
-    "matplotlib": {"plots/draw.py", "plots/network.py", "plots/render.py"},
+    "matplotlib": {"plots/draw.py", "plots/network.py", "plots/render.py", "plots/sheet.py"},
     "sklearn": {"encoders/fitted/lsa.py", "plots/draw.py"},
     "jinja2": {"report/html.py"},
     "optuna": {"tuning.py"},

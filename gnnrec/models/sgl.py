@@ -28,7 +28,9 @@ class SGLConfig:
     degree_aware: bool = False  # popular users and items lose more
     contrast: float = 0.2  # weight of the contrastive loss
     contrast_temperature: float = 0.2
-    init_scale: float = 0.1  # expected length of a row at the start
+    # Expected length of a row at the start. The contrastive loss is of cosines, whose gradient grows as 1 / length:
+    # from .1, as XSimGCL starts, it outweighs the log, and planted tastes are not learnt.
+    init_scale: float = 1.0
 
     def __post_init__(self) -> None:
         check_least(self, dim=1, layers=0, contrast=0.0)
