@@ -17,6 +17,7 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
     "audio": ("sounds", ("librosa", "soundfile")),
     "sql": ("data in PostgreSQL", ("psycopg",)),
     "faiss": ("gnnrec export --format faiss", ("faiss-cpu",)),
+    "onnx": ("gnnrec fit-encoder --kind compact", ("onnx", "onnxruntime")),
     "tune": ("gnnrec tune-settings", ("optuna",)),
     "lora": ("gnnrec tune", ("peft",)),
     "llm": ("gnnrec recommend --rerank", ("gguf", "accelerate", "openai")),

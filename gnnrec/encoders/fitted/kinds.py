@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gnnrec.encoders.fitted.compact import CompactConfig, CompactEncoder, SavedTextEncoder, fit_compact
 from gnnrec.encoders.fitted.corpus import Corpus
+from gnnrec.encoders.fitted.distilled import DistilledConfig, fit_distilled
 from gnnrec.encoders.fitted.lsa import LsaConfig, LsaEncoder, fit_lsa
 
 
@@ -25,4 +27,6 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "lsa": Kind("text", LsaConfig, fit_lsa, LsaEncoder),
+    "compact": Kind("text", CompactConfig, fit_compact, CompactEncoder),
+    "distilled": Kind("text", DistilledConfig, fit_distilled, SavedTextEncoder),
 }
