@@ -23,7 +23,9 @@ Command = Callable[[argparse.Namespace], None]
 SPLITS = ("val", "test")
 MASKS = ("train+val", "train")
 STUDIES = ("agreement", "alignment", "consumption", "ablation")
-FORMATS = ("parquet", "npy", "safetensors", "faiss")
+FORMATS = ("parquet", "npy", "safetensors", "faiss")  # without a word
+MORE_FORMATS = ("faiss-pq",)
+PRECISIONS = ("fp32", "fp16", "int8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +77,7 @@ def _one_of(allowed: Sequence[str]) -> Callable[[str], str]:
 
 
 def _formats(typed: str) -> tuple[str, ...]:
-    return tuple(_one_of(FORMATS)(name.strip()) for name in typed.split(","))
+    return tuple(_one_of((*FORMATS, *MORE_FORMATS))(name.strip()) for name in typed.split(","))
 
 
 def _length(typed: str) -> int:
@@ -186,7 +188,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     export.add_argument("run", type=_folder)
     export.add_argument("--to", type=Path, required=True, help="folder")
-    export.add_argument("--format", type=_formats, default=FORMATS, help="comma-separated (default: all four)")
+    export.add_argument("--format", type=_formats, default=FORMATS, help="comma-separated (default: all but faiss-pq)")
+    export.add_argument(
+        "--precision", type=_one_of(PRECISIONS), default="fp32", help="fp32, fp16 or int8 (a scale a row)"
+    )
+    export.add_argument(
+        "--dim", type=_length, help="dimensions to keep, after a rotation that puts the weightiest ones first"
+    )
 
     recommend = add(
         "recommend",

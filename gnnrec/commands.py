@@ -110,7 +110,8 @@ def export(options: argparse.Namespace) -> None:
 
     run = Run.load(options.run)
     user, item = run.embeddings.user.numpy(), run.embeddings.item.numpy()
-    for path in export_embeddings(user, item, run.user_ids, run.item_ids, options.to, options.format):
+    how = {"precision": options.precision, "dim": options.dim}
+    for path in export_embeddings(user, item, run.user_ids, run.item_ids, options.to, options.format, **how):
         print(path)
     if not run.ranks_by_embeddings:
         print(export_lists(*run.lists, run.user_ids, run.item_ids, options.to))

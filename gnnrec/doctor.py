@@ -18,6 +18,7 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
     "augment": ("gnnrec inspect --augment with sounds", ("audiomentations",)),
     "sql": ("data in PostgreSQL", ("psycopg",)),
     "faiss": ("gnnrec export --format faiss", ("faiss-cpu",)),
+    "onnx": ("gnnrec fit-encoder --kind compact", ("onnx", "onnxruntime")),
     "tune": ("gnnrec tune-settings", ("optuna",)),
     "clean": ("gnnrec clean", ("imagededup", "datasketch", "ftfy", "lingua-language-detector")),
     "lora": ("gnnrec tune", ("peft",)),

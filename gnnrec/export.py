@@ -6,6 +6,11 @@
 | npy         | users.npy, items.npy: [n, d] float32; users.ids.json, items.ids.json: row r is the id of row r |
 | safetensors | embeddings.safetensors: users, items [n, d]; users.ids, items.ids: UTF-8 bytes of a JSON list |
 | faiss       | users.faiss, items.faiss: inner product, label r is row r; users.ids.json, items.ids.json      |
+| faiss-pq    | as faiss, but items.faiss holds codes of a product quantization; users stay as they are         |
+
+With precision fp16 the vectors are float16; with int8 they are int8 beside a float32 scale a row, which a row is
+multiplied with (parquet: the column scale; npy: users.scales.npy, items.scales.npy; safetensors: users.scales,
+items.scales; faiss: float16 and 8-bit scalar quantizers, of which the latter has a range a dimension).
 
 Where a model adds something to the inner products (item paths), lists.parquet holds its lists as they are served.
 
@@ -21,9 +26,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from gnnrec.compression import check_precision, from_int8, to_fp16, to_int8, truncate
 from gnnrec.errors import UserError, missing_extra
 from gnnrec.files import atomic_path, write_text
 
+SUBSPACE = 4  # dimensions that one byte of a product quantization stands for
+CENTRES = 256  # of each
 FLAT_LIMIT = 200_000  # up to here a FAISS index is exact; above it is an inverted file
 
 Vectors = NDArray[np.float32]
@@ -45,18 +53,32 @@ def export_embeddings(
     item_ids: Sequence[str],
     folder: Path,
     formats: Sequence[str] = ("parquet", "npy", "safetensors", "faiss"),
+    *,
+    precision: str = "fp32",
+    dim: int | None = None,
 ) -> list[Path]:
     """Write user [U, d] and item [I, d] embeddings with their ids; each file is written whole or not at all.
 
+    precision: fp32, fp16 or int8. dim: dimensions to keep after a rotation, see `compression.truncate`.
     Returns the files written. Raises UserError for an unknown format or where FAISS is asked for and not installed.
     """
     for name in formats:
         _check_format(name)
+    check_precision(precision)
     embeddings = Exported(_rows(user), _rows(item), tuple(user_ids), tuple(item_ids))
     _check_sizes(embeddings, "export")
-    if "faiss" in formats:
+    if dim is not None:
+        user, item = truncate(embeddings.user, embeddings.item, dim)
+        embeddings = Exported(_rows(user), _rows(item), *embeddings[2:])
+    if precision == "fp16":
+        to_fp16(embeddings.user), to_fp16(embeddings.item)  # what is too large shows before the first file too
+    if any(name.startswith("faiss") for name in formats):
         _faiss()  # a missing package shows before the first file is written
-    written = [path for name in dict.fromkeys(formats) for path in FORMATS[name][0](embeddings, folder)]
+    if {"faiss", "faiss-pq"} <= set(formats):
+        raise UserError("export --format: found faiss and faiss-pq, which write the same files; allowed: one of them")
+    if "faiss-pq" in formats:
+        _check_pq(embeddings.item)
+    written = [path for name in dict.fromkeys(formats) for path in FORMATS[name][0](embeddings, folder, precision)]
     return list(dict.fromkeys(written))
 
 
@@ -98,37 +120,57 @@ def import_embeddings(folder: Path, format: str) -> Exported:
     return embeddings
 
 
-def build_index(vectors: Vectors, flat_limit: int = FLAT_LIMIT) -> Any:
+def build_index(vectors: Vectors, flat_limit: int = FLAT_LIMIT, precision: str = "fp32") -> Any:
     """A FAISS index over vectors [n, d] by inner product: exact up to `flat_limit` rows, an inverted file above."""
     faiss = _faiss()
     num_rows, dim = vectors.shape
-    if num_rows <= flat_limit:
+    quantizer = {"fp16": faiss.ScalarQuantizer.QT_fp16, "int8": faiss.ScalarQuantizer.QT_8bit}.get(precision)
+    if quantizer is not None and num_rows <= flat_limit:
+        index = faiss.IndexScalarQuantizer(dim, quantizer, faiss.METRIC_INNER_PRODUCT)
+        index.train(vectors)
+    elif num_rows <= flat_limit:
         index = faiss.IndexFlatIP(dim)
     else:
         num_lists = int(4 * np.sqrt(num_rows))
-        index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, num_lists, faiss.METRIC_INNER_PRODUCT)
+        lists = faiss.IndexFlatIP(dim), dim, num_lists
+        if quantizer is None:
+            index = faiss.IndexIVFFlat(*lists, faiss.METRIC_INNER_PRODUCT)
+        else:
+            index = faiss.IndexIVFScalarQuantizer(*lists, quantizer, faiss.METRIC_INNER_PRODUCT)
         index.nprobe = max(8, num_lists // 16)  # kept in the file; lists that are searched for one query
         index.train(vectors)
     index.add(vectors)
     return index
 
 
-def _write_parquet(embeddings: Exported, folder: Path) -> list[Path]:
+def build_pq(vectors: Vectors) -> Any:
+    """A FAISS index by inner product over codes of a product quantization: a byte for four dimensions."""
+    faiss = _faiss()
+    index = faiss.IndexPQ(vectors.shape[1], vectors.shape[1] // SUBSPACE, 8, faiss.METRIC_INNER_PRODUCT)
+    index.pq.cp.min_points_per_centroid = 1  # it would warn on stderr below 39 a centre
+    index.train(vectors)
+    index.add(vectors)
+    return index
+
+
+def _write_parquet(embeddings: Exported, folder: Path, precision: str) -> list[Path]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     paths = []
     for name, ids, vectors in _sides(embeddings):
-        column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+        rows, scales = _compressed(vectors, precision)
+        column = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
+        columns = {"id": pa.array(ids, pa.string()), "embedding": column}
         paths.append(folder / f"{name}.parquet")
         with atomic_path(paths[-1]) as temporary:
             pq.write_table(
-                pa.table({"id": pa.array(ids, pa.string()), "embedding": column}),
+                pa.table(columns if scales is None else columns | {"scale": pa.array(scales)}),
                 temporary,
                 compression="zstd",
                 use_dictionary=False,
                 # Exponents beside exponents compress; bytes of whole floats do not.
-                column_encoding={"embedding.list.element": "BYTE_STREAM_SPLIT"},
+                column_encoding={"embedding.list.element": "PLAIN" if precision == "int8" else "BYTE_STREAM_SPLIT"},
             )
     return paths
 
@@ -141,30 +183,44 @@ def _read_parquet(folder: Path) -> Exported:
         table = pq.read_table(_existing(folder / f"{name}.parquet"))
         column = table["embedding"].combine_chunks()
         ids[name] = tuple(table["id"].to_pylist())
-        vectors[name] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+        rows = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+        vectors[name] = _restored(rows, table["scale"].to_numpy() if "scale" in table.column_names else None)
     return Exported(vectors["users"], vectors["items"], ids["users"], ids["items"])
 
 
-def _write_npy(embeddings: Exported, folder: Path) -> list[Path]:
+def _write_npy(embeddings: Exported, folder: Path, precision: str) -> list[Path]:
     paths = _write_ids(embeddings, folder)
     for name, _, vectors in _sides(embeddings):
-        paths.append(folder / f"{name}.npy")
-        with atomic_path(paths[-1]) as temporary:
-            np.save(temporary, vectors, allow_pickle=False)
+        rows, scales = _compressed(vectors, precision)
+        parts = {folder / f"{name}.npy": rows, folder / f"{name}.scales.npy": scales}
+        for path, values in parts.items():
+            if values is None:
+                path.unlink(missing_ok=True)  # of an export before, which would be taken for this one's
+                continue
+            paths.append(path)
+            with atomic_path(path) as temporary:
+                np.save(temporary, values, allow_pickle=False)
     return paths
 
 
 def _read_npy(folder: Path) -> Exported:
-    user, item = (np.load(_existing(folder / f"{name}.npy"), allow_pickle=False) for name in ("users", "items"))
-    return Exported(user, item, *_read_ids(folder))
+    vectors = []
+    for name in ("users", "items"):
+        rows, scales = np.load(_existing(folder / f"{name}.npy"), allow_pickle=False), None
+        if rows.dtype == np.int8:
+            scales = np.load(_existing(folder / f"{name}.scales.npy"), allow_pickle=False)
+        vectors.append(_restored(rows, scales))
+    return Exported(vectors[0], vectors[1], *_read_ids(folder))
 
 
-def _write_safetensors(embeddings: Exported, folder: Path) -> list[Path]:
+def _write_safetensors(embeddings: Exported, folder: Path, precision: str) -> list[Path]:
     from safetensors.numpy import save_file
 
     tensors: dict[str, NDArray[Any]] = {}
     for name, ids, vectors in _sides(embeddings):
-        tensors[name] = vectors
+        tensors[name], scales = _compressed(vectors, precision)
+        if scales is not None:
+            tensors[f"{name}.scales"] = scales
         # As a tensor, not in the header: that is limited to 100 MB, and read whole by everyone who opens the file.
         tensors[f"{name}.ids"] = np.frombuffer(json.dumps(ids, ensure_ascii=False).encode(), dtype=np.uint8)
     path = folder / "embeddings.safetensors"
@@ -178,16 +234,28 @@ def _read_safetensors(folder: Path) -> Exported:
 
     tensors = load_file(_existing(folder / "embeddings.safetensors"))
     user_ids, item_ids = (tuple(json.loads(tensors[f"{name}.ids"].tobytes())) for name in ("users", "items"))
-    return Exported(tensors["users"], tensors["items"], user_ids, item_ids)
+    user, item = (_restored(tensors[name], tensors.get(f"{name}.scales")) for name in ("users", "items"))
+    return Exported(user, item, user_ids, item_ids)
 
 
-def _write_faiss(embeddings: Exported, folder: Path) -> list[Path]:
+def _write_faiss(embeddings: Exported, folder: Path, precision: str) -> list[Path]:
+    return _write_indexes(embeddings, folder, lambda name, vectors: build_index(vectors, precision=precision))
+
+
+def _write_pq(embeddings: Exported, folder: Path, precision: str) -> list[Path]:
+    def build(name: str, vectors: Vectors) -> Any:
+        return build_pq(vectors) if name == "items" else build_index(vectors, precision=precision)
+
+    return _write_indexes(embeddings, folder, build)
+
+
+def _write_indexes(embeddings: Exported, folder: Path, build: Callable[[str, Vectors], Any]) -> list[Path]:
     faiss = _faiss()
     paths = _write_ids(embeddings, folder)
     for name, _, vectors in _sides(embeddings):
         paths.append(folder / f"{name}.faiss")
         with atomic_path(paths[-1]) as temporary:
-            faiss.write_index(build_index(vectors), str(temporary))
+            faiss.write_index(build(name, vectors), str(temporary))
     return paths
 
 
@@ -202,11 +270,12 @@ def _read_faiss(folder: Path) -> Exported:
     return Exported(vectors[0], vectors[1], *_read_ids(folder))
 
 
-FORMATS: dict[str, tuple[Callable[[Exported, Path], list[Path]], Callable[[Path], Exported]]] = {
+FORMATS: dict[str, tuple[Callable[[Exported, Path, str], list[Path]], Callable[[Path], Exported]]] = {
     "parquet": (_write_parquet, _read_parquet),
     "npy": (_write_npy, _read_npy),
     "safetensors": (_write_safetensors, _read_safetensors),
     "faiss": (_write_faiss, _read_faiss),
+    "faiss-pq": (_write_pq, _read_faiss),
 }
 
 
@@ -228,6 +297,26 @@ def _read_ids(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _sides(embeddings: Exported) -> tuple[tuple[str, tuple[str, ...], Vectors], ...]:
     return ("users", embeddings.user_ids, embeddings.user), ("items", embeddings.item_ids, embeddings.item)
+
+
+def _compressed(vectors: Vectors, precision: str) -> tuple[NDArray[Any], Vectors | None]:
+    """Rows as they are stored, and their scales where they need one."""
+    if precision == "int8":
+        return to_int8(vectors)
+    return (to_fp16(vectors) if precision == "fp16" else vectors), None
+
+
+def _restored(rows: NDArray[Any], scales: Vectors | None) -> Vectors:
+    if rows.dtype == np.int8 and scales is None:
+        raise ValueError("int8 without scales")
+    return rows.astype(np.float32, copy=False) if scales is None else from_int8(rows, scales)
+
+
+def _check_pq(item: Vectors) -> None:
+    if item.shape[1] % SUBSPACE:
+        raise UserError(f"export --format faiss-pq: found {item.shape[1]} dimensions; allowed: multiples of {SUBSPACE}")
+    if len(item) < CENTRES:
+        raise UserError(f"export --format faiss-pq: found {len(item)} items; allowed: {CENTRES} or more")
 
 
 def _rows(vectors: Vectors) -> Vectors:

@@ -33,7 +33,7 @@ LAYERS = (
     ("encoders",),
     ("datasets",),
     (
-        *("losses", "metrics", "significance", "ranking", "shortlist", "cooccurrence", "propagate"),
+        *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate"),
         *("files", "errors", "progress"),
     ),
 )
@@ -59,6 +59,8 @@ HEAVY = {
     "matplotlib": {"plots/draw.py", "plots/network.py", "plots/render.py", "plots/sheet.py"},
     "sklearn": {"encoders/fitted/lsa.py", "modalities/consumption.py", "plots/draw.py"},
     "jinja2": {"report/html.py"},
+    "onnx": {"encoders/fitted/onnx_model.py"},
+    "onnxruntime": {"encoders/fitted/onnx_model.py"},
     "optuna": {"tuning.py"},
     "sqlalchemy": {"tuning.py"},
     "imagededup": {"cleaning/media.py"},

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gnnrec import cli, export, pipeline
+from gnnrec import cli, compression, export, pipeline
 from gnnrec.pipeline import evaluate
 from gnnrec.run_folder import Run
 
@@ -305,7 +305,8 @@ def test_what_is_no_run_is_told_without_torch(tiny_data):
 
 def test_what_is_allowed_is_what_there_is():
     assert cli.MASKS == pipeline.MASKS
-    assert set(cli.FORMATS) == set(export.FORMATS)
+    assert (*cli.FORMATS, *cli.MORE_FORMATS) == tuple(export.FORMATS)
+    assert cli.PRECISIONS == compression.PRECISIONS
 
 
 @pytest.mark.parametrize("typed", MISTAKES)
@@ -322,7 +323,7 @@ def test_a_mistake_is_one_line_and_status_2(run_command, tiny_data, tiny_runs, t
 
 
 def test_what_nobody_foresaw_is_one_line_and_status_1(run_command, tiny_runs, tmp_path, monkeypatch):
-    def broken(*arguments: object) -> None:
+    def broken(*arguments: object, **more: object) -> None:
         raise RuntimeError("nobody\nforesaw this")
 
     monkeypatch.delenv("GNNREC_DEBUG", raising=False)

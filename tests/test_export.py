@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 import torch
 
+from gnnrec.compression import from_int8, to_int8, truncate
 from gnnrec.datasets import Interactions
 from gnnrec.errors import UserError
 from gnnrec.export import FORMATS, build_index, export_embeddings, export_lists, import_embeddings
@@ -25,6 +26,9 @@ def embeddings():
     return user, item, user_ids, item_ids
 
 
+EXACT = [name for name in FORMATS if name != "faiss-pq"]
+
+
 def top_10(user, item, user_ids, item_ids):
     return {
         name: [item_ids[row] for row in np.argsort(-scores, kind="stable")[:10]]
@@ -32,7 +36,7 @@ def top_10(user, item, user_ids, item_ids):
     }
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", EXACT)
 def test_what_is_read_back_recommends_the_same(embeddings, tmp_path, name):
     paths = export_embeddings(*embeddings, tmp_path, (name,))
     assert sorted(paths) == sorted(tmp_path.iterdir())  # no temporary file is left
@@ -105,7 +109,7 @@ def test_an_inverted_file_is_read_back_in_order(embeddings, tmp_path):
 
 
 def test_mistakes_are_named(embeddings, tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="unknown format 'csv'; allowed: parquet, npy, safetensors, faiss"):
+    with pytest.raises(UserError, match="unknown format 'csv'; allowed: parquet, npy, safetensors, faiss, faiss-pq"):
         export_embeddings(*embeddings, tmp_path, ("parquet", "csv"))
     with pytest.raises(UserError, match="3 users ids do not fit"):
         export_embeddings(*embeddings[:2], ("a", "b", "c"), embeddings[3], tmp_path)
@@ -119,7 +123,7 @@ def test_mistakes_are_named(embeddings, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", EXACT)
 def test_a_file_that_is_cut_off_is_one_clear_line(embeddings, tmp_path, name):
     for path in export_embeddings(*embeddings, tmp_path, (name,)):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -142,3 +146,118 @@ def test_lists_are_the_ones_that_are_served(tmp_path):
         ("bob", 2, "d", 4.0),
         ("bob", 3, "a", 1.0),
     ]
+
+
+def test_int8_is_off_by_half_a_scale_at_most():
+    vectors = np.random.default_rng(0).normal(size=(200, 16)).astype(np.float32) * np.logspace(-6, 6, 200)[:, None]
+    vectors[7] = 0
+    vectors = vectors.astype(np.float32)
+    rows, scales = to_int8(vectors)
+    assert rows.dtype == np.int8 and rows.min() == -127 and rows.max() == 127
+    assert (np.abs(from_int8(rows, scales) - vectors) <= scales[:, None] * 0.50001).all()
+    assert np.array_equal(np.abs(rows).max(1), np.where(np.arange(200) == 7, 0, 127))
+    # a row of whole numbers up to 127 is kept to the bit
+    whole = np.array([[-127, 3, 0, 90]], dtype=np.float32)
+    assert np.array_equal(from_int8(*to_int8(whole)), whole)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("name", EXACT)
+def test_compressed_vectors_come_back_as_float32(embeddings, tmp_path, name, precision):
+    export_embeddings(*embeddings, tmp_path / "whole", (name,))
+    export_embeddings(*embeddings, tmp_path, (name,), precision=precision)
+    back = import_embeddings(tmp_path, name)
+    assert (back.user_ids, back.item_ids) == embeddings[2:]
+    for found, expected in zip(back[:2], embeddings[:2]):
+        assert found.dtype == np.float32
+        if precision == "fp16":
+            assert np.array_equal(found, expected.astype(np.float16).astype(np.float32))
+        elif name == "faiss":  # a range a dimension, not a row
+            assert (np.abs(found - expected) <= np.ptp(expected, axis=0) / 255 * 1.01).all()
+        else:
+            assert np.array_equal(found, from_int8(*to_int8(expected)))
+
+
+def test_compressed_files_are_smaller(tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(3000, 64)).astype(np.float32)
+    ids = tuple(map(str, range(3000)))
+    for precision, share in (("fp32", 1), ("fp16", 0.5), ("int8", 17 / 64)):  # a scale is as much as four of 64
+        export_embeddings(vectors, vectors, ids, ids, tmp_path / precision, ("npy",), precision=precision)
+        size = sum(path.stat().st_size for path in (tmp_path / precision).glob("items*.npy"))
+        assert size == pytest.approx(vectors.nbytes * share, abs=256)  # but for the heads
+
+
+def test_scales_of_an_export_before_do_not_stay(embeddings, tmp_path):
+    for precision in ("int8", "fp32"):
+        export_embeddings(*embeddings, tmp_path, ("npy",), precision=precision)
+    assert not list(tmp_path.glob("*.scales.npy"))
+    assert np.array_equal(import_embeddings(tmp_path, "npy").item, embeddings[1])
+
+
+def test_scales_that_are_missing_are_an_error(embeddings, tmp_path):
+    export_embeddings(*embeddings, tmp_path, ("npy",), precision="int8")
+    (tmp_path / "items.scales.npy").unlink()
+    with pytest.raises(UserError, match=r"items\.scales\.npy: not found"):
+        import_embeddings(tmp_path, "npy")
+
+
+def test_a_rotation_alone_keeps_every_inner_product(embeddings):
+    user, item = truncate(*embeddings[:2], 16)
+    assert np.allclose(user @ item.T, embeddings[0] @ embeddings[1].T, atol=1e-5)
+    assert (np.diff((item**2).sum(0)) <= 1e-4).all()  # weightiest first
+
+
+def test_truncation_keeps_what_the_items_live_in(tmp_path):
+    """Items in 3 of 12 dimensions, none of them an axis: three kept dimensions lose nothing, the first three do."""
+    random = np.random.default_rng(0)
+    user = random.normal(size=(20, 12)).astype(np.float32)
+    item = (random.normal(size=(40, 3)) @ random.normal(size=(3, 12))).astype(np.float32)
+    ids = tuple(map(str, range(20))), tuple(map(str, range(40)))
+    export_embeddings(user, item, *ids, tmp_path, ("npy",), dim=3)
+    back = import_embeddings(tmp_path, "npy")
+    assert back.item.shape == (40, 3)
+    assert np.allclose(back.user @ back.item.T, user @ item.T, atol=1e-3)
+    assert not np.allclose(user[:, :3] @ item[:, :3].T, user @ item.T, atol=1)
+
+
+def test_product_quantization_finds_what_it_was_planted_for(tmp_path):
+    """Items that are copies of 256 centres: their codes lose nothing; a search ranks as the vectors do."""
+    import faiss
+
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(256, 16)).astype(np.float32)
+    item = np.repeat(centres, 40, axis=0)
+    user = random.normal(size=(5, 16)).astype(np.float32)
+    ids = tuple(map(str, range(5))), tuple(map(str, range(len(item))))
+    export_embeddings(user, item, *ids, tmp_path, ("faiss-pq",))
+    back = import_embeddings(tmp_path, "faiss-pq")
+    assert np.array_equal(back.user, user)
+    error = np.linalg.norm(back.item - item, axis=1) / np.linalg.norm(item, axis=1)
+    assert error.mean() < 0.2
+    index = faiss.read_index(str(tmp_path / "items.faiss"))
+    assert index.pq.code_size == 4
+    scores = user @ back.item.T
+    found = index.search(user, 40)[0]
+    assert np.allclose(found, -np.sort(-scores, axis=1)[:, :40], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"precision": "int4"}, "export --precision: found 'int4'; allowed: fp32, fp16, int8"),
+        ({"dim": 17}, "export --dim: found 17; allowed: 1 to 16"),
+        ({"formats": ("faiss-pq",)}, "faiss-pq: found 50 items; allowed: 256 or more"),
+        ({"formats": ("faiss-pq",), "dim": 6}, "faiss-pq: found 6 dimensions; allowed: multiples of 4"),
+        ({"formats": ("faiss", "faiss-pq")}, "found faiss and faiss-pq"),
+    ],
+)
+def test_what_cannot_be_compressed_is_said_before_a_file_is_written(embeddings, tmp_path, how, said):
+    with pytest.raises(UserError, match=said):
+        export_embeddings(*embeddings, tmp_path, **how)
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_beyond_float16_are_refused(embeddings, tmp_path):
+    with pytest.raises(UserError, match="--precision fp16: found a number above 65504"):
+        export_embeddings(embeddings[0], embeddings[1] * 1e6, *embeddings[2:], tmp_path, precision="fp16")
+    assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ Letters: n rows, t tokens, d dimensions.
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,8 @@ NOT_NEEDED = (
     "logit_scale",
     "logit_bias",
 )  # parts of tensors' names
+TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
+NOT_COPIED = ("encoder.json", "source.json")  # what the source is, which the copy is not
 POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # [n, t, d], mask [n, t, 1] -> [n, d]
     "mean": lambda tokens, mask: (tokens * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1),
     "cls": lambda tokens, mask: tokens[:, 0],
@@ -45,27 +48,49 @@ class HuggingFaceTextEncoder:
 
     def __init__(self, folder: Path, name: str, device: torch.device, prefix: str = "") -> None:
         self.name = f"{name}@{revision(folder)}"
-        self._model, self._pooled = _load_model(folder, device, "get_text_features")
-        self._tokenizer = load_part(_transformers().AutoTokenizer, folder)
-        self._tokenizer.pad_token = self._tokenizer.pad_token or self._tokenizer.eos_token
+        self.model: Any = None
+        self._pooled: Any = None
         self._device, self._prefix = device, prefix
+        config = self._open_model(folder)
+        self.tokenizer = load_part(_transformers().AutoTokenizer, folder)
+        self.tokenizer.pad_token = self.tokenizer.pad_token or self.tokenizer.eos_token
         self._pooling, self._normalize = _sentence_transformer(folder)
-        self._max_tokens = _max_tokens(folder, self._tokenizer, self._model.config)
+        self._max_tokens = _max_tokens(folder, self.tokenizer, config)
         # SigLIP was trained on texts of one length.
-        self._padding = "max_length" if self._model.config.model_type.startswith("siglip") else True
+        self._padding = "max_length" if config.model_type.startswith("siglip") else True
         self.dim = self.encode(["a"]).shape[1]
 
     @torch.inference_mode()
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
-        texts = [self._prefix + text for text in batch]
-        inputs = self._tokenizer(
-            texts, padding=self._padding, truncation=True, max_length=self._max_tokens, return_tensors="pt"
-        ).to(self._device)
+        inputs = self.inputs(batch)
         if self._pooled is not None:
             return self._pooled(**inputs).pooler_output.cpu().numpy()
-        tokens = self._model(**inputs).last_hidden_state  # [n, t, d]
-        pooled = POOLINGS[self._pooling](tokens, inputs["attention_mask"][:, :, None].float())
-        return (F.normalize(pooled, dim=1) if self._normalize else pooled).cpu().numpy()
+        return self.pool(self._tokens(inputs), inputs["attention_mask"]).cpu().numpy()
+
+    def inputs(self, batch: Sequence[str]) -> Any:
+        """What the model takes, by name: [n, t] each."""
+        texts = [self._prefix + text for text in batch]
+        return self.tokenizer(
+            texts, padding=self._padding, truncation=True, max_length=self._max_tokens, return_tensors="pt"
+        ).to(self._device)
+
+    def pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """[n, t, d], [n, t] -> [n, d]"""
+        pooled = POOLINGS[self._pooling](tokens, mask[:, :, None].float())
+        return F.normalize(pooled, dim=1) if self._normalize else pooled
+
+    @property
+    def pools_itself(self) -> bool:
+        """Whether the model has an output for a whole text, as CLIP has."""
+        return self._pooled is not None
+
+    def _open_model(self, folder: Path) -> Any:
+        """Load the weights; returns the settings of the model."""
+        self.model, self._pooled = _load_model(folder, self._device, "get_text_features")
+        return self.model.config
+
+    def _tokens(self, inputs: Any) -> Tensor:
+        return self.model(**inputs).last_hidden_state  # [n, t, d]
 
 
 class HuggingFaceImageEncoder:
@@ -133,6 +158,25 @@ def _load_model(folder: Path, device: torch.device, side: str) -> tuple[Any, Any
         model = model.get_encoder()
     model.eval().to(device)
     return model, getattr(model, side, None)
+
+
+def load_config(folder: Path) -> Any:
+    return load_part(_transformers().AutoConfig, folder)
+
+
+def save_model(model: Any, folder: Path) -> None:
+    """Settings and weights as safetensors."""
+    with quietly(_transformers().utils.logging):
+        model.save_pretrained(folder)
+
+
+def copy_text_files(source: Path, target: Path) -> None:
+    """All that a text encoder needs beside its weights: settings, vocabulary, how to pool; no code, no weights."""
+    for path in sorted(path for ending in TEXT_FILES for path in source.rglob(ending)):
+        if path.name not in NOT_COPIED and not path.name.endswith(".index.json"):
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
 
 
 def _transformers() -> Any:

@@ -227,6 +227,48 @@ def alignment_ranking() -> str:
             cells.append(f"{mine[0]:.4f}" if mine else "")
         rows.append([entry["dataset"], entry["variant"], *cells, str(len(entry["seeds"]))])
     return table(["data", "variant", "validation", "p", "cold items", "p", "seeds"], rows)
+def compressed(kind: str) -> list[dict[str, Any]]:
+    return [entry for entry in load("compress") if entry["table"] == kind]
+
+
+def encoders() -> str:
+    rows = [
+        [
+            entry["variant"],
+            f"{entry['metrics']['mb']:.1f}",
+            f"{entry['metrics']['texts_per_second']:.0f}",
+            f"{entry['metrics']['times_fp32']:.2f} (IQR {entry['spread']['times_fp32']:.2f})",
+            f"{entry['metrics']['overlap@10']:.3f}",
+            f"{entry['metrics']['overlap@10 held out']:.3f}",
+            f"{entry['metrics']['ndcg@10']:.4f}",
+        ]
+        for entry in compressed("encoders")
+    ]
+    head = [
+        "text encoder",
+        "MB",
+        "texts/s",
+        "times fp32",
+        "top-10 overlap",
+        "of items held out",
+        "NDCG@10, content alone",
+    ]
+    return table(head, rows)
+
+
+def exports() -> str:
+    rows = [
+        [
+            entry["variant"],
+            f"{entry['metrics']['mb']:.2f}",
+            f"{entry['metrics']['times_smaller']:.1f}",
+            f"{entry['metrics']['overlap@10']:.3f}",
+            f"{entry['metrics']['ndcg@10']:.4f}",
+            f"{entry['metrics']['change']:+.1%}",
+        ]
+        for entry in compressed("embeddings")
+    ]
+    return table(["embeddings of movies", "MB", "times smaller", "top-10 overlap", "NDCG@10", "change"], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -240,6 +282,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "rerank": rerank,
     "rerank_speed": rerank_speed,
     "generate": generated,
+    "encoders": encoders,
+    "exports": exports,
     "step": step,
     "account": account,
     "rank": rank,

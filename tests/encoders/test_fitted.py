@@ -100,7 +100,7 @@ def test_the_command_makes_a_folder_that_train_takes(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--kind", "nonsense"], "fit-encoder --kind: found 'nonsense'; allowed: lsa, recurrent"),
+        (["--kind", "nonsense"], "fit-encoder --kind: found 'nonsense'; allowed: lsa, recurrent, compact, distilled"),
         (["--kind", "lsa", "--set", "encoder.dim=0"], "encoder.dim: found 0; allowed: 1 or more"),
         (["--kind", "lsa", "--set", "encoder.colour=1"], "unknown key 'colour'"),
     ],
@@ -119,7 +119,7 @@ def test_a_folder_of_another_modality_or_kind_is_refused(tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"encoders.image: found .*lsa, an encoder of text"):
         open_encoder("image", str(folder))
     (folder / "encoder.json").write_text('{"kind": "magic", "modality": "text"}')
-    with pytest.raises(UserError, match="found kind 'magic'; allowed: lsa, recurrent"):
+    with pytest.raises(UserError, match="found kind 'magic'; allowed: lsa, recurrent, compact, distilled"):
         open_encoder("text", str(folder))
     (folder / "encoder.json").write_text("[")
     with pytest.raises(UserError, match=r"encoder.json: cannot be read"):

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gnnrec.encoders.fitted.compact import CompactConfig, CompactEncoder, SavedTextEncoder, fit_compact
 from gnnrec.encoders.fitted.corpus import Corpus
+from gnnrec.encoders.fitted.distilled import DistilledConfig, fit_distilled
 from gnnrec.encoders.fitted.lsa import LsaConfig, LsaEncoder, fit_lsa
 from gnnrec.encoders.fitted.recurrent import RecurrentConfig, RecurrentEncoder, fit_recurrent
 
@@ -27,4 +29,6 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "lsa": Kind("text", LsaConfig, fit_lsa, LsaEncoder),
     "recurrent": Kind("audio", RecurrentConfig, fit_recurrent, RecurrentEncoder, learns_log=True),
+    "compact": Kind("text", CompactConfig, fit_compact, CompactEncoder),
+    "distilled": Kind("text", DistilledConfig, fit_distilled, SavedTextEncoder),
 }
