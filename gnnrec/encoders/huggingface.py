@@ -21,6 +21,7 @@ from gnnrec.errors import UserError, missing_extra
 from gnnrec.files import sha256_of_file
 
 MAX_TOKENS = 512  # of a text, where the model does not say less
+AUTO = "auto"  # pooling as the folder says
 WINDOW = 10  # seconds of sound at a time; models that take a fixed length take 10 s or more
 NOT_NEEDED = (
     "pooler",
@@ -41,15 +42,24 @@ POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # [n, t, d], mask [
 
 
 class HuggingFaceTextEncoder:
-    """Texts -> the mean over tokens, or as a sentence-transformers folder says; of CLIP and its like the text side."""
+    """Texts -> the last layer's states pooled: their mean, or as `pooling` or a sentence-transformers folder says.
 
-    def __init__(self, folder: Path, name: str, device: torch.device, prefix: str = "") -> None:
-        self.name = f"{name}@{revision(folder)}"
+    A causal language model is taken without its head, an encoder-decoder without its decoder, of CLIP and its like
+    the text side.
+    """
+
+    def __init__(self, folder: Path, name: str, device: torch.device, prefix: str = "", pooling: str = AUTO) -> None:
+        self.name = f"{name}@{revision(folder)}" + (f":{pooling}" if pooling != AUTO else "")
         self._model, self._pooled = _load_model(folder, device, "get_text_features")
         self._tokenizer = load_part(_transformers().AutoTokenizer, folder)
         self._tokenizer.pad_token = self._tokenizer.pad_token or self._tokenizer.eos_token
+        self._tokenizer.padding_side = "right"  # places count from the first word, whatever stands in the batch
         self._device, self._prefix = device, prefix
         self._pooling, self._normalize = _sentence_transformer(folder)
+        if pooling != AUTO:
+            if self._pooled is not None:
+                raise UserError(f"encoders.pooling: found {pooling!r}, but {name} pools by itself; allowed: {AUTO}")
+            self._pooling = pooling
         self._max_tokens = _max_tokens(folder, self._tokenizer, self._model.config)
         # SigLIP was trained on texts of one length.
         self._padding = "max_length" if self._model.config.model_type.startswith("siglip") else True

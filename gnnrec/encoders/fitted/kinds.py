@@ -7,6 +7,7 @@ from typing import Any
 
 from gnnrec.encoders.fitted.corpus import Corpus
 from gnnrec.encoders.fitted.lsa import LsaConfig, LsaEncoder, fit_lsa
+from gnnrec.encoders.fitted.word_vectors import WordVectorsConfig, WordVectorsEncoder, fit_word_vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,4 +26,5 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "lsa": Kind("text", LsaConfig, fit_lsa, LsaEncoder),
+    "word_vectors": Kind("text", WordVectorsConfig, fit_word_vectors, WordVectorsEncoder),
 }

@@ -1,4 +1,4 @@
-"""Texts -> words, for vectors of words: by a plain rule, by NLTK or by spaCy; Chinese and Japanese cut apart besides."""
+"""Texts -> words, for vectors of words: by a plain rule, by NLTK or by spaCy; Chinese and Japanese are cut apart."""
 
 import re
 import unicodedata

@@ -1,13 +1,13 @@
-"""Files of word vectors -> words and rows, without running anything: word2vec as text and binary, GloVe, and .gz of them.
+"""Files of word vectors -> words and rows, without running anything: word2vec as text and binary, GloVe, and .gz.
 
 Nothing is allocated by what a header claims. Letters: v words, d dimensions.
 """
 
 import gzip
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BufferedReader
 from itertools import islice
 from pathlib import Path
@@ -16,19 +16,15 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnrec.encoders.fitted.word_table import WordTable
 from gnnrec.errors import UserError
 
 FORMATS = "word2vec as text or binary, GloVe text, each of them as .gz too"
 MAX_DIM = 10_000
 MAX_WORD = 2_000  # bytes
 MAX_LINE = MAX_WORD + 40 * MAX_DIM  # bytes
+PRINTABLE = re.compile(rb"[!-~]+")  # as numbers are; of float32 hardly ever all bytes
 GZIP, PICKLE, ZIP, NUMPY = b"\x1f\x8b", b"\x80", b"PK", b"\x93NUMPY"  # how files begin; no UTF-8 begins with \x80
-
-
-@dataclass(frozen=True, slots=True)
-class WordTable:
-    words: list[str]  # v, each once
-    vectors: NDArray[np.float32]  # [v, d]
 
 
 def read_vectors(path: Path, most: int) -> WordTable:
@@ -76,12 +72,14 @@ def _rows(path: Path, file: Any, most: int, size: int | None) -> Iterator[tuple[
 
 def _rows_below(path: Path, file: Any, dim: int) -> Iterator[tuple[int, str, NDArray[np.float32]]]:
     """Below a header: text or binary, which the first row tells."""
-    head = file.peek(1)[:MAX_LINE]
-    line = head.partition(b"\n")[0].rstrip(b" \r").split(b" ")
-    if len(line) > dim and all(_is_number(part) for part in line[-dim:]):
-        return _text_rows(path, file, dim)
-    if b"\n" not in head and len(head) < 4 * dim and all(_is_number(part) for part in line[1:]):
-        return _text_rows(path, file, dim)  # a short last line: what it lacks is said there
+    here = file.tell()
+    line = file.readline(MAX_LINE).rstrip(b" \r\n")
+    file.seek(here)
+    values = line.split(b" ")[1:]
+    if (len(values) >= dim and all(map(_is_number, values[-dim:]))) or all(
+        PRINTABLE.fullmatch(part) for part in values
+    ):
+        return _text_rows(path, file, dim)  # what is wrong with its numbers is said there
     return _binary_rows(path, file, dim)
 
 

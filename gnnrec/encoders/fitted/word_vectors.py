@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from gnnrec.encoders.fitted.corpus import Corpus
 from gnnrec.encoders.fitted.folder import read_facts
 from gnnrec.encoders.fitted.tokens import check_tokens, resolve, tokenizer_of
-from gnnrec.encoders.fitted.vector_files import WordTable, read_vectors
-from gnnrec.encoders.pretrained import locate
+from gnnrec.encoders.fitted.vector_files import read_vectors
+from gnnrec.encoders.fitted.word_table import TERMS, WEIGHTS, WordTable, save_word_vectors
+from gnnrec.encoders.pretrained import PRETRAINED, require
 from gnnrec.errors import UserError, missing_extra
 
-WEIGHTS, TERMS = "model.safetensors", "terms.json"
 WEIGHTINGS = ("mean", "sif")
 
 
@@ -102,24 +102,6 @@ def fit_word_vectors(corpus: Corpus, config: WordVectorsConfig, folder: Path) ->
     return {"dim": table.vectors.shape[1], "words": len(rows), "tokens": tokens, "share_known": round(known, 4)}
 
 
-def save_word_vectors(
-    folder: Path,
-    table: WordTable,
-    counts: NDArray[np.int64],
-    how: Mapping[str, Any],
-    component: NDArray[np.float32] | None = None,
-) -> None:
-    """how: tokens and chinese as `tokens.resolve` gives them, weighting, smoothing. counts: of each word. [v]"""
-    from safetensors.numpy import save_file
-
-    tensors = {"vectors": np.ascontiguousarray(table.vectors, dtype=np.float32)}
-    if component is not None:
-        tensors["component"] = component
-    save_file(tensors, folder / WEIGHTS)
-    terms = {**how, "words": table.words, "counts": counts.tolist()}
-    (folder / TERMS).write_text(json.dumps(terms, ensure_ascii=False), encoding="utf-8")
-
-
 def known_rows(words: Iterable[str], rows: Mapping[str, int]) -> list[int]:
     """Rows of the words that are known, as they stand or in lower case; a word counts as often as it stands."""
     found = (rows.get(word, rows.get(word.lower())) for word in words)
@@ -157,8 +139,10 @@ def _without(component: NDArray[np.float32], means: NDArray[np.float32]) -> NDAr
 def _given(config: WordVectorsConfig) -> WordTable:
     """Words of a file, or of a folder of this kind."""
     path = Path(config.source).expanduser()
-    folder = path if path.is_dir() else None if path.exists() else locate(config.source)
-    if folder is None:
+    folder = path
+    if not path.exists() and config.source in PRETRAINED:
+        folder = require(config.source)
+    if not folder.is_dir():
         return read_vectors(path, config.words)
     if (read_facts(folder) or {}).get("kind") != "word_vectors":
         raise UserError(f"encoder.source: found {folder}, which holds no word vectors")
