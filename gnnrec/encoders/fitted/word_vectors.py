@@ -30,14 +30,14 @@ WEIGHTINGS = ("mean", "sif")
 class WordVectorsConfig:
     source: str = ""  # a file of word vectors, or a folder or name of this kind as "glove"; "": trained here
     tokens: str = "plain"  # how texts are cut, as tokens.TOKENS lists it
-    weighting: str = "sif"  # mean, or sif: rare words count more, and what all texts share is taken out
+    weighting: str = "mean"  # or sif: rare words count more, and what all texts share is taken out
     smoothing: float = 1e-3  # a of SIF: a word counts a / (a + its share of the items' texts)
     words: int = 100_000  # that are kept: the most frequent, of a file the first
     # of training alone
     dim: int = 100
     window: int = 5  # words to each side
     negative: int = 5  # words drawn against each one seen
-    epochs: int = 20
+    epochs: int = 50
     rarest: int = 2  # times that a word has to stand in the texts
     seed: int = 0
 
