@@ -100,7 +100,7 @@ def test_the_command_makes_a_folder_that_train_takes(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--kind", "nonsense"], "fit-encoder --kind: found 'nonsense'; allowed: lsa"),
+        (["--kind", "nonsense"], "fit-encoder --kind: found 'nonsense'; allowed: lsa, word_vectors"),
         (["--kind", "lsa", "--set", "encoder.dim=0"], "encoder.dim: found 0; allowed: 1 or more"),
         (["--kind", "lsa", "--set", "encoder.colour=1"], "unknown key 'colour'"),
     ],

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -27,7 +28,10 @@ from gnnrec.errors import UserError
 
 WORDS = ["the", "cat", "dog", "café", "学习", "Paris"]
 VECTORS = np.random.default_rng(0).normal(size=(len(WORDS), 6)).astype(np.float32)
-ANIMALS, MACHINES = "cat dog horse cow sheep goat".split(), "engine piston gear valve pump shaft".split()
+ANIMALS, MACHINES = (
+    ["cat", "dog", "horse", "cow", "sheep", "goat"],
+    ["engine", "piston", "gear", "valve", "pump", "shaft"],
+)
 
 
 def two_topics() -> list[str]:
@@ -153,9 +157,9 @@ def test_the_same_seed_gives_the_same_vectors_in_every_process(tmp_path: Path) -
         from test_word_vectors import WordVectorsConfig, fitted, two_topics
         fitted(Path(sys.argv[1]), two_topics(), WordVectorsConfig(dim=8, epochs=2, seed=3))
     """
-    for name in ("1", "2"):
-        environment = {"PYTHONHASHSEED": name, "PYTHONPATH": str(Path(convert.__file__).parents[2])}
-        subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], check=True, env=environment)
+    environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": str(Path(convert.__file__).parents[2])}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "1")], check=True, env=environment)
+    fitted(tmp_path / "2", two_topics(), WordVectorsConfig(dim=8, epochs=2, seed=3))  # hashes of this process differ
     for file in ("model.safetensors", "terms.json"):
         assert (tmp_path / "1" / file).read_bytes() == (tmp_path / "2" / file).read_bytes()
     other = fitted(tmp_path / "3", two_topics(), WordVectorsConfig(dim=8, epochs=2, seed=4))
@@ -236,7 +240,7 @@ def test_chinese_is_cut_and_how_is_remembered(tmp_path: Path) -> None:
     assert resolve("plain", ["深度学习 101"]) == ("plain", "jieba")
     assert list(tokenizer_of("plain", "jieba")(["Python深度学习入门"])) == [["Python", "深度", "学习", "入门"]]
     assert list(tokenizer_of("plain", "letters")(["Go深度ひ"])) == [["Go", "深", "度", "ひ"]]
-    texts = ["深度学习入门", "机器学习与深度学习", "家常菜谱大全", "川菜菜谱"] * 30
+    texts = ["深度学习入门", "机器学习与深度学习", "家常菜谱大全", "川菜菜谱"] * 200
     encoder = fitted(tmp_path / "made", list(texts), WordVectorsConfig(dim=8))
     assert json.loads((tmp_path / "made" / "terms.json").read_text(encoding="utf-8"))["chinese"] == "jieba"
     values = encoder.encode(["深度学习", "机器学习", "菜谱"])
