@@ -84,5 +84,5 @@ def _open_fitted(facts: dict[str, Any], folder: Path, modality: str, device: tor
         encoder: Encoder = kind.opened(folder, name, device)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # a file is missing or of another make
         reason = str(error).strip().splitlines()
-        raise UserError(f"{folder}: cannot be opened: {reason[0] if reason else error!r}") from error
+        raise UserError(f"{folder}: cannot be opened: {reason[0] if reason else repr(error)}") from error
     return encoder

@@ -73,6 +73,8 @@ class HuggingFaceTextEncoder:
         ).to(self._device)
         if self._pooled is not None:
             return self._pooled(**inputs).pooler_output.cpu().numpy()
+        if not inputs["input_ids"].shape[1]:  # empty texts alone, to a tokenizer that adds nothing
+            return np.zeros((len(texts), self.dim), dtype=np.float32)
         tokens = self._model(**inputs).last_hidden_state  # [n, t, d]
         pooled = POOLINGS[self._pooling](tokens, inputs["attention_mask"][:, :, None].float())
         return (F.normalize(pooled, dim=1) if self._normalize else pooled).cpu().numpy()
@@ -160,7 +162,9 @@ def load_part(part: Any, folder: Path, **options: Any) -> Any:
             return part.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()
-        raise UserError(f"{folder}: {part.__name__} cannot be loaded: {reason[0] if reason else error!r}") from error
+        raise UserError(
+            f"{folder}: {part.__name__} cannot be loaded: {reason[0] if reason else repr(error)}"
+        ) from error
 
 
 @contextmanager

@@ -338,7 +338,9 @@ def _from_hub(repo: str) -> Path:
         folder = Path(snapshot_download(repo, allow_patterns=list(HUB_FILES)))
     except Exception as error:  # the hub's client raises those of three libraries
         reason = str(error).strip().splitlines()
-        raise UserError(f"{repo} could not be downloaded from the hub: {reason[0] if reason else error!r}") from error
+        raise UserError(
+            f"{repo} could not be downloaded from the hub: {reason[0] if reason else repr(error)}"
+        ) from error
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"{repo} has no safetensors weights on the hub; pickled weights are not loaded")
     return folder

@@ -126,6 +126,15 @@ def test_of_a_language_model_the_last_layer_is_pooled(side: str, pooling: str, t
         np.testing.assert_allclose(value, direct(states, "mean" if pooling == "auto" else pooling), atol=1e-5)
 
 
+def test_an_empty_text_alone_is_zero(tmp_path: Path) -> None:
+    """Tokenizers of language models may add nothing to a text, which leaves no token at all."""
+    save_bert(tmp_path)
+    document = json.loads((tmp_path / "tokenizer.json").read_text())
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document | {"post_processor": None}))
+    encoder = open_encoder("text", str(tmp_path))
+    assert not encoder.encode([""]).any() and encoder.encode(["", "a"]).any(axis=1).tolist() == [False, True]
+
+
 def test_a_pooler_without_weights_is_not_used(tmp_path: Path) -> None:
     torch.manual_seed(0)
     classifier = ViTForImageClassification(ViTConfig(image_size=32, patch_size=8, **SMALL)).eval()

@@ -28,10 +28,8 @@ from gnnrec.errors import UserError
 
 WORDS = ["the", "cat", "dog", "café", "学习", "Paris"]
 VECTORS = np.random.default_rng(0).normal(size=(len(WORDS), 6)).astype(np.float32)
-ANIMALS, MACHINES = (
-    ["cat", "dog", "horse", "cow", "sheep", "goat"],
-    ["engine", "piston", "gear", "valve", "pump", "shaft"],
-)
+ANIMALS = ["cat", "dog", "horse", "cow", "sheep", "goat"]
+MACHINES = ["engine", "piston", "gear", "valve", "pump", "shaft"]
 
 
 def two_topics() -> list[str]:
