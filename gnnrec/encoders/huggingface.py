@@ -22,6 +22,7 @@ from gnnrec.errors import UserError, missing_extra
 from gnnrec.files import sha256_of_file
 
 MAX_TOKENS = 512  # of a text, where the model does not say less
+AUTO = "auto"  # pooling as the folder says
 WINDOW = 10  # seconds of sound at a time; models that take a fixed length take 10 s or more
 NOT_NEEDED = (
     "pooler",
@@ -44,10 +45,14 @@ POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # [n, t, d], mask [
 
 
 class HuggingFaceTextEncoder:
-    """Texts -> the mean over tokens, or as a sentence-transformers folder says; of CLIP and its like the text side."""
+    """Texts -> the last layer's states pooled: their mean, or as `pooling` or a sentence-transformers folder says.
 
-    def __init__(self, folder: Path, name: str, device: torch.device, prefix: str = "") -> None:
-        self.name = f"{name}@{revision(folder)}"
+    A causal language model is taken without its head, an encoder-decoder without its decoder, of CLIP and its like
+    the text side.
+    """
+
+    def __init__(self, folder: Path, name: str, device: torch.device, prefix: str = "", pooling: str = AUTO) -> None:
+        self.name = f"{name}@{revision(folder)}" + (f":{pooling}" if pooling != AUTO else "")
         self.model: Any = None
         self._pooled: Any = None
         self._device, self._prefix = device, prefix
@@ -55,6 +60,11 @@ class HuggingFaceTextEncoder:
         self.tokenizer = load_part(_transformers().AutoTokenizer, folder)
         self.tokenizer.pad_token = self.tokenizer.pad_token or self.tokenizer.eos_token
         self._pooling, self._normalize = _sentence_transformer(folder)
+        self.tokenizer.padding_side = "right"  # places count from the first word, whatever stands in the batch
+        if pooling != AUTO:
+            if self._pooled is not None:
+                raise UserError(f"encoders.pooling: found {pooling!r}, but {name} pools by itself; allowed: {AUTO}")
+            self._pooling = pooling
         self._max_tokens = _max_tokens(folder, self.tokenizer, config)
         # SigLIP was trained on texts of one length.
         self._padding = "max_length" if config.model_type.startswith("siglip") else True
@@ -65,6 +75,8 @@ class HuggingFaceTextEncoder:
         inputs = self.inputs(batch)
         if self._pooled is not None:
             return self._pooled(**inputs).pooler_output.cpu().numpy()
+        if not inputs["input_ids"].shape[1]:  # empty texts alone, to a tokenizer that adds nothing
+            return np.zeros((len(batch), self.dim), dtype=np.float32)
         return self.pool(self._tokens(inputs), inputs["attention_mask"]).cpu().numpy()
 
     def inputs(self, batch: Sequence[str]) -> Any:
@@ -194,7 +206,9 @@ def load_part(part: Any, folder: Path, **options: Any) -> Any:
             return part.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()
-        raise UserError(f"{folder}: {part.__name__} cannot be loaded: {reason[0] if reason else error!r}") from error
+        raise UserError(
+            f"{folder}: {part.__name__} cannot be loaded: {reason[0] if reason else repr(error)}"
+        ) from error
 
 
 @contextmanager

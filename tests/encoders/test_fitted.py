@@ -21,6 +21,7 @@ from gnnrec.fitting import fit_encoder
 from gnnrec.pipeline import check_encoders, learnt_from
 from gnnrec.recipe import Recipe, load_recipe
 
+ALL = "lsa, recurrent, compact, distilled, word_vectors"  # kinds
 ANIMALS, MACHINES = "cat dog horse", "engine piston gear"
 TEXTS = [f"{ANIMALS} {place % 3}x" for place in range(6)] + [f"{MACHINES} {place % 3}y" for place in range(6)]
 
@@ -100,7 +101,10 @@ def test_the_command_makes_a_folder_that_train_takes(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--kind", "nonsense"], "fit-encoder --kind: found 'nonsense'; allowed: lsa, recurrent, compact, distilled"),
+        (
+            ["--kind", "nonsense"],
+            "fit-encoder --kind: found 'nonsense'; allowed: lsa, recurrent, compact, distilled, word_vectors",
+        ),
         (["--kind", "lsa", "--set", "encoder.dim=0"], "encoder.dim: found 0; allowed: 1 or more"),
         (["--kind", "lsa", "--set", "encoder.colour=1"], "unknown key 'colour'"),
     ],
@@ -119,7 +123,7 @@ def test_a_folder_of_another_modality_or_kind_is_refused(tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"encoders.image: found .*lsa, an encoder of text"):
         open_encoder("image", str(folder))
     (folder / "encoder.json").write_text('{"kind": "magic", "modality": "text"}')
-    with pytest.raises(UserError, match="found kind 'magic'; allowed: lsa, recurrent, compact, distilled"):
+    with pytest.raises(UserError, match=f"found kind 'magic'; allowed: {ALL}"):
         open_encoder("text", str(folder))
     (folder / "encoder.json").write_text("[")
     with pytest.raises(UserError, match=r"encoder.json: cannot be read"):

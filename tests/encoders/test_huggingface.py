@@ -17,6 +17,8 @@ from transformers import (
     CLIPConfig,
     CLIPImageProcessor,
     CLIPModel,
+    GPT2Config,
+    GPT2LMHeadModel,
     PreTrainedTokenizerFast,
     ViTConfig,
     ViTForImageClassification,
@@ -36,13 +38,13 @@ TEXTS = ["a red car", "house", "a blue house and a red car"]
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
 
-def save_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+def save_tokenizer(folder: Path, **other: str | None) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"} | other
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=32, **special)
     fast.save_pretrained(folder)
     return fast
@@ -93,6 +95,46 @@ def test_a_sentence_transformers_folder_is_respected(tmp_path: Path, settings: d
         open_encoder("text", str(tmp_path))
 
 
+def direct(states: torch.Tensor, pooling: str) -> np.ndarray:
+    """Of one text without padding. [t, d] -> [d]"""
+    return {"mean": states.mean(0), "cls": states[0], "max": states.amax(0), "lasttoken": states[-1]}[pooling].numpy()
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max", "lasttoken"])
+def test_text_is_pooled_as_asked(pooling: str, tmp_path: Path) -> None:
+    model = save_bert(tmp_path)
+    encoder = open_encoder("text", str(tmp_path), pooling=pooling)
+    assert encoder.name == f"{tmp_path}@{revision(tmp_path)}:{pooling}"  # another name, so other cached features
+    expected = np.stack([direct(tokens_of(model, text), pooling) for text in TEXTS])
+    np.testing.assert_allclose(encoder.encode(TEXTS), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["auto", "cls", "lasttoken"])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_of_a_language_model_the_last_layer_is_pooled(side: str, pooling: str, tmp_path: Path) -> None:
+    """GPT-2 counts places from the left: padding there would shift them."""
+    torch.manual_seed(0)
+    sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32, "vocab_size": len(WORDS)}
+    model = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=2, eos_token_id=3)).eval()
+    model.save_pretrained(tmp_path)
+    save_tokenizer(tmp_path, padding_side=side, eos_token="[SEP]", pad_token=None)
+    values = open_encoder("text", str(tmp_path), pooling=pooling).encode(TEXTS)
+    for text, value in zip(TEXTS, values):
+        ids = torch.tensor([[2, *(WORDS.index(word) for word in text.split()), 3]])
+        with torch.inference_mode():
+            states = model(input_ids=ids, output_hidden_states=True).hidden_states[-1][0]
+        np.testing.assert_allclose(value, direct(states, "mean" if pooling == "auto" else pooling), atol=1e-5)
+
+
+def test_an_empty_text_alone_is_zero(tmp_path: Path) -> None:
+    """Tokenizers of language models may add nothing to a text, which leaves no token at all."""
+    save_bert(tmp_path)
+    document = json.loads((tmp_path / "tokenizer.json").read_text())
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document | {"post_processor": None}))
+    encoder = open_encoder("text", str(tmp_path))
+    assert not encoder.encode([""]).any() and encoder.encode(["", "a"]).any(axis=1).tolist() == [False, True]
+
+
 def test_a_pooler_without_weights_is_not_used(tmp_path: Path) -> None:
     torch.manual_seed(0)
     classifier = ViTForImageClassification(ViTConfig(image_size=32, patch_size=8, **SMALL)).eval()
@@ -136,6 +178,8 @@ def test_clip_puts_pictures_and_texts_in_one_space(tmp_path: Path) -> None:
         text_features = model.get_text_features(input_ids=ids, attention_mask=torch.ones_like(ids)).pooler_output
     np.testing.assert_allclose(open_encoder("image", str(tmp_path)).encode([picture]), image_features, atol=1e-5)
     np.testing.assert_allclose(open_encoder("text", str(tmp_path)).encode(["a red car"]), text_features, atol=1e-5)
+    with pytest.raises(UserError, match=r"encoders.pooling: found 'max', but .* pools by itself; allowed: auto"):
+        open_encoder("text", str(tmp_path), pooling="max")
 
 
 def test_sound_is_the_mean_over_time_and_windows(tmp_path: Path) -> None:

@@ -95,6 +95,9 @@ def test_unknown_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         get("usee")
     with pytest.raises(UserError, match=r"encoders\.text is 'usee': allowed are use, minilm"):
         open_encoder("text", "usee")
+    monkeypatch.setenv("GNNREC_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match="'glove' is not here: gnnrec models get glove"):
+        open_encoder("text", "glove")
     with pytest.raises(UserError, match="gnnrec models get nobody/nothing"):
         open_encoder("image", "nobody/nothing")
 

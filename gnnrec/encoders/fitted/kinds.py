@@ -10,6 +10,7 @@ from gnnrec.encoders.fitted.corpus import Corpus
 from gnnrec.encoders.fitted.distilled import DistilledConfig, fit_distilled
 from gnnrec.encoders.fitted.lsa import LsaConfig, LsaEncoder, fit_lsa
 from gnnrec.encoders.fitted.recurrent import RecurrentConfig, RecurrentEncoder, fit_recurrent
+from gnnrec.encoders.fitted.word_vectors import WordVectorsConfig, WordVectorsEncoder, fit_word_vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,4 +32,5 @@ KINDS: dict[str, Kind] = {
     "recurrent": Kind("audio", RecurrentConfig, fit_recurrent, RecurrentEncoder, learns_log=True),
     "compact": Kind("text", CompactConfig, fit_compact, CompactEncoder),
     "distilled": Kind("text", DistilledConfig, fit_distilled, SavedTextEncoder),
+    "word_vectors": Kind("text", WordVectorsConfig, fit_word_vectors, WordVectorsEncoder),
 }
