@@ -54,11 +54,8 @@ def fit_encoder(options: argparse.Namespace) -> None:
     (config,) = load_settings({"encoder": KINDS[options.kind].config}, own)
     dataset = Dataset.load(options.data)
     made = fitting.fit_encoder(dataset, options.out, options.kind, config, recipe=recipe, say=remarks(options))
-    if options.json:
-        print_json({"folder": str(options.out)} | made)
-        return
-    print(fitted_table(made))
-    print(f"use it: gnnrec train {options.data} --out RUN --set encoders.{made['modality']}={options.out}")
+    use = f"use it: gnnrec train {options.data} --out RUN --set encoders.{made['modality']}={options.out}"
+    show(options, {"folder": str(options.out)} | made, lambda: f"{fitted_table(made)}\n{use}")
 
 
 def describe(options: argparse.Namespace) -> None:

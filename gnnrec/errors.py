@@ -10,6 +10,12 @@ def missing_extra(extra: str, package: str) -> UserError:
     return UserError(f"{package} is not installed: needs the extra {extra!r}: pip install 'gnnrec[{extra}]'")
 
 
+def first_line(error: BaseException) -> str:
+    """The reason that a library gives, in a line."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else repr(error)
+
+
 def count(number: int, noun: str) -> str:
     """1 row, 2 rows, 90,274 rows."""
     return f"{number:,} {noun}" + "s" * (number != 1)

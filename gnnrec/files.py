@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,27 @@ def atomic_path(target: Path) -> Iterator[Path]:
         sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `target`; on a clean exit it takes its name, after any other it is gone.
+
+    Raises UserError where it cannot be made. Of what is at `target` only an empty folder gives way.
+    """
+    target = target.absolute()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=target.parent))
+    except OSError as error:
+        raise UserError(f"{target}: cannot be made ({error.strerror})") from error
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.replace(target)
+        sync_folder(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def claim_folder(folder: Path, allowed: Collection[str]) -> None:

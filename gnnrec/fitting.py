@@ -37,7 +37,7 @@ def fit_encoder(
     """
     recipe, made = recipe or Recipe(), KINDS[kind]
     config = made.config() if config is None else config
-    contents = contents_of(dataset, made.modality)
+    contents = dataset.items.content(made.modality) if dataset.items else ()
     if not any(content is not None for content in contents):
         raise UserError(f"{dataset.root}: no item has {made.modality}, so there is nothing to fit an encoder to")
     whole = parts or split(dataset, recipe.split_config(dataset))
@@ -71,12 +71,3 @@ def fit_encoder(
         )
         figures[name] = content_ndcg(encode_contents(contents, made.modality, encoder, recipe.encoders), corpus)
     return facts | found | {"ndcg@10": figures}
-
-
-def contents_of(dataset: Dataset, modality: str) -> tuple[Any, ...]:
-    """Texts of the items, or paths of their pictures or sounds. [I]"""
-    if dataset.items is None:
-        return (None,) * len(dataset.item_ids)
-    if modality == "text":
-        return dataset.items.text()
-    return (dataset.items.media or {}).get(modality, (None,) * len(dataset.item_ids))

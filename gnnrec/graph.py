@@ -22,7 +22,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from gnnrec.datasets.interactions import Interactions
-from gnnrec.encoders.features import Features
+from gnnrec.encoders.features import Features, mean_and_scale
 from gnnrec.errors import UserError, count
 from gnnrec.propagate import SparseOperator, normalize_edges
 
@@ -180,15 +180,6 @@ def _add_modality(graph: HeteroData, owner: str, modality: str, features: Featur
         edges, similarity = nearest_edges(nodes.x, sources, config)
         graph[modality, "similar", modality].edge_index = edges
         graph[modality, "similar", modality].edge_weight = similarity
-
-
-def mean_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Per dimension of [n, d]. One that is the same in all rows says nothing: its scale is infinite, so that a later
-    row which differs in it is not thrown far away."""
-    exact = values.double()  # float32 would leave a residue of large constants
-    mean, scale = exact.mean(0), exact.std(0, correction=0)
-    scale[scale <= 1e-6 * exact.abs().amax(0)] = torch.inf
-    return mean.float(), scale.float()
 
 
 def propagate_features(values: Tensor, known: Tensor, graph: HeteroData, steps: int = 20) -> tuple[Tensor, Tensor]:

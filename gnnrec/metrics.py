@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from gnnrec.vectors import unit_length
+
 Hits = NDArray[np.bool_]  # [n, >= k] is the item at this rank relevant, best rank first
 PerUser = NDArray[np.float64]  # [n]
 Counts = NDArray[np.int64]
@@ -134,8 +136,7 @@ def diversity(items: NDArray[np.int64], vectors: NDArray[np.float32]) -> PerUser
 
     An item without a vector (all zeros) is left out; NaN where fewer than two are left.
     """
-    length = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    unit = np.vstack([vectors / length, np.zeros((1, vectors.shape[1]), dtype=vectors.dtype)])  # row -1: no item
+    unit = np.vstack([unit_length(vectors), np.zeros((1, vectors.shape[1]), dtype=vectors.dtype)])  # row -1: no item
     num = (unit != 0).any(axis=1)[items].sum(axis=1)  # [n] items with a vector
     # |sum of unit vectors|^2 = num + 2 * (cosines of all pairs), so no pair has to be formed.
     total = np.zeros((len(items), vectors.shape[1]))

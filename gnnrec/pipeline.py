@@ -22,7 +22,7 @@ from gnnrec.checkpoint import TrainState
 from gnnrec.datasets import Dataset, Interactions, Split, in_order, split
 from gnnrec.encoders import Features, default_device, encode_dataset, unusable_content
 from gnnrec.encoders.encode import MODALITIES
-from gnnrec.encoders.fitted.folder import read_facts
+from gnnrec.encoders.fitted.folder import facts_of
 from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.files import claim_folder, sha256_of_file
@@ -124,14 +124,14 @@ def learnt_from(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
 def check_encoders(dataset: Dataset, recipe: Recipe) -> None:
     """Raises UserError for an encoder that learnt this very log from other train rows: it may know of test rows."""
     for modality in MODALITIES:
-        folder = Path(recipe.encoders.encoder_of(modality) or "")
-        known = (read_facts(folder) or {}).get("learnt_from")
+        encoder = recipe.encoders.encoder_of(modality)
+        known = (facts_of(encoder) or {}).get("learnt_from")
         if not known or known["data"] != fingerprint(dataset):
             continue
         if known["split"] != (here := learnt_from(dataset, recipe)["split"]):
             key = next(key for key in here if here[key] != known["split"].get(key))
             raise UserError(
-                f"encoders.{modality}: {folder} learnt this log with split.{key} = {known['split'].get(key)!r}, "
+                f"encoders.{modality}: {encoder} learnt this log with split.{key} = {known['split'].get(key)!r}, "
                 f"so it may know of test rows; found {here[key]!r}; allowed: the same split"
             )
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gnnrec.errors import UserError
 from gnnrec.run_folder import LISTED, Run
+from gnnrec.vectors import unit_length
 
 if TYPE_CHECKING:
     from gnnrec.query import ContentQuery
@@ -76,7 +77,7 @@ class Recommender:
     def similar_items(self, item: str, k: int = 10) -> list[Recommendation]:
         """The k items nearest to a known one, by cosine of their embeddings."""
         index, vectors = self.run.item_index(item), self.run.item_vectors
-        unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        unit = unit_length(vectors)
         scores = unit @ unit[index]
         scores[index] = -np.inf
         return self._items(_best(scores, k))

@@ -34,7 +34,7 @@ LAYERS = (
     ("datasets",),
     (
         *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate"),
-        *("files", "errors", "progress"),
+        *("files", "errors", "progress", "vectors"),
     ),
 )
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gnnrec.files import atomic_path, sha256_of_file, write_json
+from gnnrec.errors import UserError
+from gnnrec.files import atomic_path, new_folder, sha256_of_file, write_json
 
 
 def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -36,3 +37,19 @@ def test_json_is_utf8_and_reads_back(tmp_path: Path) -> None:
     text = (tmp_path / "a.json").read_text(encoding="utf-8")
     assert json.loads(text) == document and "阅读" in text
     assert sha256_of_file(tmp_path / "a.json") == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_new_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "target"
+    with pytest.raises(RuntimeError), new_folder(target) as place:
+        (place / "one").write_text("half")
+        raise RuntimeError
+    assert list(target.parent.iterdir()) == []
+    with new_folder(target) as place:
+        (place / "one").write_text("whole")
+        assert not target.exists()
+    assert [path.name for path in target.parent.iterdir()] == ["target"]
+    assert (target / "one").read_text() == "whole"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be made"), new_folder(tmp_path / "file" / "below"):
+        pass

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from gnnrec.alignment.retrieval import retrieve
-from gnnrec.encoders.features import Features
+from gnnrec.encoders.features import Features, mean_and_scale
 from gnnrec.errors import UserError
-from gnnrec.graph import mean_and_scale
 from gnnrec.losses import align_views
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnrec.vectors import unit_length
+
 KS = (1, 10)
 DIGITS = 9  # to which cosines are compared: what is equal in exact arithmetic may differ in the last bits
 BLOCK = 2048
@@ -31,7 +33,7 @@ class Retrieval:
 def retrieve(queries: NDArray[np.floating], candidates: NDArray[np.floating]) -> Retrieval:
     """Rank all n candidates for each of n queries by cosine; row r of both is the same item. Rows of zeros tie."""
     better, tied = [], []
-    first, second = _unit(queries), _unit(candidates)
+    first, second = (unit_length(np.asarray(side, dtype=np.float64)) for side in (queries, candidates))
     for begin, end in pairwise([*range(0, len(first), BLOCK), len(first)]):
         scores = np.round(first[begin:end] @ second.T, DIGITS)
         own = scores[np.arange(end - begin), np.arange(begin, end)][:, None]
@@ -50,8 +52,3 @@ def _expected(better: NDArray[Any], tied: NDArray[Any]) -> dict[str, Matrix]:
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, (better + tied).max() + 1))])
     values = {f"r@{k}": np.clip(k - better, 0, tied) / tied for k in KS}
     return values | {"mrr": (harmonic[better + tied] - harmonic[better]) / tied}
-
-
-def _unit(rows: NDArray[np.floating]) -> Matrix:
-    exact = np.asarray(rows, dtype=np.float64)
-    return exact / np.maximum(np.linalg.norm(exact, axis=1, keepdims=True), 1e-12)

@@ -4,11 +4,9 @@ import csv
 import gzip
 import os
 import shutil
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from gnnrec.datasets.description import FILE
 from gnnrec.datasets.paths import inside
 from gnnrec.datasets.raw import RawLog
 from gnnrec.errors import UserError
-from gnnrec.files import sync_folder
+from gnnrec.files import new_folder
 from gnnrec.progress import progress
 
 LIST = "cleaning.csv"
@@ -141,21 +139,6 @@ def check_free(folder: Path, to: Path) -> None:
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         found = "holds files already" if to.is_dir() else "is a file"
         raise UserError(f"{to}: {found}; allowed: a new or empty folder")
-
-
-@contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
-    """A folder beside `target` that takes its name on a clean exit, and is gone after any other."""
-    target = target.absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=target.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        temporary.replace(target)  # an empty folder gives way, any other does not
-        sync_folder(target.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def read_back(place: Path, to: Path) -> str:

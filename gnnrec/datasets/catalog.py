@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -26,6 +27,10 @@ class Catalog:
             return (None,) * len(self)
         columns = [self.table[name].cast(pl.String).fill_null("").str.strip_chars() for name in self.text_columns]
         return tuple(". ".join(part for part in row if part) or None for row in zip(*columns))
+
+    def content(self, modality: str) -> Sequence[Any]:
+        """What an encoder of the modality takes: texts, or paths of files; None where a row has none. [I]"""
+        return self.text() if modality == "text" else (self.media or {}).get(modality, (None,) * len(self))
 
     def titles(self) -> tuple[str | None, ...]:
         """The first text column, by which people know the row; None where it is empty. [I]"""

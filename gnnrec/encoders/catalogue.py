@@ -24,7 +24,7 @@ from gnnrec.encoders.pretrained import PRETRAINED, locate, require
 from gnnrec.encoders.resemblyzer import ResemblyzerEncoder
 from gnnrec.encoders.torchvision_models import PREFIX, TorchvisionEncoder
 from gnnrec.encoders.use import UseEncoder
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, first_line
 
 ENCODERS: dict[str, dict[str, Any]] = {  # modality -> name -> class, made from (folder, name, device)
     "text": {"use": UseEncoder, "minilm": HuggingFaceTextEncoder},
@@ -93,6 +93,5 @@ def _open_fitted(facts: dict[str, Any], folder: Path, modality: str, device: tor
     try:
         encoder: Encoder = kind.opened(folder, name, device)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # a file is missing or of another make
-        reason = str(error).strip().splitlines()
-        raise UserError(f"{folder}: cannot be opened: {reason[0] if reason else repr(error)}") from error
+        raise UserError(f"{folder}: cannot be opened: {first_line(error)}") from error
     return encoder

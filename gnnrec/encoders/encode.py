@@ -95,7 +95,7 @@ def encode_catalog(
         if modality in features or name is None:
             continue
         assert catalog is not None
-        contents = catalog.text() if modality == "text" else (catalog.media or {})[modality]
+        contents = catalog.content(modality)
         if any(content is not None for content in contents):
             encoder = open_encoder(modality, name, device or default_device(), config.pooling)
             features[modality] = encode_contents(contents, modality, encoder, config, cache_dir)

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +22,15 @@ class Features:
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.mask.shape != self.values.shape[:1]:
             raise ValueError(f"features: values {self.values.shape} and mask {self.mask.shape} do not fit")
+
+
+def mean_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Per dimension of [n, d]. One that is the same in all rows says nothing: its scale is infinite, so that a later
+    row which differs in it is not thrown far away."""
+    exact = values.double()  # float32 would leave a residue of large constants
+    mean, scale = exact.mean(0), exact.std(0, correction=0)
+    scale[scale <= 1e-6 * exact.abs().amax(0)] = torch.inf
+    return mean.float(), scale.float()
 
 
 class Encoder(Protocol):

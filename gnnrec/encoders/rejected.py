@@ -70,7 +70,7 @@ def unreadable(paths: Sequence[Path | None], modality: str) -> dict[int, str]:
 
 def named(catalog: Catalog, modality: str, reasons: Mapping[int, str], root: Path) -> pl.DataFrame:
     """Rows of the catalogue and what is wrong with their content -> its file and line, the reason, the content."""
-    contents: Sequence[Any] = catalog.text() if modality == "text" else (catalog.media or {})[modality]
+    contents = catalog.content(modality)
     rows = [(catalog.file, catalog.line(row), reason, shown(contents[row], root)) for row, reason in reasons.items()]
     return pl.DataFrame(rows, schema=REJECTED_SCHEMA, orient="row").sort("line", nulls_last=True)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from gnnrec.encoders.media import grey_picture
-from gnnrec.errors import UserError, missing_extra
+from gnnrec.errors import UserError, first_line, missing_extra
 from gnnrec.files import sha256_of_file
 
 PREFIX = "torchvision:"
@@ -97,8 +97,7 @@ def _headless(model: str, path: Path) -> nn.Module:
             state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(state)
     except Exception as error:  # a file of weights that is none fails in many ways
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{path}: no weights of torchvision's {model}: {reason}") from error
+        raise UserError(f"{path}: no weights of torchvision's {model}: {first_line(error)}") from error
     parent, _, last = linear[-1].rpartition(".")
     setattr(network.get_submodule(parent), last, nn.Identity())
     return network

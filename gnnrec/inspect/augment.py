@@ -23,19 +23,19 @@ SECONDS = 10.0  # of each sound
 WINDOW, HOP, BANDS = 1024, 512, 80
 HER_ITEMS, OTHERS = 5, 3  # of the user who is drawn; other users of each of these items
 MEANING = {  # of a strength, for people
-    **{"crop": "up to {:.0%} off", "rotation": "±{:g}°", "flip": "probability {:g}"},
-    **{
-        "colour": "±{:.0%}",
-        "shift": "±{:.0%} of the length",
-        "stretch": "±{:.0%}",
-    },
-    **{"pitch": "±{:g} semitones", "noise": "up to {:.0%} of the sound's level"},
-    **{
-        "gain": "±{:g} dB",
-        "field_dropout": "probability {:g} each",
-        "field_shuffle": "probability {:g}",
-    },
-    **{"token_dropout": "probability {:g} each", "token_shuffle": "{:.0%} of the tokens of a field"},
+    "crop": "up to {:.0%} off",
+    "rotation": "±{:g}°",
+    "flip": "probability {:g}",
+    "colour": "±{:.0%}",
+    "shift": "±{:.0%} of the length",
+    "stretch": "±{:.0%}",
+    "pitch": "±{:g} semitones",
+    "noise": "up to {:.0%} of the sound's level",
+    "gain": "±{:g} dB",
+    "field_dropout": "probability {:g} each",
+    "field_shuffle": "probability {:g}",
+    "token_dropout": "probability {:g} each",
+    "token_shuffle": "{:.0%} of the tokens of a field",
 }
 
 
@@ -53,7 +53,7 @@ def content_sheets(dataset: Dataset, how: Augmentations) -> Iterator[plots.Plot]
     log, titles = dataset.interactions, dataset.items.titles()
     popular = np.argsort(-counts(log.item, log.num_items), kind="stable")
     for modality in dataset.items.modalities():
-        contents = dataset.items.text() if modality == "text" else (dataset.items.media or {})[modality]
+        contents = dataset.items.content(modality)
         read: dict[str, Any] = {}
         for item in popular:
             content = None if contents[item] is None else _read(modality, contents[item])

@@ -96,7 +96,7 @@ def describe_content(owner: str, catalog: Catalog | None, features: Any) -> list
     rows = []
     for modality in catalog.modalities() if catalog else ():
         assert catalog is not None
-        contents = catalog.text() if modality == "text" else (catalog.media or {})[modality]
+        contents = catalog.content(modality)
         present = sum(content is not None for content in contents)
         source = f"columns {', '.join(catalog.text_columns)}" if modality == "text" else "files"
         rows.append(coverage(owner, modality, len(contents), present, source))

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gnnrec.errors import UserError, missing_extra
+from gnnrec.errors import UserError, first_line, missing_extra
 
 LOGITS_AT_A_TIME = 2**25  # 128 MB of float32
 # Kinds of model whose places and masks are as `log_probs` takes them, and settings that would change its numbers.
@@ -58,8 +58,7 @@ class LocalLM:
         try:
             return kinds[kind].from_pretrained(self._folder, **self._where, **how)
         except Exception as error:  # transformers raises those of half a dozen libraries
-            reason = str(error).strip().splitlines()
-            raise UserError(f"{self._folder}: no language model: {reason[0] if reason else repr(error)}") from error
+            raise UserError(f"{self._folder}: no language model: {first_line(error)}") from error
 
     def tokens(self, text: str) -> list[int]:
         """Without control tokens: what looks like one in a text stays text."""

@@ -19,6 +19,7 @@ from gnnrec.graph import FRIEND, item_modalities, owners
 from gnnrec.models import model_scorer
 from gnnrec.removal import without_content, without_friends, without_interactions
 from gnnrec.run_folder import Run
+from gnnrec.vectors import unit_length
 
 TRIED = 12  # things of the user's past that are taken out one by one, the likeliest reasons first
 
@@ -71,9 +72,7 @@ class EvidenceFinder:
     @cached_property
     def _unit(self) -> NDArray[np.float32]:
         """The items' embeddings at length one. [I, d]"""
-        vectors = self.run.item_vectors
-        unit: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        return unit
+        return unit_length(self.run.item_vectors)
 
     def _had(self, user: int, item: int, thing: int, whole: float) -> Evidence:
         left = self.score(user, item, without_interactions(self.graph, user, [thing]))

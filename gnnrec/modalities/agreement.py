@@ -16,6 +16,7 @@ from gnnrec.alignment import fit_cca
 from gnnrec.encoders.features import Features
 from gnnrec.evaluation import bootstrap
 from gnnrec.progress import progress
+from gnnrec.vectors import unit_length
 
 LEAST_ITEMS = 30  # that two modalities have to share
 MOST_ITEMS = 5_000  # that are looked at; of more a sample is drawn
@@ -103,8 +104,7 @@ def neighbour_overlap(x: Rows, y: Rows, k: int = NEIGHBORS) -> tuple[float, Inte
 
 
 def _nearest(x: Rows, k: int) -> NDArray[np.int64]:
-    centred = x - x.mean(0)
-    unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+    unit = unit_length(x - x.mean(0))
     cosine = unit @ unit.T
     np.fill_diagonal(cosine, -np.inf)
     return np.argpartition(-cosine, k - 1, axis=1)[:, :k]

@@ -7,18 +7,17 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from gnnrec.alignment import ContrastConfig, fit_contrastive, fit_ridge
-from gnnrec.encoders.features import Features
+from gnnrec.encoders.features import Features, mean_and_scale
 from gnnrec.errors import UserError
 from gnnrec.evaluation import evaluate_ranking
-from gnnrec.graph import mean_and_scale
 from gnnrec.modalities.ablation import METRIC, Trial, Values
 from gnnrec.modalities.meeting import COLLABORATIVE, RIDGE_L2, collaborative, deal
 from gnnrec.models.factors import SETTINGS
 from gnnrec.models.ials import user_factors
 from gnnrec.ranking import embedding_scorer
+from gnnrec.vectors import unit_length
 
 METHODS = ("ridge", "infonce", "mean of content")
 
@@ -49,12 +48,12 @@ def cold_values(trial: Trial, method: str, seed: int = 0) -> Values:
             views = {**trial.items, COLLABORATIVE: factors}
             fit, choose, rest = deal(known, seed)
             aligner = fit_contrastive(views, np.concatenate([fit, rest]), choose, ContrastConfig(seed=seed))
-            rows = {name: _unit(aligner.embed(name, trial.items[name].values)) for name in trial.items}
-            placed = _unit(np.sum([rows[name] * trial.items[name].mask[:, None] for name in rows], axis=0))
-            taken = _unit(aligner.embed(COLLABORATIVE, factors.values)) * factors.mask[:, None]
+            rows = {name: unit_length(aligner.embed(name, trial.items[name].values)) for name in trial.items}
+            placed = unit_length(np.sum([rows[name] * trial.items[name].mask[:, None] for name in rows], axis=0))
+            taken = unit_length(aligner.embed(COLLABORATIVE, factors.values)) * factors.mask[:, None]
         else:
-            placed = taken = _unit(content.values)
-        user, item = torch.from_numpy(_unit(history @ taken)).float(), torch.from_numpy(placed).float()
+            placed = taken = unit_length(content.values)
+        user, item = torch.from_numpy(unit_length(history @ taken)).float(), torch.from_numpy(placed).float()
     found = evaluate_ranking(
         embedding_scorer(user, item),
         relevant=trial.cold_rows,
@@ -79,7 +78,3 @@ def side_by_side(features: Mapping[str, Features]) -> Features:
         mask=np.any([part.mask for part in features.values()], axis=0),
         encoder="",
     )
-
-
-def _unit(rows: NDArray[np.floating]) -> NDArray[np.floating]:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -15,8 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from gnnrec.datasets import Interactions
-from gnnrec.encoders.features import Features
-from gnnrec.graph import mean_and_scale
+from gnnrec.encoders.features import Features, mean_and_scale
 
 MOST_PAIRS = 20_000  # taken together
 LEAST_PAIRS = 100

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnrec.vectors import unit_length
+
 # Okabe & Ito's colours for the colour-blind, the light ones darkened until they show on white too.
 COLOURS = ("#0072b2", "#d98200", "#009e73", "#cc79a7", "#3d9fd6", "#b5500b")
 GREY = "#8a9099"
@@ -166,7 +168,7 @@ def embedding_map(vectors: NDArray[np.float32], labels: Sequence[str | None], se
     if len(vectors) > MAX_POINTS:
         chosen = np.sort(np.random.default_rng(seed).choice(len(vectors), MAX_POINTS, replace=False))
         vectors, labels = vectors[chosen], [labels[row] for row in chosen]
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    unit = unit_length(vectors)
     pca = PCA(2, random_state=seed)
     points = pca.fit_transform(unit)
     names, counts = np.unique([label for label in labels if label], return_counts=True)

@@ -22,11 +22,12 @@ from gnnrec.datasets import Catalog
 from gnnrec.encoders import EncodersConfig, Features, default_device
 from gnnrec.encoders.catalogue import open_encoder
 from gnnrec.encoders.encode import encode_contents
+from gnnrec.encoders.features import mean_and_scale
 from gnnrec.encoders.media import Unreadable, read_audio, read_image
 from gnnrec.encoders.musicnn import MusicnnEncoder
 from gnnrec.encoders.pretrained import locate
 from gnnrec.files import sha256_of_file
-from gnnrec.graph import GraphConfig, mean_and_scale, nearest_edges
+from gnnrec.graph import GraphConfig, nearest_edges
 from gnnrec.language.answers import AnswerCache, key_of
 from gnnrec.language.endpoint import NoAnswer
 from gnnrec.language.server import TEXT_SCHEMA

@@ -148,6 +148,20 @@ def test_what_learnt_this_log_from_other_train_rows_is_refused(tiny_data: Path, 
     check_encoders(dataset, load_recipe(None, [set_encoder, "split.seed=7"]))
 
 
+def test_the_guard_finds_the_folder_that_is_opened(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, folder = Dataset.load(tiny_data), fitted(tmp_path / "lsa", TEXTS, LsaConfig(dim=3))
+    facts = {"kind": "lsa", "modality": "text", "learnt_from": learnt_from(dataset, Recipe())}
+    (folder / "encoder.json").write_text(json.dumps(facts))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert open_encoder("text", "~/lsa").dim == 3
+    with pytest.raises(UserError, match="~/lsa learnt this log"):
+        check_encoders(dataset, load_recipe(None, ["encoders.text=~/lsa", "split.seed=7"]))
+    monkeypatch.chdir(folder)  # its encoder.json is no business of a modality that has no encoder
+    check_encoders(dataset, load_recipe(None, ["encoders.text=none", "split.seed=7"]))
+
+
 def test_the_same_contents_give_the_same_encoder(tiny_data: Path, tmp_path: Path) -> None:
     dataset, recipe = Dataset.load(tiny_data), load_recipe(None, ["encoders.text=none"])
     for name in ("one", "two"):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from gnnrec.datasets.interactions import Interactions
-from gnnrec.encoders.features import Features
+from gnnrec.encoders.features import Features, mean_and_scale
 from gnnrec.metrics import hits_of, ndcg
 from gnnrec.ranking import embedding_scorer, top_k, unseen
 
@@ -37,7 +37,7 @@ def content_ndcg(features: Features, corpus: Corpus) -> float:
     values, known = torch.from_numpy(features.values), torch.from_numpy(features.mask)
     if not known.any():
         return 0.0
-    mean, scale = values[known].mean(0), values[known].std(0, correction=0).clamp(min=1e-6)
+    mean, scale = mean_and_scale(values[known])
     unit = F.normalize((values - mean) / scale * known[:, None], dim=1)  # [I, d]
     train = corpus.train.matrix()
     wanted = unseen(corpus.val.matrix(), train)

@@ -1,14 +1,12 @@
 """The folder of a fitted encoder: written whole or not at all, read without running anything."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gnnrec.errors import UserError
-from gnnrec.files import sync_folder, write_json
+from gnnrec.files import new_folder, write_json
 
 FILE = "encoder.json"
 
@@ -20,18 +18,13 @@ def write_folder(folder: Path, facts: dict[str, Any], fill: Callable[[Path], dic
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: there is something already; expected a new or empty folder")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder.parent))
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror})") from error
-    try:
+    with new_folder(folder) as work:
         write_json(work / FILE, facts | fill(work))
-        work.chmod(0o755)
-        work.replace(folder)
-        sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+
+
+def facts_of(encoder: str | None) -> dict[str, Any] | None:
+    """`read_facts` of an encoder as settings name it; None for any that was not fitted here."""
+    return read_facts(Path(encoder).expanduser()) if encoder else None
 
 
 def read_facts(folder: Path) -> dict[str, Any] | None:

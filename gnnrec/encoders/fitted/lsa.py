@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gnnrec.encoders.fitted.corpus import Corpus
 from gnnrec.errors import UserError
+from gnnrec.vectors import unit_length
 
 WEIGHTS, TERMS = "model.safetensors", "terms.json"
 
@@ -49,7 +50,8 @@ class LsaEncoder:
         self.dim = self._axes.shape[1]
 
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
-        return _unit(self._vectorizer.transform(list(batch)) @ self._axes)
+        rows = self._vectorizer.transform(list(batch)) @ self._axes
+        return unit_length(np.asarray(rows, dtype=np.float32))
 
 
 def fit_lsa(corpus: Corpus, config: LsaConfig, folder: Path) -> dict[str, Any]:
@@ -76,8 +78,3 @@ def _vectorizer(letters: bool, **how: Any) -> Any:
 
     kind = {"analyzer": "char_wb", "ngram_range": (2, 4)} if letters else {"ngram_range": (1, 2)}
     return TfidfVectorizer(sublinear_tf=True, strip_accents="unicode", dtype=np.float32, **kind, **how)
-
-
-def _unit(rows: Any) -> NDArray[np.float32]:
-    values = np.asarray(rows, dtype=np.float32)
-    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)

@@ -141,10 +141,10 @@ class _Training:
         if len(self.items) < 2 * HELD_OUT:
             raise UserError(f"fit-encoder: {len(self.items)} sounds can be read; needed are {2 * HELD_OUT} or more")
         matrix = corpus.train.matrix()[:, self.items]
-        self.users = np.flatnonzero(np.diff(matrix.indptr))  # who took any of these sounds
-        if config.objective != "predict" and not len(self.users):
+        users = np.flatnonzero(np.diff(matrix.indptr))  # who took any of these sounds
+        if config.objective != "predict" and not len(users):
             raise UserError("encoder.objective: no train row has a sound; allowed: predict")
-        self.taken = matrix[self.users].tocsc()  # [users, sounds]
+        self.taken = matrix[users].tocsc()  # [users, sounds]
         shuffled = torch.randperm(len(self.items)).numpy()
         self.held_out, self.learnt = shuffled[::HELD_OUT], np.delete(shuffled, slice(None, None, HELD_OUT))
         self.network = RecurrentNetwork(config)
@@ -152,7 +152,7 @@ class _Training:
         self.network.level.copy_(sample.mean(0))
         self.network.scale.copy_(sample.std(0).clamp(min=1e-3))
         self.network.to(self.device)
-        self.user = nn.Parameter(0.1 * torch.randn(len(self.users), config.dim, device=self.device))
+        self.user = nn.Parameter(0.1 * torch.randn(len(users), config.dim, device=self.device))
         parameters = [*self.network.parameters(), self.user]
         self.optimizer = torch.optim.Adam(parameters, lr=config.learning_rate)
         self.best: dict[str, Tensor] = {}
