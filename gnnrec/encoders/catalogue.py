@@ -42,7 +42,8 @@ def open_encoder(modality: str, name: str, device: torch.device | str = "cpu", p
     """The encoder of a modality with its weights on `device`; nothing is downloaded.
 
     name: a key of ENCODERS or HANDMADE, a name in PRETRAINED, a folder, an id of the hub, or for images
-    "torchvision:NAME" or "torchvision:NAME:FILE". pooling: of texts by a model of Hugging Face; other modalities take no notice of it.
+    "torchvision:NAME" or "torchvision:NAME:FILE".
+    pooling: of texts by a model of Hugging Face; other modalities take no notice of it.
     Raises UserError where there is no such encoder, where its weights are not here, and where it cannot pool so.
     """
     device = torch.device(device)
