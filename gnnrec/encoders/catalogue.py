@@ -65,6 +65,8 @@ def _open(modality: str, name: str, device: torch.device, pooling: str) -> Encod
         return TorchvisionEncoder(name, device)
     path = Path(name).expanduser()
     folder = path if path.is_dir() else locate(name)
+    if folder is None and (path.is_absolute() or name.startswith(".")):  # no id of the hub looks so
+        raise UserError(f"encoders.{modality}: {name}: {'a file' if path.exists() else 'no such folder'}")
     if folder is None and "/" not in name and name not in names_of(modality):
         allowed = f"{', '.join(names_of(modality))}, a folder, or an id of the hub such as OWNER/NAME"
         raise UserError(f"encoders.{modality} is {name!r}: allowed are {allowed}")
@@ -81,7 +83,7 @@ def names_of(modality: str) -> list[str]:
     """Short names that a modality takes; texts take language models too, as the mean of their last layer."""
     tasks = (modality, "llm") if modality == "text" else (modality,)
     known = [name for name, model in PRETRAINED.items() if "/" not in name and model.task in tasks]
-    return list(dict.fromkeys([*ENCODERS[modality], *known]))
+    return list(dict.fromkeys([*ENCODERS[modality], *HANDMADE[modality], *known]))
 
 
 def _open_fitted(facts: dict[str, Any], folder: Path, modality: str, device: torch.device) -> Encoder:

@@ -8,6 +8,7 @@ from PIL import Image
 from gnnrec.encoders.catalogue import HANDMADE, open_encoder
 from gnnrec.encoders.log_mel import BANDS, FLOOR, HOP, WINDOW
 from gnnrec.encoders.opencv import COLOURS
+from gnnrec.errors import UserError
 
 RATE = 16_000
 BINS = int(np.prod(COLOURS))
@@ -36,6 +37,17 @@ def test_log_mel_hears_pitch_and_loudness() -> None:
 
 def flat(colour: str) -> Image.Image:
     return Image.new("RGB", (80, 120), colour)
+
+
+@pytest.mark.parametrize("name", ["/nowhere/encoder", "~/encoder", "./encoder"])
+def test_a_folder_that_is_not_there_is_no_model_to_bring(name: str) -> None:
+    with pytest.raises(UserError, match=f"^encoders.audio: {name}: no such folder$"):
+        open_encoder("audio", name)
+
+
+def test_a_misspelt_name_is_told_all_names() -> None:
+    with pytest.raises(UserError, match="'log_mle': allowed are musicnn, resemblyzer, log_mel, a folder"):
+        open_encoder("audio", "log_mle")
 
 
 def test_opencv_finds_the_colour_of_each_half() -> None:
