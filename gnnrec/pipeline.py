@@ -79,6 +79,7 @@ def train(
     if len(parts.val):
         evaluation = evaluate_model(model, graph, parts.val, parts.train, parts.train)
         metrics = evaluation.to_json("val")
+    feedback = dataset.feedback and {"path": str(dataset.feedback.path), "num_events": dataset.feedback.num_events}
     provenance = {
         "dataset": {
             "name": dataset.name,
@@ -87,6 +88,7 @@ def train(
             "catalog": catalog_fingerprint(dataset),
             "licence": dataset.licence,
             "rejected_rows": len(dataset.rejected),
+            "feedback": feedback,
         },
         "split": {"method": split_method(dataset, recipe), "train": len(logs[0]), "val": len(logs[1])},
         "encoders": {
@@ -242,8 +244,7 @@ def default_mask(run: Run) -> str:
 
 def held_out(run: Run, dataset: Dataset | None = None) -> Split:
     """The split that the run was trained on, read again from the dataset's folder."""
-    where = run.provenance["dataset"]["path"]
-    dataset = dataset or Dataset.load(where)
+    dataset = dataset or run.dataset()
     if fingerprint(dataset) != run.provenance["dataset"]["fingerprint"]:
         raise UserError(
             f"{dataset.root}: the data is not what {run.folder} was trained on; pass the right one by --data"

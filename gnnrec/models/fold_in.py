@@ -36,19 +36,18 @@ class FoldIn:
     def __init__(self, model: Model, graph: HeteroData) -> None:
         """graph: with everything known as histories."""
         self.model, self.ordered = model, "time" in graph[INTERACTS]
-        self.num_items: int = graph["item"].num_nodes
         if isinstance(model, EmbeddingModel):
             embeddings: Embeddings = model(graph)
             self.item = embeddings.item
             self.place = _place(model, graph, embeddings)
 
     @torch.no_grad()
-    def scorer(self, users: Sequence[int], histories: Sequence[Sequence[int]]) -> Scorer:
-        """Of B histories (item indexes, the oldest first): rows 0 to B - 1 of it are theirs.
+    def scorer(self, users: Sequence[int], histories: Interactions) -> Scorer:
+        """Of B histories, made by `history_log`: rows 0 to B - 1 of it are theirs.
 
         users: the index of each one's user in the run, -1 for somebody new. [B]
         """
-        graph = history_graph(histories, self.num_items, self.ordered)
+        graph = _graph_of(histories if self.ordered else histories.unordered())
         model = self.model
         if isinstance(model, ClosedFormModel):
             return lambda rows: model.score(graph, rows)
@@ -57,21 +56,25 @@ class FoldIn:
         return scorer if paths is None else summed(scorer, paths)
 
 
-def history_graph(histories: Sequence[Sequence[int]], num_items: int, ordered: bool) -> HeteroData:
-    """Users and items and nothing else between them than these histories."""
+def history_log(histories: Sequence[Sequence[int]], num_items: int) -> Interactions:
+    """Histories of item indexes, the oldest first, as the log of as many users. A step of each takes a second."""
     sizes = np.array([len(history) for history in histories])
     step = np.concatenate([np.arange(size) for size in sizes])
     user, item = np.repeat(np.arange(len(sizes)), sizes), np.concatenate([np.asarray(part) for part in histories])
-    order = np.argsort(step, kind="stable")  # a log stands in the order of time
-    graph = HeteroData()
-    graph["user"].num_nodes, graph["item"].num_nodes = len(sizes), num_items
-    log = Interactions(
+    order = np.argsort(step, kind="stable")
+    return Interactions(
         user=user[order].astype(np.int32),
         item=item[order].astype(np.int32),
         num_users=len(sizes),
         num_items=num_items,
-        timestamp=step[order].astype(np.int64) if ordered else None,
+        timestamp=step[order].astype(np.int64),
     )
+
+
+def _graph_of(log: Interactions) -> HeteroData:
+    """Users and items and nothing else between them than this log."""
+    graph = HeteroData()
+    graph["user"].num_nodes, graph["item"].num_nodes = log.num_users, log.num_items
     add_interactions(graph, log)
     return graph
 

@@ -1,0 +1,186 @@
+"""The service apart from HTTP: the run that answers now, the feedback, and the threads in which answers are made."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gnnrec.errors import UserError
+from gnnrec.serve.batching import Batcher
+from gnnrec.serve.feedback import Event, FeedbackLog
+from gnnrec.serve.served import Grown, Known, Like, Listed, Served
+from gnnrec.serve.settings import ServeConfig
+
+LONGEST = 1000  # items of a history that count, the newest
+
+
+class Problem(Exception):
+    """What is answered instead: an HTTP status and one line that may be shown to anybody."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Service:
+    """Belongs to one event loop. A request keeps to the `served` it began with, whatever run has come since."""
+
+    def __init__(self, run: Path, runs: Path, feedback: Path, config: ServeConfig) -> None:
+        """runs: the folder whose runs may be changed to. Raises UserError for a folder that is no run."""
+        self._runs, self._config = runs, config
+        self.served = Served(run, config.cached_lists)
+        self.log = FeedbackLog(feedback)
+        self.warm = False
+        self._changing = asyncio.Lock()
+        self._quick, self._slow, self._disk = (ThreadPoolExecutor(1, name) for name in ("lists", "slow", "feedback"))
+        # An ask comes with the run that it is for: the last batch of an old run may hold asks for the new one.
+        self._known, self._like, self._grown = (
+            Batcher(
+                partial(_by_run, method),
+                self._quick,
+                window=config.window,
+                most=config.max_batch,
+                waiting=config.max_waiting,
+            )
+            for method in (Served.known, Served.like, Served.grown)
+        )
+        self._append = Batcher(self._append_all, self._disk, most=config.max_batch, waiting=config.max_waiting)
+        self._one = Batcher(_call_all, self._slow, most=1, waiting=config.max_waiting_slow)
+
+    async def warm_up(self) -> None:
+        """Load what lists for known users do not need."""
+        await asyncio.get_running_loop().run_in_executor(self._quick, self.served.warm_up)
+        self.warm = True
+
+    async def for_user(self, user: str, k: int) -> bytes:
+        """A JSON document; at once where it was made before and nothing has changed since."""
+        served = self.served
+        told = self.log.items_of(user)
+        index = served.users.get(user, -1)
+        if index < 0 and not told:
+            raise Problem(404, f"no user with the id {user!r}")
+        key = (user, k, len(told))
+        answer = served.answers.get(key)
+        if answer is None:
+            answer = document({"user": user}, served, await self._list_for(served, index, told, k))
+            served.answers.put(key, answer)
+        return answer
+
+    async def _list_for(self, served: Served, index: int, told: Any, k: int) -> Listed:
+        had = served.had(index).tolist() if index >= 0 else []
+        more = [item for name in told if (item := served.items.get(name)) is not None and item not in had]
+        if more:
+            return await self._grown.ask((served, Grown(index, tuple((had + more)[-LONGEST:]), k)))
+        if index < 0:
+            raise Problem(404, "nothing that this user took is known to the run that answers now")
+        if not served.run.ranks_by_embeddings:
+            return served.known([Known(index, k)])[0]
+        return await self._known.ask((served, Known(index, k)))
+
+    async def for_history(self, history: list[str], k: int) -> bytes:
+        served = self.served
+        items = tuple(self.item_index(served, name) for name in history)
+        return document({"history": history}, served, await self._grown.ask((served, Grown(-1, items[-LONGEST:], k))))
+
+    async def similar(self, item: str, k: int) -> bytes:
+        served = self.served
+        index = self.item_index(served, item)
+        return document({"item": item}, served, await self._like.ask((served, Like(index, k))))
+
+    async def for_content(self, text: str | None, files: dict[str, Path], k: int, to_users: bool) -> bytes:
+        """files: "image", "audio" -> path of what was sent."""
+        served = self.served
+        recommender = served.recommender
+        ask = recommender.users_for_query if to_users else recommender.recommend_query
+        try:
+            found = await self._one.ask(partial(ask, text=text, **files, k=k))
+        except UserError as error:
+            raise Problem(422, without_paths(str(error), served, files)) from error
+        return document({}, served, found, "users" if to_users else "items")
+
+    async def explain(self, user: str, item: str) -> bytes:
+        served = self.served
+        if user not in served.users:
+            raise Problem(404, f"no user with the id {user!r}")
+        self.item_index(served, item)
+        found = await self._one.ask(lambda: served.explainer.explain(user, item))
+        return json.dumps(found | {"run": served.name}, ensure_ascii=False).encode()
+
+    def item(self, item: str) -> bytes:
+        served = self.served
+        return json.dumps(served.item(self.item_index(served, item)), ensure_ascii=False, default=str).encode()
+
+    async def tell(self, user: str, item: str, rating: float | None, timestamp: int | None) -> Event:
+        """Take in one interaction; it is on the disk when this returns."""
+        self.item_index(self.served, item, status=422)
+        event: Event = {"user": user, "item": item, "timestamp": timestamp or int(time.time())}
+        event |= {} if rating is None else {"rating": rating}
+        try:
+            await self._append.ask(event)
+        except OSError as error:
+            raise Problem(503, "the feedback cannot be stored now") from error
+        return event
+
+    def _append_all(self, events: list[Event]) -> list[None]:
+        self.log.append(events)
+        self.log.remember(events)
+        return [None] * len(events)
+
+    async def change_run(self, name: str) -> None:
+        """Let another run answer; requests that are under way are answered by the old one."""
+        folder = self._runs / name
+        if Path(name).name != name or not (folder / "run.json").is_file():
+            raise Problem(422, f"no finished run {name!r} is there")
+        async with self._changing:
+            try:
+                made = await asyncio.to_thread(self._ready, folder)
+            except UserError as error:
+                raise Problem(422, without_paths(str(error), self.served, {})) from error
+            self.served = made
+
+    def _ready(self, folder: Path) -> Served:
+        made = Served(folder, self._config.cached_lists)
+        made.warm_up()
+        return made
+
+    def item_index(self, served: Served, item: str, status: int = 404) -> int:
+        index = served.items.get(item)
+        if index is None:
+            raise Problem(status, f"no item with the id {item!r}")
+        return index
+
+    def close(self) -> None:
+        """Finish what was begun, and close the feedback log."""
+        for pool in (self._quick, self._slow, self._disk):
+            pool.shutdown(cancel_futures=True)
+        self.log.close()
+
+
+def _by_run(method: Callable[[Served, list[Any]], list[Listed]], asks: list[tuple[Served, Any]]) -> list[Listed]:
+    """The answers of each run that is asked, one call a run, in the order of the asks."""
+    answers: list[Listed] = [[] for _ in asks]
+    for served in {id(served): served for served, _ in asks}.values():
+        places = [place for place, (asked, _) in enumerate(asks) if asked is served]
+        for place, answer in zip(places, method(served, [asks[place][1] for place in places]), strict=True):
+            answers[place] = answer
+    return answers
+
+
+def _call_all(asks: list[Callable[[], Any]]) -> list[Any]:
+    return [ask() for ask in asks]
+
+
+def document(asked: dict[str, Any], served: Served, found: Listed, what: str = "items") -> bytes:
+    body = asked | {"run": served.name, what: [place.to_json() for place in found]}
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
+def without_paths(message: str, served: Served, files: dict[str, Path]) -> str:
+    """An error's line as strangers may see it: where the run and the sent files lie is nobody's business."""
+    for name, path in files.items():
+        message = message.replace(str(path), name)
+    return message.replace(f"{served.run.folder}: ", "").replace(str(served.run.folder), served.name)
