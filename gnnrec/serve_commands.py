@@ -1,6 +1,7 @@
 """The commands around the service, as `commands.py` has the others."""
 
 import argparse
+from functools import partial
 
 from gnnrec.errors import missing_extra
 
@@ -19,7 +20,8 @@ def serve(options: argparse.Namespace) -> None:
         origins=tuple(options.allow_origin),
     )
     files = {name: getattr(options, name) for name in ("runs", "feedback", "keys")}
-    run_server(options.run, host=options.host, port=options.port, **files, config=config)
+    say = partial(print, flush=True)  # a pipe is told at once, too
+    run_server(options.run, host=options.host, port=options.port, **files, config=config, say=say)
 
 
 def key(options: argparse.Namespace) -> None:

@@ -26,7 +26,7 @@ def run_server(
     feedback: Path | None = None,
     keys: Path | None = None,
     config: ServeConfig | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Serve until SIGINT or SIGTERM. port: 0 for any that is free.
 

@@ -3,17 +3,19 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gnnrec.errors import UserError
 from gnnrec.serve.batching import Batcher
 from gnnrec.serve.feedback import Event, FeedbackLog
 from gnnrec.serve.served import Grown, Known, Like, Listed, Served
 from gnnrec.serve.settings import ServeConfig
+
+Answer = TypeVar("Answer")
 
 LONGEST = 1000  # items of a history that count, the newest
 
@@ -59,47 +61,47 @@ class Service:
     async def for_user(self, user: str, k: int) -> bytes:
         """A JSON document; at once where it was made before and nothing has changed since."""
         served = self.served
-        told = self.log.items_of(user)
+        more = self.log.items_of(user)
         index = served.users.get(user, -1)
-        if index < 0 and not told:
+        if index < 0 and not more:
             raise Problem(404, f"no user with the id {user!r}")
-        key = (user, k, len(told))
+        key = (user, k, len(more))
         answer = served.answers.get(key)
         if answer is None:
-            answer = document({"user": user}, served, await self._list_for(served, index, told, k))
+            answer = document({"user": user}, served, await self._list_for(served, index, more, k))
             served.answers.put(key, answer)
         return answer
 
-    async def _list_for(self, served: Served, index: int, told: Any, k: int) -> Listed:
+    async def _list_for(self, served: Served, index: int, names: Sequence[str], k: int) -> Listed:
         had = served.had(index).tolist() if index >= 0 else []
-        more = [item for name in told if (item := served.items.get(name)) is not None and item not in had]
+        more = [item for name in names if (item := served.items.get(name)) is not None and item not in had]
         if more:
-            return await self._grown.ask((served, Grown(index, tuple((had + more)[-LONGEST:]), k)))
+            return await told(
+                served.run.folder, self._grown.ask((served, Grown(index, tuple((had + more)[-LONGEST:]), k)))
+            )
         if index < 0:
             raise Problem(404, "nothing that this user took is known to the run that answers now")
         if not served.run.ranks_by_embeddings:
             return served.known([Known(index, k)])[0]
-        return await self._known.ask((served, Known(index, k)))
+        return await told(served.run.folder, self._known.ask((served, Known(index, k))))
 
     async def for_history(self, history: list[str], k: int) -> bytes:
         served = self.served
         items = tuple(self.item_index(served, name) for name in history)
-        return document({"history": history}, served, await self._grown.ask((served, Grown(-1, items[-LONGEST:], k))))
+        found = await told(served.run.folder, self._grown.ask((served, Grown(-1, items[-LONGEST:], k))))
+        return document({"history": history}, served, found)
 
     async def similar(self, item: str, k: int) -> bytes:
         served = self.served
-        index = self.item_index(served, item)
-        return document({"item": item}, served, await self._like.ask((served, Like(index, k))))
+        ask = Like(self.item_index(served, item), k)
+        return document({"item": item}, served, await told(served.run.folder, self._like.ask((served, ask))))
 
     async def for_content(self, text: str | None, files: dict[str, Path], k: int, to_users: bool) -> bytes:
         """files: "image", "audio" -> path of what was sent."""
         served = self.served
         recommender = served.recommender
         ask = recommender.users_for_query if to_users else recommender.recommend_query
-        try:
-            found = await self._one.ask(partial(ask, text=text, **files, k=k))
-        except UserError as error:
-            raise Problem(422, without_paths(str(error), served, files)) from error
+        found = await told(served.run.folder, self._one.ask(partial(ask, text=text, **files, k=k)), files)
         return document({}, served, found, "users" if to_users else "items")
 
     async def explain(self, user: str, item: str) -> bytes:
@@ -107,7 +109,7 @@ class Service:
         if user not in served.users:
             raise Problem(404, f"no user with the id {user!r}")
         self.item_index(served, item)
-        found = await self._one.ask(lambda: served.explainer.explain(user, item))
+        found = await told(served.run.folder, self._one.ask(lambda: served.explainer.explain(user, item)))
         return json.dumps(found | {"run": served.name}, ensure_ascii=False).encode()
 
     def item(self, item: str) -> bytes:
@@ -136,11 +138,7 @@ class Service:
         if Path(name).name != name or not (folder / "run.json").is_file():
             raise Problem(422, f"no finished run {name!r} is there")
         async with self._changing:
-            try:
-                made = await asyncio.to_thread(self._ready, folder)
-            except UserError as error:
-                raise Problem(422, without_paths(str(error), self.served, {})) from error
-            self.served = made
+            self.served = await told(folder, asyncio.to_thread(self._ready, folder))
 
     def _ready(self, folder: Path) -> Served:
         made = Served(folder, self._config.cached_lists)
@@ -179,8 +177,13 @@ def document(asked: dict[str, Any], served: Served, found: Listed, what: str = "
     return json.dumps(body, ensure_ascii=False).encode()
 
 
-def without_paths(message: str, served: Served, files: dict[str, Path]) -> str:
-    """An error's line as strangers may see it: where the run and the sent files lie is nobody's business."""
-    for name, path in files.items():
-        message = message.replace(str(path), name)
-    return message.replace(f"{served.run.folder}: ", "").replace(str(served.run.folder), served.name)
+async def told(folder: Path, answer: Awaitable[Answer], files: Mapping[str, Path] | None = None) -> Answer:
+    """The answer; an error that the asker can mend as a Problem, which does not say where the run in `folder` and the
+    files that were sent lie."""
+    try:
+        return await answer
+    except UserError as error:
+        message = str(error)
+        for name, path in (files or {}).items():
+            message = message.replace(str(path), name)
+        raise Problem(422, message.replace(f"{folder}: ", "").replace(str(folder), folder.name)) from error
