@@ -12,8 +12,11 @@ from typing import Any
 
 import polars as pl
 
+from gnnrec.datasets.clean import SPLIT_WORDS, as_id
 from gnnrec.datasets.raw import LINE, ROW, RawLog
 from gnnrec.errors import UserError
+
+TRAIN = SPLIT_WORDS["train"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,8 @@ def with_feedback(log: RawLog, feedback: Feedback) -> RawLog:
     events = read_events(feedback.path)[: feedback.num_events]
     if len(events) < feedback.num_events:
         raise UserError(f"{feedback.path}: {len(events):,} events, there were {feedback.num_events:,} before")
-    frame = log.table.frame
+    # Ids as text, whatever type the file has: the service may have been told of others than those there.
+    frame = log.table.frame.with_columns(as_id(log.table, name).alias(name) for name in (log.user, log.item))
     values: dict[str, list[Any]] = {
         log.user: [event["user"] for event in events],
         log.item: [event["item"] for event in events],
@@ -68,10 +72,10 @@ def with_feedback(log: RawLog, feedback: Feedback) -> RawLog:
         usual = _usual_rating(log.table.frame[log.rating], log.min_rating)
         values[log.rating] = [event.get("rating", usual) for event in events]
     if log.split is not None:
-        values[log.split] = ["train"] * len(events)
+        values[log.split] = ["train" if frame.schema[log.split] == pl.String else TRAIN] * len(events)
     # Lines of another file: messages name those of the log, so these have none.
     columns = [_column(name, kind, values.get(name), len(events)) for name, kind in frame.schema.items()]
-    grown = pl.concat([frame, pl.DataFrame(columns)])
+    grown = pl.concat([frame, pl.DataFrame(columns)], how="vertical_relaxed")
     num_records = log.table.num_records + len(events)
     return replace(log, table=replace(log.table, frame=grown, num_records=num_records))
 
@@ -81,8 +85,8 @@ def _column(name: str, kind: pl.DataType, values: list[Any] | None, size: int) -
         return pl.Series(name, [None] * size, dtype=kind)
     column = pl.Series(name, values)
     if kind.is_temporal():
-        return pl.Series(name, pl.from_epoch(column, "s")).cast(kind)
-    return column.cast(kind, strict=False)
+        return pl.from_epoch(column, "s").cast(kind)
+    return column.cast(kind) if kind == pl.String else column  # half a star more than a column of whole ones holds
 
 
 def _usual_rating(column: pl.Series, least: float | None) -> float:

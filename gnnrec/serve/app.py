@@ -54,7 +54,11 @@ REASONS = {
 def problems(*more: int) -> dict[int | str, dict[str, Any]]:
     """The errors that a route may answer with, for its OpenAPI document."""
     always = (400, 401, 413, 422, 429, 500, 504)
-    return {status: {"model": Error, "description": REASONS[status]} for status in sorted({*always, *more})}
+    found: dict[int | str, dict[str, Any]] = {
+        status: {"model": Error, "description": REASONS[status]} for status in sorted({*always, *more})
+    }
+    found[400]["content"] = {"text/plain": {"schema": {"type": "string"}}}  # where it is no HTTP at all
+    return found
 
 
 router = APIRouter()

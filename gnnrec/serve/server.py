@@ -61,5 +61,6 @@ def run_server(
         socket = server.config.bind_socket()
     except SystemExit as error:  # uvicorn has said why in its log
         raise UserError(f"serve --port {port}: cannot be opened on {host}") from error
+    socket.listen(server.config.backlog)  # who reads the next line may connect
     say(f"serving {service.served.name} on http://{host}:{socket.getsockname()[1]}; feedback goes to {feedback}")
     server.run(sockets=[socket])
