@@ -34,7 +34,7 @@ NAMES = {"recall": "Recall", "ndcg": "NDCG"}
 def goals(load: Any) -> list[list[str]]:
     """Rows of cells; `load` reads a results file by name."""
     found = [*_accuracy(load("accuracy")), *_baby(load("accuracy")), *_speed(load("speed"))]
-    found += [*_cost(load("account"), load("rank"), load("cold_start")), *_scale(load("scale"))]
+    found += [*_cost(load("account"), load("rank"), load("cold_start")), *_scale(load("scale")), *_serve(load("serve"))]
     verdict = {True: "yes", False: "no"}
     return [
         [goal.what, goal.goal, goal.shown, "not measured" if goal.found is None else verdict[goal.reached], goal.beside]
@@ -132,3 +132,19 @@ def _scale(entries: list[dict[str, Any]]) -> list[Goal]:
         at_most("growth of an epoch's seconds, log-log slope", 1.05, "", growth, f"{growth:.2f}", ""),
         at_most(f"memory with {size:.0f} million interactions", 24, " GB", peak, f"{peak:.1f} GB", steps),
     ]
+
+
+def _serve(entries: list[dict[str, Any]]) -> list[Goal]:
+    rows = []
+    for e in entries:
+        if e["dataset"] == "movies":
+            found, what = e["metrics"], f"gnnrec serve, movies, {e['variant']}"
+            load = f"load of the machine {found['load']:.1f}, on {e['machine']['cpus']} cores"
+            rate, last = found["requests_per_second"], found["p99_ms"]
+            faults = found["faults"] + found["not_answered"]
+            rows.append(at_least(f"{what}: requests/s", 2000, rate, f"{rate:,.0f}", load))
+            rows.append(at_most(f"{what}: 99 %", 25, " ms", last, f"{last:.1f} ms", load))
+            rows.append(at_most(f"{what}: faults", 0, "", faults, f"{faults:.0f}", ""))
+            seconds = found["first_answer_s"]
+            rows.append(at_most(f"{what}: first answer", 3, " s", seconds, f"{seconds:.1f} s", load))
+    return rows

@@ -121,10 +121,10 @@ def measure(server: Server, users: Path, seconds: int, change_to: str | None = N
 
 
 def made_run(num_items: int, folder: Path) -> Path:
-    """Matrix factorization on a made log, ranked by embeddings; hardly trained, since only its size matters here."""
+    """Matrix factorization of a made log, ranked by embeddings; hardly fitted, since only its size matters here."""
     data = powerlaw(USERS, num_items, USERS * ROWS)
-    settings = ("train.epochs=1", "train.batch_size=4096", "model.dim=128", "split.method=global_time")
-    recipe = load_recipe("mf", (*settings, "split.val_share=0.0001", "split.test_share=0.0001"))
+    split = ("split.method=global_time", "split.val_share=0.0001", "split.test_share=0.0001")
+    recipe = load_recipe("ials", ("model.iterations=1", "model.dim=128", *split))
     return train(data, folder / f"made-{num_items}", recipe).folder
 
 
