@@ -151,8 +151,12 @@ async def feedback(request: Request, told: Interaction) -> Response:
 @router.post("/admin/run", response_model=State, responses=problems(403), summary="Let another run answer")
 async def change_run(request: Request, wanted: RunName) -> Response:
     service = service_of(request)
-    await asyncio.shield(service.change_run(wanted.run))  # goes on where the caller does not wait
-    request.app.state.metrics.swaps.inc()
+
+    async def change() -> None:
+        await service.change_run(wanted.run)
+        request.app.state.metrics.swaps.inc()
+
+    await asyncio.shield(change())  # goes on where the caller does not wait
     return state_of(service)
 
 

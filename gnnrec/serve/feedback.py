@@ -10,6 +10,7 @@ from typing import Any
 
 from gnnrec.datasets import read_events
 from gnnrec.errors import UserError
+from gnnrec.files import sync_folder
 
 Event = dict[str, Any]
 """user, item, timestamp and maybe rating, as in datasets/feedback.py."""
@@ -23,6 +24,7 @@ class FeedbackLog:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            sync_folder(path.parent)  # a file that was just made is there after a power loss, too
             size = os.fstat(self._file).st_size
             # Whether the last line was cut off, by a crash or a full disk: what follows begins a line of its own.
             self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"

@@ -5,6 +5,7 @@ Host, key, rate, size and time of a request; security headers and counting of an
 
 import asyncio
 import json
+import re
 import sys
 import time
 import traceback
@@ -28,6 +29,7 @@ HEADERS = [
 OPEN = ("/health", "/ready")  # what a supervisor asks, without a key
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 ADMIN = "/admin/"
+PORT = re.compile(r":\d*$")
 
 
 class Guard:
@@ -73,7 +75,7 @@ class Guard:
     def _admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         """Raises Problem for who may not go on."""
         if self._hosts is not None:
-            host = headers.get(b"host", b"").decode("latin-1").rsplit(":", 1)[0] or "none"
+            host = PORT.sub("", headers.get(b"host", b"").decode("latin-1").lower()) or "none"
             if host not in self._hosts:
                 raise Problem(400, f"host {host!r} is not served; allowed: {', '.join(self._hosts)}")
         path = scope["path"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +37,7 @@ class Service:
         self._runs, self._config = runs, config
         self.served = Served(run, config.cached_lists)
         self.log = FeedbackLog(feedback)
-        self.warm = False
+        self._warm = asyncio.Event()
         self._changing = asyncio.Lock()
         self._quick, self._slow, self._disk = (ThreadPoolExecutor(1, name) for name in ("lists", "slow", "feedback"))
         # An ask comes with the run that it is for: the last batch of an old run may hold asks for the new one.
@@ -53,10 +54,18 @@ class Service:
         self._append = Batcher(self._append_all, self._disk, most=config.max_batch, waiting=config.max_waiting)
         self._one = Batcher(_call_all, self._slow, most=1, waiting=config.max_waiting_slow)
 
+    @property
+    def warm(self) -> bool:
+        return self._warm.is_set()
+
     async def warm_up(self) -> None:
-        """Load what lists for known users do not need."""
-        await asyncio.get_running_loop().run_in_executor(self._quick, self.served.warm_up)
-        self.warm = True
+        """Load what lists for known users do not need. What needs it waits: the graph is no two threads' at a time."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._slow, self.served.warm_up)
+        except UserError as error:  # lists for known users are answered all the same
+            print(f"gnnrec: {error}", file=sys.stderr)
+        finally:
+            self._warm.set()
 
     async def for_user(self, user: str, k: int) -> bytes:
         """A JSON document; at once where it was made before and nothing has changed since."""
@@ -76,9 +85,7 @@ class Service:
         had = served.had(index).tolist() if index >= 0 else []
         more = [item for name in names if (item := served.items.get(name)) is not None and item not in had]
         if more:
-            return await told(
-                served.run.folder, self._grown.ask((served, Grown(index, tuple((had + more)[-LONGEST:]), k)))
-            )
+            return await self._fold_in(served, Grown(index, tuple((had + more)[-LONGEST:]), k))
         if index < 0:
             raise Problem(404, "nothing that this user took is known to the run that answers now")
         if not served.run.ranks_by_embeddings:
@@ -88,8 +95,11 @@ class Service:
     async def for_history(self, history: list[str], k: int) -> bytes:
         served = self.served
         items = tuple(self.item_index(served, name) for name in history)
-        found = await told(served.run.folder, self._grown.ask((served, Grown(-1, items[-LONGEST:], k))))
-        return document({"history": history}, served, found)
+        return document({"history": history}, served, await self._fold_in(served, Grown(-1, items[-LONGEST:], k)))
+
+    async def _fold_in(self, served: Served, ask: Grown) -> Listed:
+        await self._warm.wait()
+        return await told(served.run.folder, self._grown.ask((served, ask)))
 
     async def similar(self, item: str, k: int) -> bytes:
         served = self.served
