@@ -75,7 +75,7 @@ class Lists(BaseModel):
 class Item(BaseModel):
     id: str
     title: str | None
-    fields: dict[str, Any]
+    fields: dict[str, str | None]
     media: list[str]
     interactions: int = Field(description="how often it was taken, as the run knows")
 

@@ -116,7 +116,7 @@ class Served:
         fields, media = dict[str, Any](), list[str]()
         if catalog is not None:
             row = catalog.table.row(index, named=True)
-            fields = {name: row[name] for name in catalog.text_columns}
+            fields = {name: None if row[name] is None else str(row[name]) for name in catalog.text_columns}
             media = [name for name, paths in (catalog.media or {}).items() if paths[index] is not None]
         title, times = self.recommender.titles[index], int(self.times_had[index])
         return {"id": self.run.item_ids[index], "title": title, "fields": fields, "media": media, "interactions": times}

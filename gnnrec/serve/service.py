@@ -18,7 +18,7 @@ from gnnrec.serve.settings import ServeConfig
 
 Answer = TypeVar("Answer")
 
-LONGEST = 1000  # items of a history that count, the newest
+LONGEST = 1000  # items of a history that may be asked for
 
 
 class Problem(Exception):
@@ -85,7 +85,7 @@ class Service:
         had = served.had(index).tolist() if index >= 0 else []
         more = [item for name in names if (item := served.items.get(name)) is not None and item not in had]
         if more:
-            return await self._fold_in(served, Grown(index, tuple((had + more)[-LONGEST:]), k))
+            return await self._fold_in(served, Grown(index, tuple(had + more), k))
         if index < 0:
             raise Problem(404, "nothing that this user took is known to the run that answers now")
         if not served.run.ranks_by_embeddings:
@@ -95,7 +95,7 @@ class Service:
     async def for_history(self, history: list[str], k: int) -> bytes:
         served = self.served
         items = tuple(self.item_index(served, name) for name in history)
-        return document({"history": history}, served, await self._fold_in(served, Grown(-1, items[-LONGEST:], k)))
+        return document({"history": history}, served, await self._fold_in(served, Grown(-1, items, k)))
 
     async def _fold_in(self, served: Served, ask: Grown) -> Listed:
         await self._warm.wait()
@@ -124,7 +124,7 @@ class Service:
 
     def item(self, item: str) -> bytes:
         served = self.served
-        return json.dumps(served.item(self.item_index(served, item)), ensure_ascii=False, default=str).encode()
+        return json.dumps(served.item(self.item_index(served, item)), ensure_ascii=False).encode()
 
     async def tell(self, user: str, item: str, rating: float | None, timestamp: int | None) -> Event:
         """Take in one interaction; it is on the disk when this returns."""
