@@ -81,13 +81,13 @@ def _graph_of(log: Interactions) -> HeteroData:
 
 def _place(model: EmbeddingModel, graph: HeteroData, embeddings: Embeddings) -> Place:
     if isinstance(model, ModalityGNN):
-        return _place_by_graph(model, graph, embeddings)
+        return _place_by_graph(model, graph)
     if isinstance(model, SASRec):  # its users are nothing but their histories
         return lambda histories, users: model(histories).user
     return _place_by_least_squares(graph, embeddings)
 
 
-def _place_by_graph(model: ModalityGNN, graph: HeteroData, embeddings: Embeddings) -> Place:
+def _place_by_graph(model: ModalityGNN, graph: HeteroData) -> Place:
     """The user's side of modality_gnn: her own start, what her items say at every depth, her friends; then her
     short-term interest and factors. A depth is linear in the items, so their sum over the depths is kept."""
     depths = model.config.layers + 1
@@ -105,8 +105,7 @@ def _place_by_graph(model: ModalityGNN, graph: HeteroData, embeddings: Embedding
     average = whole.mean(0)
     said = said / (depths * _root_degree(graph, INTERACTS))  # [I, d]
     own = torch.cat([own, torch.zeros_like(own[:1])])  # the last row is somebody new's
-    num_factors = model.factor_items.shape[1] if len(model.factor_items) else 0
-    bare = embeddings._replace(item=embeddings.item[:, : embeddings.item.shape[1] - num_factors])
+    long_term = model._long_term(graph)
 
     def place(histories: HeteroData, users: Tensor) -> Tensor:
         heard = operator(histories, REV_INTERACTS, "none") @ said / _root_degree(histories, REV_INTERACTS)
@@ -114,11 +113,11 @@ def _place_by_graph(model: ModalityGNN, graph: HeteroData, embeddings: Embedding
         rows = unit_rows(torch.where(rows.abs().sum(1, keepdim=True) == 0, average, rows))
         if model.bias is not None:
             rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
-        found = bare._replace(user=rows)
+        found = long_term._replace(user=rows)
         if model.ordered:
             everybody = torch.arange(len(rows))
             found = found._replace(user=model._with_interest(histories, found, everybody, histories_of(histories).size))
-        if num_factors:
+        if len(model.factor_items):
             found = with_factors(histories, found, model.factor_items, model.factor_settings)
         return found.user
 

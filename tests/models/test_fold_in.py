@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnnrec.datasets import Dataset
+from gnnrec.datasets import Dataset, planted
 from gnnrec.graph import with_interactions
 from gnnrec.models import MODELS, ClosedFormModel, model_scorer
 from gnnrec.models.fold_in import FoldIn, history_log
@@ -31,6 +31,16 @@ def test_a_known_history_gets_the_scores_of_the_model(any_run: Run) -> None:
     log = history_log(histories_of(any_run, users), len(any_run.item_ids))
     found = fold_in.scorer(users, log)(torch.arange(len(users)))
     expected = model_scorer(any_run.model, any_run.known_graph)(torch.tensor(users))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_catalogue_whose_cold_items_were_placed_gets_the_scores_of_the_model(tmp_path) -> None:
+    recipe = load_recipe(overrides=["train.epochs=2", "train.batch_size=128", "model.dim=16"])
+    run = train(planted("text", num_users=100, num_items=150), tmp_path / "run", recipe)
+    assert len(run.model.placement_weights)
+    log = history_log(histories_of(run, [3, 4]), 150)
+    found = FoldIn(run.model, run.known_graph).scorer([3, 4], log)(torch.arange(2))
+    expected = model_scorer(run.model, run.known_graph)(torch.tensor([3, 4]))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
