@@ -1,5 +1,6 @@
 """Start and stop: a run is read, then the port is opened; at the end what was begun is finished."""
 
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,7 @@ def run_server(
     known = None if keys is None else Keys.load(keys)
     feedback = feedback or run.with_name(f"{run.name}.feedback.jsonl")
     sys.setswitchinterval(SWITCH)
+    gc.disable()  # nothing that is loaded at the start is garbage; `Service.warm_up` ends with it on
 
     service = Service(run, runs or run.parent, feedback, config)
     server = uvicorn.Server(

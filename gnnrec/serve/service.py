@@ -1,6 +1,7 @@
 """The service apart from HTTP: the run that answers now, the feedback, and the threads in which answers are made."""
 
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -65,6 +66,10 @@ class Service:
         except UserError as error:  # lists for known users are answered all the same
             print(f"gnnrec: {error}", file=sys.stderr)
         finally:
+            # What is here by now stays. To look through a million objects for garbage again and again took up to a
+            # second, in which nobody was answered.
+            gc.freeze()
+            gc.enable()
             self._warm.set()
 
     async def for_user(self, user: str, k: int) -> bytes:

@@ -38,21 +38,24 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Server:
     """The command as a process, from its start."""
 
-    def __init__(self, run: Path, user: str, work: Path) -> None:
+    def __init__(self, run: Path, work: Path) -> None:
         self.key = add_key(work / "keys.json", "bench", "admin")
         options = ["--port", "0", "--keys", str(work / "keys.json"), "--feedback", str(work / "told.jsonl")]
-        began = time.perf_counter()
+        self.began = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "gnnrec.cli", "serve", str(run), *options],
             stdout=subprocess.PIPE,
             text=True,
         )
+
+    def wait(self, user: str) -> None:
+        """Until it answers, and then until it has loaded all."""
         assert self.process.stdout is not None
         found = re.search(r"http://\S+?:\d+", self.process.stdout.readline())
         assert found is not None, "the server did not start"
         self.url = found.group()
         assert self.ask(f"/recommend?user={quote(user)}")["items"]
-        self.first_answer = time.perf_counter() - began
+        self.first_answer = time.perf_counter() - self.began
         while not self.ask("/ready")["warm"]:
             time.sleep(0.05)
 
@@ -75,8 +78,9 @@ class Server:
 @contextmanager
 def served(run: Path, user: str) -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as work:
-        server = Server(run, user, Path(work))
+        server = Server(run, Path(work))
         try:
+            server.wait(user)
             yield server
         finally:
             server.process.terminate()
@@ -122,6 +126,8 @@ def measure(server: Server, users: Path, seconds: int, change_to: str | None = N
 
 def made_run(num_items: int, folder: Path) -> Path:
     """Matrix factorization of a made log, ranked by embeddings; hardly fitted, since only its size matters here."""
+    if (folder / f"made-{num_items}" / "run.json").exists():
+        return folder / f"made-{num_items}"
     data = powerlaw(USERS, num_items, USERS * ROWS)
     split = ("split.method=global_time", "split.val_share=0.0001", "split.test_share=0.0001")
     recipe = load_recipe("ials", ("model.iterations=1", "model.dim=128", *split))
@@ -132,10 +138,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--items", type=int)
+    parser.add_argument("--work", type=Path, help="folder that made runs are kept in (default: they are not)")
     parser.add_argument("--seconds", type=int, default=60)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
-        folder = options.run or made_run(options.items, Path(work))
+        folder = options.run or made_run(options.items, options.work or Path(work))
         run, rows = Run.load(folder), []
         users = Path(work) / "users.txt"
         users.write_text("".join(f"{quote(user)}\n" for user in run.user_ids))

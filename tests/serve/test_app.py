@@ -1,9 +1,12 @@
 """What the service answers: the lists of the Recommender, feedback at once, another run without a dropped request."""
 
+import asyncio
+import gc
 import io
 import json
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ from PIL import Image
 from gnnrec.recommend import Recommender
 from gnnrec.run_folder import Run
 from gnnrec.serve.security import add_key
+from gnnrec.serve.service import Service
+from gnnrec.serve.settings import ServeConfig
 
 
 def ids(answer) -> list[str]:
@@ -132,6 +137,28 @@ def test_another_run_answers_without_a_dropped_request(serve, tiny_runs, tmp_pat
         answer = client.post("/admin/run", json={"run": name}, headers=boss)
         assert answer.status_code == 422 and str(Path(tiny_runs["default"]).parent) not in answer.text
     assert client.get("/ready").json()["run"] == "popularity"
+
+
+def test_a_run_that_was_changed_goes_from_memory_at_once(tiny_runs, tmp_path):
+    """Without the help of the garbage collector, which does not look at what was there when the service began."""
+
+    async def scenario():
+        service = Service(tiny_runs["default"], tiny_runs["default"].parent, tmp_path / "log.jsonl", ServeConfig())
+        await service.warm_up()
+        await service.for_history(["i1", "i2"], 5)
+        await service.for_user("u1", 5)
+        await service.similar("i1", 5)
+        old = weakref.ref(service.served)
+        gc.disable()
+        try:
+            await service.change_run("popularity")
+            await service.for_history(["i1", "i2"], 5)
+            return old()
+        finally:
+            gc.enable()
+            service.close()
+
+    assert asyncio.run(scenario()) is None
 
 
 def test_text_and_pictures_find_items(serve, content_run, tiny_data):
