@@ -34,7 +34,7 @@ from gnnrec.serve.schemas import (
 from gnnrec.serve.security import Keys
 from gnnrec.serve.service import Problem, Service
 from gnnrec.serve.settings import ServeConfig
-from gnnrec.serve.uploads import FORMS, asked
+from gnnrec.serve.uploads import asked
 
 REASONS = {
     400: "not HTTP as it should be, or for another host",
@@ -64,8 +64,11 @@ def problems(*more: int) -> dict[int | str, dict[str, Any]]:
 router = APIRouter()
 BODY = {  # of POST /recommend, which reads its body itself
     "required": True,
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Ask"}}}
-    | {kind: {"schema": {"$ref": "#/components/schemas/AskForm"}} for kind in FORMS[:1]},
+    "content": {
+        "application/json": {"schema": {"$ref": "#/components/schemas/Ask"}},
+        "application/x-www-form-urlencoded": {"schema": {"$ref": "#/components/schemas/Ask"}},
+        "multipart/form-data": {"schema": {"$ref": "#/components/schemas/AskForm"}},
+    },
 }
 
 
