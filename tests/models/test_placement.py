@@ -1,6 +1,7 @@
 """Where items that nobody took are put: where a regression done naively says, by the modality that decides."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,7 +23,10 @@ from gnnrec.models.placement import (
     leave_one_out,
     placed,
 )
+from gnnrec.pipeline import train
+from gnnrec.recipe import load_recipe
 from gnnrec.removal import without_content
+from gnnrec.run_folder import Run
 
 
 def world():
@@ -153,3 +157,16 @@ def test_too_few_items_teach_nothing():
     features = {name: from_array(values) for name, values in dataset.item_features.items()}
     graph = build_graph(split(dataset).train, features)
     assert fit_placement(graph, Embeddings(torch.randn(80, 4), torch.randn(60, 4))) is None
+
+
+def test_a_run_places_items_where_it_shall_and_keeps_it(tmp_path):
+    dataset = planted("text", num_users=150, num_items=150)
+    recipe = load_recipe(overrides=["train.epochs=2", "model.dim=8", "model.heads=2", "model.paths=false"])
+    run = train(dataset, tmp_path / "placed", recipe)
+    plain = train(dataset, tmp_path / "plain", replace(recipe, model=replace(recipe.model, placement=False)))
+    cold = torch.from_numpy(np.bincount(run.train.item, minlength=150) == 0)
+    with torch.no_grad():
+        got, without = run.model(run.graph).item, plain.model(plain.graph).item
+        assert torch.equal(Run.load(run.folder).model(run.graph).item, got)
+    assert torch.equal(got[~cold], without[~cold])
+    assert not torch.isclose(got[cold], without[cold]).all(1).any()
