@@ -95,7 +95,7 @@ class Service:
             raise Problem(404, "nothing that this user took is known to the run that answers now")
         if not served.run.ranks_by_embeddings:
             return served.known([Known(index, k)])[0]
-        return await told(served.run.folder, self._known.ask((served, Known(index, k))))
+        return await answered(served.run.folder, self._known.ask((served, Known(index, k))))
 
     async def for_history(self, history: list[str], k: int) -> bytes:
         served = self.served
@@ -104,19 +104,19 @@ class Service:
 
     async def _fold_in(self, served: Served, ask: Grown) -> Listed:
         await self._warm.wait()
-        return await told(served.run.folder, self._grown.ask((served, ask)))
+        return await answered(served.run.folder, self._grown.ask((served, ask)))
 
     async def similar(self, item: str, k: int) -> bytes:
         served = self.served
         ask = Like(self.item_index(served, item), k)
-        return document({"item": item}, served, await told(served.run.folder, self._like.ask((served, ask))))
+        return document({"item": item}, served, await answered(served.run.folder, self._like.ask((served, ask))))
 
     async def for_content(self, text: str | None, files: dict[str, Path], k: int, to_users: bool) -> bytes:
         """files: "image", "audio" -> path of what was sent."""
         served = self.served
         recommender = served.recommender
         ask = recommender.users_for_query if to_users else recommender.recommend_query
-        found = await told(served.run.folder, self._one.ask(partial(ask, text=text, **files, k=k)), files)
+        found = await answered(served.run.folder, self._one.ask(partial(ask, text=text, **files, k=k)), files)
         return document({}, served, found, "users" if to_users else "items")
 
     async def explain(self, user: str, item: str) -> bytes:
@@ -124,7 +124,7 @@ class Service:
         if user not in served.users:
             raise Problem(404, f"no user with the id {user!r}")
         self.item_index(served, item)
-        found = await told(served.run.folder, self._one.ask(lambda: served.explainer.explain(user, item)))
+        found = await answered(served.run.folder, self._one.ask(lambda: served.explainer.explain(user, item)))
         return json.dumps(found | {"run": served.name}, ensure_ascii=False).encode()
 
     def item(self, item: str) -> bytes:
@@ -153,7 +153,7 @@ class Service:
         if Path(name).name != name or not (folder / "run.json").is_file():
             raise Problem(422, f"no finished run {name!r} is there")
         async with self._changing:
-            self.served = await told(folder, asyncio.to_thread(self._ready, folder))
+            self.served = await answered(folder, asyncio.to_thread(self._ready, folder))
 
     def _ready(self, folder: Path) -> Served:
         made = Served(folder, self._config.cached_lists)
@@ -192,7 +192,7 @@ def document(asked: dict[str, Any], served: Served, found: Listed, what: str = "
     return json.dumps(body, ensure_ascii=False).encode()
 
 
-async def told(folder: Path, answer: Awaitable[Answer], files: Mapping[str, Path] | None = None) -> Answer:
+async def answered(folder: Path, answer: Awaitable[Answer], files: Mapping[str, Path] | None = None) -> Answer:
     """The answer; an error that the asker can mend as a Problem, which does not say where the run in `folder` and the
     files that were sent lie."""
     try:

@@ -37,7 +37,7 @@ def test_a_known_history_gets_the_scores_of_the_model(any_run: Run) -> None:
 def test_a_catalogue_whose_cold_items_were_placed_gets_the_scores_of_the_model(tmp_path) -> None:
     recipe = load_recipe(overrides=["train.epochs=2", "train.batch_size=128", "model.dim=16"])
     run = train(planted("text", num_users=100, num_items=150), tmp_path / "run", recipe)
-    assert len(run.model.placement_weights)
+    assert len(run.model.placement_landmarks)
     log = history_log(histories_of(run, [3, 4]), 150)
     found = FoldIn(run.model, run.known_graph).scorer([3, 4], log)(torch.arange(2))
     expected = model_scorer(run.model, run.known_graph)(torch.tensor([3, 4]))
