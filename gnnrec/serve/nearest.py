@@ -4,11 +4,15 @@ Letters: I items, d dimensions, B queries.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec.export import FLAT_LIMIT, build_index
+
+BLOCK = 32  # items that one maximum stands for
+Rows = Sequence[NDArray[Any]]
 
 Best = list[tuple[int, float]]
 """Item indexes and scores, the best first."""
@@ -27,23 +31,29 @@ class Nearest:
 
         Of equal scores the lowest index is first.
         """
-        wide = max(len(items) + size for items, size in zip(hidden, sizes))
-        items, scores = self._search(queries, min(wide, len(self.vectors)))
+        wide = min(max(len(items) + size for items, size in zip(hidden, sizes)), len(self.vectors))
         answers = []
-        for row, values, gone, size in zip(items, scores, hidden, sizes):
-            shown = np.flatnonzero(~np.isin(row, gone) & (row >= 0))[:size]  # FAISS fills up with -1
-            answers.append(list(zip(row[shown].tolist(), values[shown].tolist())))
+        for items, values, gone, size in zip(*self._search(queries, wide), hidden, sizes):
+            shown = np.flatnonzero(~np.isin(items, gone) & (items >= 0))[:size]  # FAISS fills up with -1
+            answers.append(list(zip(items[shown].tolist(), values[shown].tolist())))
         return answers
 
-    def _search(self, queries: NDArray[np.float32], wide: int) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
-        """Items and scores [B, wide], the best first."""
+    def _search(self, queries: NDArray[np.float32], wide: int) -> tuple[Rows, Rows]:
+        """Items and scores of each query, `wide` of them, the best first."""
         if self.index is not None:
-            values, found = self.index.search(queries, wide)
-            return found, values
+            values, items = self.index.search(queries, wide)
+            return items, values
         scores = queries @ self.vectors.T  # [B, I]
-        items = np.argpartition(scores, -wide, axis=1)[:, -wide:] if wide < scores.shape[1] else None
-        if items is None:
-            items = np.broadcast_to(np.arange(wide), scores.shape)
-        values = np.take_along_axis(scores, items, axis=1)
-        order = np.lexsort((items, -values))
-        return np.take_along_axis(items, order, axis=1), np.take_along_axis(values, order, axis=1)
+        found = [np.flatnonzero(row >= least) for row, least in zip(scores, lower_bound(scores, wide))]
+        best = [items[np.lexsort((items, -row[items]))[:wide]] for row, items in zip(scores, found)]
+        return best, [row[items] for row, items in zip(scores, best)]
+
+
+def lower_bound(scores: NDArray[np.float32], wide: int) -> NDArray[np.float32]:
+    """What `wide` scores of each row [B, I] reach for sure: that many maxima of blocks of items do, which is near the
+    true bound and several times quicker to find. [B]"""
+    width = scores.shape[1] // BLOCK
+    if width >= wide:
+        # Block b holds columns b, b + width, …: whole vectors are compared at once.
+        scores = scores[:, : BLOCK * width].reshape(len(scores), BLOCK, width).max(axis=1)
+    return np.partition(scores, -wide, axis=1)[:, -wide]

@@ -25,7 +25,16 @@ def test_lists_are_those_of_a_plain_sort():
         scores = [score for _, score in best]
         assert len(best) == len(expected) and scores == sorted(scores, reverse=True)
         assert scores == [float(vectors[item] @ query) for item in expected]
-        assert not set(gone.tolist()) & {item for item, _ in best}
+        assert [item for item, _ in best] == expected
+
+
+def test_long_catalogues_are_cut_by_the_maxima_of_blocks():
+    random = np.random.default_rng(1)
+    vectors = random.integers(-9, 10, (5003, 3)).astype(np.float32)
+    queries = random.integers(-9, 10, (6, 3)).astype(np.float32)
+    hidden = [random.choice(5003, size, replace=False).astype(np.int32) for size in (0, 40, 10, 1, 0, 100)]
+    for best, query, gone in zip(Nearest(vectors).best(queries, hidden, [20] * 6), queries, hidden):
+        assert [item for item, _ in best] == by_sorting(vectors, query, gone, 20)
 
 
 def test_of_equal_scores_the_lowest_index_is_first():
