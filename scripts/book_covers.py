@@ -17,9 +17,10 @@ Draw = ImageDraw.ImageDraw
 Colour = str | tuple[int, int, int]
 
 
-def cover(kind: str, title: str, random: Random) -> Image.Image:
+def cover(kind: str, topic: str, title: str, random: Random) -> Image.Image:
     """RGB, WIDTH x HEIGHT."""
     background, ink, drawing = KINDS[kind]
+    drawing = TOPICS.get(topic, drawing)
     image = Image.new("RGB", (W, H), random.choice(background))
     draw = ImageDraw.Draw(image)
     drawing(draw, random)
@@ -45,12 +46,8 @@ def _title(draw: Draw, title: str, ink: Colour) -> None:
         draw.text((left, top + place * 52), line, fill=ink, font=ImageFont.load_default(size))
 
 
-def _technology(draw: Draw, random: Random) -> None:
-    """A circuit, a network, or lines of code."""
-    random.choice((_circuit, _network, _code))(draw, random)
-
-
 def _circuit(draw: Draw, random: Random) -> None:
+    """A chip and its wires."""
     light = random.choice(("#2ee6a6", "#4fc3f7", "#ffd54f"))
     for _ in range(26):
         x, y = random.randrange(1, 12) * 32, random.randrange(6, 17) * 32
@@ -63,6 +60,7 @@ def _circuit(draw: Draw, random: Random) -> None:
 
 
 def _network(draw: Draw, random: Random) -> None:
+    """Layers of a neural network."""
     light = random.choice(("#4fc3f7", "#ff8a65", "#aed581"))
     layers = [[(70 + 122 * layer, 190 + 340 * (node + 0.5) / size) for node in range(size)]
               for layer, size in enumerate(random.sample((3, 4, 5, 6), 3))]  # fmt: skip
@@ -75,6 +73,7 @@ def _network(draw: Draw, random: Random) -> None:
 
 
 def _code(draw: Draw, random: Random) -> None:
+    """Indented lines."""
     depth = 0
     for line in range(13):
         x = 34 + 34 * depth
@@ -234,7 +233,7 @@ def _disc(draw: Draw, x: float, y: float, radius: float, fill: Colour) -> None:
 WARM = ("#e65100", "#bf360c", "#fbc02d", "#8bc34a")
 BRIGHT = ("#e53935", "#fdd835", "#43a047", "#1e88e5", "#8e24aa", "#fb8c00")
 KINDS: dict[str, tuple[Sequence[str], str, Callable[[Draw, Random], None]]] = {  # backgrounds, ink, drawing
-    "technology": (("#0d1b2a", "#1b263b", "#102027"), "white", _technology),
+    "technology": (("#0d1b2a", "#1b263b", "#102027"), "white", _circuit),
     "science": (("#000018", "#1a0033", "#00101f"), "#fff9c4", _science),
     "history": (("#efe0b9", "#e6d3a3", "#f3e9d2"), "#4e342e", _history),
     "novel": (("#9fa8da", "#b39ddb", "#ce93d8"), "#1a1a2e", _novel),
@@ -249,3 +248,6 @@ KINDS: dict[str, tuple[Sequence[str], str, Callable[[Draw, Random], None]]] = { 
     "sports": (("#388e3c", "#2e7d32", "#1b5e20"), "white", _sports),
     "poetry": (("#fdf6e3", "#f1f8e9", "#fbe9e7"), "#33691e", _poetry),
 }
+LEARNING = ("人工智能", "机器学习", "推荐系统", "artificial intelligence", "machine learning", "computer vision", "robotics")
+PROGRAMS = ("编程", "软件工程", "数据库", "计算机", "programming", "software engineering", "databases", "algorithms")
+TOPICS: dict[str, Callable[[Draw, Random], None]] = dict.fromkeys(LEARNING, _network) | dict.fromkeys(PROGRAMS, _code)

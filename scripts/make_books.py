@@ -48,9 +48,11 @@ def make(folder: Path) -> None:
     for name in ("covers", "query"):
         (folder / name).mkdir(exist_ok=True)
     for item in items.iter_rows(named=True):
-        cover(item["kind"], item["title"], Random(item["item"])).save(folder / item["cover"], quality=QUALITY)
+        drawn = cover(item["kind"], item["topic"], item["title"], Random(item["item"]))
+        drawn.save(folder / item["cover"], quality=QUALITY)
     # A technical book that is not in the catalogue: what a reader might hold before the camera.
-    cover("technology", "Neural Machines", Random("query")).save(folder / "query/cover.jpg", quality=QUALITY)
+    drawn = cover("technology", "machine learning", "Neural Machines", Random("query"))
+    drawn.save(folder / "query/cover.jpg", quality=QUALITY)
     buffer = io.BytesIO()
     make_log(items).write_csv(buffer)
     (folder / "interactions.csv.gz").write_bytes(gzip.compress(buffer.getvalue(), mtime=0))
