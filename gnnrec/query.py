@@ -61,9 +61,7 @@ class ContentQuery:
             grown = self.model(self.grown(text, image, audio))
         return grown.user @ grown.item[-1]
 
-    def grown(
-        self, text: str | None, image: Path | None, audio: Path | None, *, request: bool = False
-    ) -> HeteroData:
+    def grown(self, text: str | None, image: Path | None, audio: Path | None, *, request: bool = False) -> HeteroData:
         """The graph of the run with an item of this content at its end.
 
         A sound given to a run that has encoders of text but none of audio is what is said in it, behind the text.

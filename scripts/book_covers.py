@@ -6,6 +6,7 @@ is needed but the one inside Pillow.
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from random import Random
 
 from PIL import Image, ImageDraw, ImageFont
@@ -62,9 +63,12 @@ def _circuit(draw: Draw, random: Random) -> None:
 def _network(draw: Draw, random: Random) -> None:
     """Layers of a neural network."""
     light = random.choice(("#4fc3f7", "#ff8a65", "#aed581"))
-    layers = [[(70 + 122 * layer, 190 + 340 * (node + 0.5) / size) for node in range(size)]
-              for layer, size in enumerate(random.sample((3, 4, 5, 6), 3))]  # fmt: skip
-    for left, right in zip(layers, layers[1:]):
+    sizes = random.sample((3, 4, 5, 6), 3)
+    layers = [
+        [(70 + 122 * layer, 190 + 340 * (node + 0.5) / size) for node in range(size)]
+        for layer, size in enumerate(sizes)
+    ]
+    for left, right in pairwise(layers):
         for start in left:
             for end in right:
                 draw.line((*start, *end), fill="#8899aa", width=4)
@@ -248,6 +252,14 @@ KINDS: dict[str, tuple[Sequence[str], str, Callable[[Draw, Random], None]]] = { 
     "sports": (("#388e3c", "#2e7d32", "#1b5e20"), "white", _sports),
     "poetry": (("#fdf6e3", "#f1f8e9", "#fbe9e7"), "#33691e", _poetry),
 }
-LEARNING = ("人工智能", "机器学习", "推荐系统", "artificial intelligence", "machine learning", "computer vision", "robotics")
+LEARNING = (
+    "人工智能",
+    "机器学习",
+    "推荐系统",
+    "artificial intelligence",
+    "machine learning",
+    "computer vision",
+    "robotics",
+)
 PROGRAMS = ("编程", "软件工程", "数据库", "计算机", "programming", "software engineering", "databases", "algorithms")
 TOPICS: dict[str, Callable[[Draw, Random], None]] = dict.fromkeys(LEARNING, _network) | dict.fromkeys(PROGRAMS, _code)
