@@ -7,17 +7,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from gnnrec.encoders import encode_query
 from gnnrec.encoders.features import Encoder
 from gnnrec.encoders.media import Unreadable
-from gnnrec.encoders.requests import mean_request
+from gnnrec.encoders.requests import Requests
 from gnnrec.encoders.speech import SpeechModel
 from gnnrec.errors import UserError
 from gnnrec.graph import add_items, item_modalities, owners
@@ -81,14 +79,15 @@ class ContentQuery:
                 raise UserError(f"{self.run.folder}: has no encoder of {modality} for a query; allowed: {allowed}")
         features = encode_query(self.run.recipe.encoders, **query, opened=self.encoders)
         if request and text:
-            # The graph takes the mean of the items from it: instead, that of the requests.
-            features["text"] = features["text"] + self.run.graph["text"].mean.numpy() - self.request
+            # The graph will take the mean of the items from it, which is no mean of requests.
+            asked_for = self.requests.taken_from(features["text"])
+            features["text"] = asked_for + self.run.graph["text"].mean.numpy()
         return add_items(self.run.known_graph, features, self.run.recipe.graph)
 
     @cached_property
-    def request(self) -> NDArray[np.float32]:
-        """The mean of requests by this run's encoder of text, once that is open. [d]"""
-        return mean_request(self.encoders["text"])
+    def requests(self) -> Requests:
+        """By this run's encoder of text, once that is open."""
+        return Requests(self.encoders["text"])
 
     def said(self, audio: Path) -> str:
         """What is said in a sound. Raises UserError where that is nothing, and where no speech model is here."""

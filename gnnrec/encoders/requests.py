@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from gnnrec.encoders.features import Encoder
 
+DIRECTIONS = 2  # by default; chosen by queries for genres of movies (scripts/bench/books.py)
 # Of one subject each, all different, so that their mean is none of them; as many in one language as in the other.
 REQUESTS = (
     "I like watching films about the war.",
@@ -42,13 +43,22 @@ REQUESTS = (
 )
 
 
-def mean_request(encoder: Encoder) -> NDArray[np.float32]:
-    """The mean of REQUESTS as an encoder of text gives them. [d]
+class Requests:
+    """What an encoder of text makes of REQUESTS: their mean, and the directions in which they differ most.
 
-    To a query what the mean of the catalogue is to an item: "I like to read books about" is near to every book about
-    reading, whatever comes after it. Subtracting means by domain is as old as latent semantic indexing across
-    languages; that of contentless requests follows contextual calibration (Zhao et al. 2021, arXiv:2102.09690), which
-    takes from a language model's answer what it says to an empty question.
+    To a query these are what the mean of the catalogue is to an item: "I like to read books about" is near to every
+    book about reading, whatever comes after it. To take from an answer what an empty question is answered follows
+    contextual calibration (Zhao et al. 2021, arXiv:2102.09690); to take directions out beside the mean,
+    all-but-the-top (Mu and Viswanath 2018, arXiv:1702.01417), there of the words themselves.
     """
-    mean: NDArray[np.float32] = encoder.encode(REQUESTS).mean(axis=0)
-    return mean
+
+    def __init__(self, encoder: Encoder, directions: int = DIRECTIONS) -> None:
+        values = encoder.encode(REQUESTS)
+        self.mean: NDArray[np.float32] = values.mean(axis=0)  # [d]
+        axes = np.linalg.svd(values - self.mean, full_matrices=False)[2]
+        self.directions: NDArray[np.float32] = axes[:directions]  # of length 1, at right angles
+
+    def taken_from(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Rows as encoded -> what they ask for, around 0. [n, d]"""
+        centred = rows - self.mean
+        return centred - centred @ self.directions.T @ self.directions
