@@ -82,7 +82,7 @@ def ask(folders: Sequence[Path]) -> None:
     """Free and uniform queries by kind, and the example by what it is made of; means over the runs."""
     items = pl.read_csv(DATA / "books/items.csv")
     kinds = dict(items.select("item", "kind").iter_rows())
-    sizes = items["kind"].value_counts().rows_by_key("kind", unique=True)
+    sizes = dict(items["kind"].value_counts().iter_rows())
     cover, talk = (DATA / "books/query" / name for name in ("cover.jpg", "talk.ogg"))
     ways = {"text": {}, "text, cover": {"image": cover}, "text, cover, speech": {"image": cover, "audio": talk}}
     began, subjects, example = monotonic(), {kind: [] for kind in ASKED}, {way: [] for way in ways}

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import soundfile
 
 from gnnrec.encoders.media import Unreadable
 from gnnrec.encoders.speech import RATE, SpeechModel, _is_speech
