@@ -1,6 +1,7 @@
 """The books case: a spoken, written and shown wish for technical books, in a catalogue of two languages."""
 
 import importlib.util
+import io
 import shutil
 import subprocess
 from collections import Counter
@@ -76,9 +77,10 @@ def test_the_script_makes_what_is_shipped(monkeypatch: pytest.MonkeyPatch) -> No
     )
     assert top["count"].mean() > 0.85  # readers keep to three kinds at most
     for item in ITEMS.sample(8, seed=0).iter_rows(named=True):
-        drawn = make.cover(item["kind"], item["topic"], item["title"], Random(item["item"]))
-        shipped = np.asarray(Image.open(BOOKS / item["cover"]), dtype=np.float32)
-        assert np.abs(np.asarray(drawn, dtype=np.float32) - shipped).mean() < 6, item["title"]  # but for the JPEG
+        drawn, file = make.cover(item["kind"], item["topic"], item["title"], Random(item["item"])), io.BytesIO()
+        drawn.save(file, "JPEG", quality=make.QUALITY)
+        new, shipped = (np.asarray(Image.open(source), dtype=float) for source in (file, BOOKS / item["cover"]))
+        assert np.abs(new - shipped).mean() < 1, item["title"]  # decoders differ in the last bit
 
 
 def test_the_wish_for_technical_books(books: Recommender, talk: Path) -> None:
@@ -87,7 +89,6 @@ def test_the_wish_for_technical_books(books: Recommender, talk: Path) -> None:
         {"text": WISH},
         {"text": WISH, "image": cover},
         {"text": WISH, "image": cover, "audio": talk},
-        {"audio": talk},
     ):
         found = books.recommend_query(**query)
         technical = sum(KIND[book.id] == "technology" for book in found)

@@ -21,6 +21,7 @@ from gnnrec.datasets import Dataset
 from gnnrec.encoders import EncodersConfig, encode_catalog
 from gnnrec.encoders.catalogue import open_encoder
 from gnnrec.encoders.requests import Requests
+from gnnrec.errors import count
 from gnnrec.recommend import Recommender
 from gnnrec.vectors import unit_length
 
@@ -132,7 +133,7 @@ def treatments(
         def asked_for(q: Vectors, directions: Vectors = directions) -> Vectors:
             return (q - encoder.mean) - (q - encoder.mean) @ directions.T @ directions
 
-        made[f"queries centred by requests, {number} directions out"] = (lambda x: x - mean, asked_for)
+        made[f"queries centred by requests, {count(number, 'direction')} out"] = (lambda x: x - mean, asked_for)
     return made
 
 

@@ -16,7 +16,7 @@ class Planted:
 
     def __init__(self) -> None:
         random = np.random.default_rng(0)
-        self.asked = 0.1 * random.normal(size=(len(REQUESTS), 8))
+        self.asked = 0.05 * random.normal(size=(len(REQUESTS), 8))
         self.manner = 5 * random.normal(size=(len(REQUESTS), 2))
 
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
@@ -28,11 +28,11 @@ class Planted:
 
 def test_the_constant_and_the_manner_of_asking_go() -> None:
     rows = np.full((1, 8), 3.0, dtype=np.float32)
-    rows[0, :2] += (40, -70)
+    rows[0, :2] += (4, -7)
     rows[0, 5] += 1
     left = Requests(Planted()).taken_from(rows)
     expected = np.eye(8)[[5]]
-    assert np.linalg.norm(left - expected) < 0.3 < 50 < np.linalg.norm(rows - 3 - expected)
+    assert np.linalg.norm(left - expected) < 0.3 < 5 < np.linalg.norm(rows - 3 - expected)
 
 
 def test_it_is_the_mean_and_the_first_principal_axes() -> None:
