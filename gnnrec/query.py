@@ -50,7 +50,7 @@ class ContentQuery:
         """
         grown = self.grown(text, image, audio, request=True)
         with torch.no_grad():
-            unit = F.normalize(self.model(grown).item, dim=1)  # [I + 1, d]
+            unit = F.normalize(self.model.asked(grown).item, dim=1)  # [I + 1, d]
         return (_standardized(unit[:-1] @ unit[-1]) + _standardized(content_similarity(grown))) / 2
 
     def score_users(self, text: str | None, image: Path | None, audio: Path | None) -> Tensor:

@@ -61,4 +61,4 @@ class Requests:
     def taken_from(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Rows as encoded -> what they ask for, around 0. [n, d]"""
         centred = rows - self.mean
-        return centred - centred @ self.directions.T @ self.directions
+        return np.asarray(centred - centred @ self.directions.T @ self.directions, dtype=np.float32)
