@@ -32,7 +32,7 @@ class EmbeddingModel(nn.Module):
         raise NotImplementedError
 
     def asked(self, graph: HeteroData) -> Embeddings:
-        """As `forward`, for a graph whose new items are queries: they may have a part of the content that items have."""
+        """As `forward`, for a graph whose new items are queries, which may have a part of an item's content only."""
         embeddings: Embeddings = self(graph)
         return embeddings
 
