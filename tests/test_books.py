@@ -12,10 +12,12 @@ from types import ModuleType
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from PIL import Image
 
 from gnnrec.datasets import Dataset
 from gnnrec.pipeline import train
+from gnnrec.query import ContentQuery
 from gnnrec.recipe import load_recipe
 from gnnrec.recommend import Recommender
 
@@ -94,6 +96,15 @@ def test_the_wish_for_technical_books(books: Recommender, talk: Path) -> None:
         technical = sum(KIND[book.id] == "technology" for book in found)
         assert technical >= 8 and KIND[found[0].id] == "technology", query
         assert {book.title for book in found} >= NAMED, query
+
+
+def test_neighbours_place_a_query_and_content_a_new_item(books: Recommender) -> None:
+    query = ContentQuery(books.run)
+    grown = query.grown("历史", None, None)
+    with torch.no_grad():
+        asked, placed = query.model.asked(grown).item, query.model(grown).item
+    torch.testing.assert_close(asked[:-1], placed[:-1])  # all others have readers
+    assert not torch.allclose(asked[-1], placed[-1], atol=1e-2)
 
 
 @pytest.mark.parametrize(

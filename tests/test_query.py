@@ -12,8 +12,6 @@ import torch
 from gnnrec.datasets import Dataset
 from gnnrec.encoders.requests import Requests
 from gnnrec.errors import UserError
-from gnnrec.graph import add_items, item_modalities
-from gnnrec.models.modality_gnn import ModalityGNN
 from gnnrec.pipeline import train
 from gnnrec.query import ContentQuery, content_similarity
 from gnnrec.recipe import load_recipe
@@ -80,28 +78,6 @@ def test_both_views_weigh_the_same(query: ContentQuery) -> None:
     views = [unit[:-1] @ unit[-1], content_similarity(grown).numpy()]
     expected = sum((view - view.mean()) / view.std() for view in views) / 2
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
-
-
-def test_a_query_stands_where_its_neighbours_do_and_a_new_item_where_its_content_does(planted_run: Run) -> None:
-    model, graph = planted_run.model, planted_run.known_graph
-    assert isinstance(model, ModalityGNN)
-    width = sum(graph[modality].x.shape[1] for modality in item_modalities(graph))
-    size = planted_run.embeddings.item.shape[1]
-    fitted = {"placement_weights": torch.zeros(width, size), "placement_mean": torch.full((size,), 7.0)}
-    before = {name: getattr(model, name) for name in fitted}
-    features = {"text": graph["text"].mean.numpy()[None] + 1}
-    grown = add_items(graph, features, planted_run.recipe.graph)
-    with torch.no_grad():
-        asked = model.asked(grown).item
-        try:
-            for name, value in fitted.items():
-                setattr(model, name, value)
-            assert (model(grown).item[-1] == 7).all()
-            assert torch.equal(model.asked(grown).item, asked)
-        finally:
-            for name, value in before.items():
-                setattr(model, name, value)
-    assert not (asked[-1] == 7).any()
 
 
 def test_what_is_said_stands_behind_the_text(query: ContentQuery) -> None:
