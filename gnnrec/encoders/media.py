@@ -47,7 +47,8 @@ def read_image(path: Path) -> Any:
                 raise Unreadable(f"{width} x {height} pixels, at most {MAX_LENGTH} times as long as wide are read")
             image.draft(None, (JPEG_SIDE, JPEG_SIDE))
             image.load()
-            return _rgb(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            return _rgb(image)
     except (Unreadable, MemoryError):
         raise
     except Exception as error:  # decoders raise anything on broken bytes
@@ -90,7 +91,7 @@ def _rgb(image: Any) -> Any:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
 def read_audio(path: Path, sampling_rate: int, seconds: float) -> NDArray[np.float32]:

@@ -1,5 +1,6 @@
 """Batches of content, read and made ready in threads while the batch before them is encoded."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,8 +10,8 @@ from typing import Any
 
 from gnnrec.encoders.media import Unreadable
 
-READERS = 2  # threads
-BATCHES_AHEAD = 2  # that are being read or wait for their turn: with the one that is encoded, all that memory holds
+READERS = max(2, min(8, os.cpu_count() or 1))  # threads; a GPU waits for more of them than a CPU
+BATCHES_AHEAD = READERS  # being read or waiting: with the one that is encoded, all that memory holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

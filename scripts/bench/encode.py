@@ -5,9 +5,10 @@
 
 speed: the same batches twice in turn, in one process: `encode_contents` from files with an empty cache (hashing,
 reading, decoding, batching, the network, writing the cache), and the network alone on tensors that are there. Both give
-the same bits, which is checked. Ratios of wall time and of CPU time of the whole process, median over repeats, spread:
-standard deviation. The ratio of wall time wants a second core that is free; that of CPU time is what one core alone
-would have. Pictures: posters as they are (84 pixels wide), and enlarged to 600 x 900. Sounds: clips as they are (Opus,
+the same bits, which is checked. Ratios, median over repeats, spread: standard deviation. "wall": wants a second core
+that is free of other work; bare_wall_over_cpu says whether there was (1 with one thread). "cpu", of all threads: what
+one core alone would have. "thread", CPU of the thread of the network alone: what a second core cannot take from it.
+Pictures: posters as they are (84 pixels wide), and enlarged to 600 x 900. Sounds: clips as they are (Opus,
 mono, 16 kHz), and three in a row as 44.1 kHz stereo. torchvision's network has random weights.
 
 memory: a catalogue with a text and a picture for every item, of which every file is another one, encoded by the
@@ -22,6 +23,7 @@ import os
 import random
 import re
 import signal
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -45,9 +47,13 @@ from gnnrec.encoders.catalogue import open_encoder
 from gnnrec.encoders.encode import encode_contents
 from gnnrec.encoders.features import AudioEncoder, Encoder, StagedEncoder
 from gnnrec.encoders.media import read_audio, read_image
+from gnnrec.encoders.opencv import OpenCVEncoder
+from gnnrec.encoders.pretrained import cache_root
+from gnnrec.encoders.use import UseEncoder
 
 RATE = 44_100
 SIZE = (600, 900)
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time, "thread": time.thread_time}
 
 
 def enlarged(paths: Sequence[Path], folder: Path) -> list[Path]:
@@ -84,14 +90,17 @@ def batches_of(contents: Sequence[Any], modality: str, encoder: Encoder, config:
     return [prepare(map(read, ordered[start : start + size])) for start in range(0, len(ordered), size)]
 
 
-def measured(work: Callable[[], NDArray[np.float32]]) -> tuple[float, float, NDArray[np.float32]]:
-    """Wall seconds, CPU seconds of all threads, and what came out."""
-    wall, cpu = time.perf_counter(), time.process_time()
+def measured(work: Callable[[], NDArray[np.float32]]) -> tuple[dict[str, float], NDArray[np.float32]]:
+    """Seconds, and what came out."""
+    began = {name: clock() for name, clock in CLOCKS.items()}
     values = work()
-    return time.perf_counter() - wall, time.process_time() - cpu, values
+    return {name: clock() - began[name] for name, clock in CLOCKS.items()}, values
 
 
-def speed(name: str, contents: Sequence[Any], modality: str, encoder: Encoder, repeats: int) -> dict[str, float]:
+def speed(
+    name: str, contents: Sequence[Any], modality: str, encoder: Encoder, repeats: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Figures, and the spread of some of them."""
     config = EncodersConfig()
     batches = batches_of(contents, modality, encoder, config)
     forward = encoder.forward if isinstance(encoder, StagedEncoder) else encoder.encode
@@ -107,19 +116,17 @@ def speed(name: str, contents: Sequence[Any], modality: str, encoder: Encoder, r
     found = []
     for number in range(repeats + 1):
         first, second = measured(bare), measured(whole)
-        assert np.array_equal(first[2], second[2][order]), name
+        assert np.array_equal(first[1], second[1][order]), name
         if number:  # the first round warms up
-            found.append((first[0], first[1], second[0], second[1]))
-    bare_wall, bare_cpu, wall, cpu = (np.array(column) for column in zip(*found))
-    return {
-        "items_per_second": len(contents) / float(np.median(wall)),
-        "bare_per_second": len(contents) / float(np.median(bare_wall)),
-        "times_bare": float(np.median(wall / bare_wall)),
-        "times_bare_sd": statistics.stdev(wall / bare_wall),
-        "times_bare_cpu": float(np.median(cpu / bare_cpu)),
-        "times_bare_cpu_sd": statistics.stdev(cpu / bare_cpu),
-        "bare_wall_over_cpu": float(np.median(bare_wall / bare_cpu)),
+            found.append((first[0], second[0]))
+    ratios = {name: [whole[name] / bare[name] for bare, whole in found] for name in CLOCKS}
+    figures = {
+        "items_per_second": len(contents) / statistics.median(whole["wall"] for _, whole in found),
+        "bare_per_second": len(contents) / statistics.median(bare["wall"] for bare, _ in found),
+        "bare_wall_over_cpu": statistics.median(bare["wall"] / bare["cpu"] for bare, _ in found),
     }
+    figures |= {f"times_bare_{name}": statistics.median(values) for name, values in ratios.items()}
+    return figures, {f"times_bare_{name}": statistics.stdev(values) for name, values in ratios.items()}
 
 
 def speeds(data: Sequence[Path], threads: Sequence[int], only: str, repeats: int) -> None:
@@ -150,9 +157,8 @@ def speeds(data: Sequence[Path], threads: Sequence[int], only: str, repeats: int
                 continue
             torch.set_num_threads(count)
             began = time.perf_counter()
-            found = speed(shown, contents, modality, open_encoder(modality, encoder_name, "cpu"), repeats)
+            found, spread = speed(shown, contents, modality, open_encoder(modality, encoder_name, "cpu"), repeats)
             print(f"{shown}, {count} thread(s)", {key: round(value, 3) for key, value in found.items()}, flush=True)
-            spread = {key: found.pop(f"{key}_sd") for key in ("times_bare", "times_bare_cpu")}
             made = row(
                 (movies if modality != "audio" else music).name,
                 f"{shown}, {count} thread(s)",
@@ -189,20 +195,58 @@ def catalogue(folder: Path, num_items: int) -> None:
     )
 
 
-def watched(data: Path, home: Path, stop_after: int | None = None) -> tuple[list[tuple[float, float]], str]:
-    """`gnnrec encode DATA`: (seconds, MB resident) over time, and what it printed; killed once so many rows are kept."""
+def watched(data: Path, home: Path, stop_at: float = np.inf) -> list[tuple[float, float]]:
+    """`gnnrec encode DATA`: (seconds, MB resident) over time. Killed when the cache holds `stop_at` bytes."""
     command = [sys.executable, "-m", "gnnrec.cli", "encode", str(data), "--json", "--set", "encoders.image=opencv"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"XDG_CACHE_HOME": str(home)}, text=True)
-    curve, began = [], time.perf_counter()
-    assert process.stdout is not None
+    began, curve = time.perf_counter(), [(0.0, 0.0)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"GNNREC_CACHE": str(home)}, text=True)
     while process.poll() is None:
         status = Path(f"/proc/{process.pid}/status").read_text()
         if resident := re.search(r"VmRSS:\s+(\d+)", status):
             curve.append((time.perf_counter() - began, int(resident[1]) / 1024))
-        if stop_after is not None and kept(home) >= stop_after:
+        if sum(path.stat().st_size for path in home.glob("features/*.sqlite")) >= stop_at:
             process.send_signal(signal.SIGKILL)
-        time.sleep(0.25)
-    return curve, process.stdout.read()
+        time.sleep(0.2)
+    assert process.stdout is not None
+    if stop_at == np.inf:
+        encoded = {made["modality"]: made["encoded"] for made in json.loads(process.stdout.read())["features"]}
+        print(f"encoded: {encoded}", flush=True)
+    return curve
+
+
+def kept(home: Path) -> int:
+    return sum(
+        sqlite3.connect(path).execute("SELECT count(*) FROM features").fetchone()[0]
+        for path in home.glob("features/*.sqlite")
+    )
+
+
+def memory(num_items: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        data, home = Path(name) / "data", Path(name) / "home"
+        data.mkdir()
+        home.mkdir()
+        (home / "models").symlink_to(cache_root() / "models")
+        catalogue(data, num_items)
+        half = num_items * 4 * UseEncoder.dim / 2
+        killed = watched(data, home, stop_at=half)
+        rows_kept = kept(home)
+        resumed = watched(data, home)
+        assert kept(home) == 2 * num_items
+    features_mb = num_items * 4 * (UseEncoder.dim + OpenCVEncoder.dim) / 2**20
+    found = {
+        "items": num_items,
+        "features_mb": features_mb,
+        "kept_at_kill": rows_kept,
+        "seconds_to_kill": killed[-1][0],
+        "seconds_of_the_rest": resumed[-1][0],
+        "peak_mb": max(size for _, size in resumed),
+    }
+    print(found, flush=True)
+    made = row("generated", f"{num_items:,} items", [0], [found], killed[-1][0] + resumed[-1][0], table="memory")
+    made["peak_mb"] = round(found["peak_mb"])
+    made["curve"] = [[round(second), round(size)] for second, size in resumed[:: max(1, len(resumed) // 60)]]
+    save("encode", [made])
 
 
 def main() -> None:
@@ -214,7 +258,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--items", type=int, default=100_000)
     options = parser.parse_args()
-    speeds(options.data, [int(count) for count in options.threads.split(",")], options.only, options.repeats)
+    if options.what == "memory":
+        memory(options.items)
+    elif len(options.data) != 2:
+        parser.error("speed needs the folders of movies and of music")
+    else:
+        speeds(options.data, [int(count) for count in options.threads.split(",")], options.only, options.repeats)
 
 
 if __name__ == "__main__":
