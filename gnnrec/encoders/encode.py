@@ -192,7 +192,7 @@ class _Found:
 
     def put(self, keys: Sequence[str], values: NDArray[np.float32]) -> dict[str, Row]:
         """The rows that can be used, by key. values: [n, d]"""
-        finite = np.isfinite(values).all(axis=1)
+        finite = np.all(np.isfinite(values), axis=1)
         rows = [self.first[key] for key in keys]
         self.values[rows], self.mask[rows] = np.where(finite[:, None], values, 0), finite
         self.reasons |= {key: "the encoder gave no finite numbers" for key, fine in zip(keys, finite) if not fine}

@@ -79,7 +79,7 @@ class MusicnnEncoder:
     @torch.inference_mode()
     def _run(self, patches: Sequence[Tensor]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         counts = [len(part) for part in patches]
-        stacked = torch.cat(patches)  # [p, PATCH, BANDS]
+        stacked = torch.cat(list(patches))  # [p, PATCH, BANDS]
         part = CPU_BATCH if self._device.type == "cpu" else GPU_BATCH
         outputs = [[self._taggers[name](some) for some in stacked.split(part)] for name in ("MTT", "MSD")]
         embedding = torch.cat([torch.cat([part[0] for part in output]) for output in outputs], dim=1)  # [p, 400]

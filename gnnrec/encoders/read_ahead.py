@@ -30,8 +30,8 @@ def read_ahead(
     """Batches of `size` of the (key, content) in `todo`, in their order.
 
     read: one content as it stands in a catalogue -> what an encoder takes; may raise Unreadable.
-    prepare: all that could be read of a batch -> what the network takes. It is given an iterator that reads, so that
-    only one picture of its thread is there at full size.
+    prepare: all that could be read of a batch -> what the network takes. It is given an iterator that reads, so that of
+    pictures only those that a thread has in hand are there at full size.
     """
 
     def load(batch: Sequence[tuple[str, Any]]) -> Batch:
@@ -49,9 +49,9 @@ def read_ahead(
                     yield content
 
         contents = readable()
-        for first in contents:
-            return Batch(keys=keys, ready=prepare(chain((first,), contents)), unusable=unusable)
-        return Batch(keys=keys, ready=None, unusable=unusable)
+        first = next(contents, None)  # None: nothing of the batch can be read
+        ready = None if first is None else prepare(chain((first,), contents))
+        return Batch(keys=keys, ready=ready, unusable=unusable)
 
     waiting: deque[Future[Batch]] = deque()
     pool = ThreadPoolExecutor(READERS)

@@ -138,18 +138,19 @@ def speeds(data: Sequence[Path], threads: Sequence[int], only: str, repeats: int
     random.Random(0).shuffle(texts)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        large = enlarged(posters[:160], folder)
+        large, random_weights = enlarged(posters[:64], folder), resnet(folder)
         kinds: list[tuple[str, str, str, Sequence[Any]]] = [
-            ("text", "use", "texts", texts[:2560]),
-            ("text", "minilm", "texts", texts[:640]),
-            ("image", "efficientnet_lite0", "posters", posters[:160]),
+            ("text", "use", "texts", texts[:1280]),
+            ("text", "minilm", "texts", texts[:192]),
+            ("image", "efficientnet_lite0", "posters", posters[:128]),
             ("image", "efficientnet_lite0", "600 x 900", large),
-            ("image", resnet(folder), "posters", posters[:160]),
-            ("image", resnet(folder), "600 x 900", large),
-            ("audio", "musicnn", "Opus", clips[:48]),
-            *(("audio", "musicnn", suffix, longer(clips[:48], folder, suffix)) for suffix in ("mp3", "flac")),
-            ("audio", "log_mel", "Opus", clips[:160]),
-            *(("audio", "log_mel", suffix, longer(clips[:96], folder, suffix)) for suffix in ("mp3", "flac")),
+            ("image", random_weights, "posters", posters[:64]),
+            ("image", random_weights, "600 x 900", large),
+            ("audio", "musicnn", "Opus", clips[:16]),
+            ("audio", "musicnn", "mp3", longer(clips[:24], folder, "mp3")),
+            ("audio", "log_mel", "Opus", clips[:64]),
+            ("audio", "log_mel", "mp3", longer(clips[:48], folder, "mp3")),
+            ("audio", "log_mel", "flac", longer(clips[:48], folder, "flac")),
         ]
         for count, (modality, encoder_name, kind, contents) in itertools.product(threads, kinds):
             shown = f"{':'.join(encoder_name.split(':')[:2])}, {kind}"

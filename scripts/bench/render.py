@@ -273,6 +273,35 @@ def exports() -> str:
     return table(["embeddings of movies", "MB", "times smaller", "top-10 overlap", "NDCG@10", "change"], rows)
 
 
+def encoding() -> str:
+    rows = [
+        [
+            entry["variant"],
+            *(f"{entry['metrics'][name]:.0f}" for name in ("items_per_second", "bare_per_second")),
+            *(
+                f"{entry['metrics'][f'times_bare_{clock}']:.2f} ± {entry['spread'][f'times_bare_{clock}']:.2f}"
+                for clock in ("wall", "thread", "cpu")
+            ),
+            f"{entry['metrics']['bare_wall_over_cpu']:.1f}",
+        ]
+        for entry in load("encode")
+        if entry["table"] == "speed"
+    ]
+    head = ["encoder, content", "items/s", "bare/s", "wall", "CPU, network's thread", "CPU, all threads", "bare, wall / CPU"]
+    return table(head, rows)
+
+
+def encoding_memory() -> str:
+    names = ("features_mb", "peak_mb", "kept_at_kill", "seconds_to_kill", "seconds_of_the_rest")
+    rows = [
+        [entry["variant"], *(f"{entry['metrics'][name]:,.0f}" for name in names)]
+        for entry in load("encode")
+        if entry["table"] == "memory"
+    ]
+    head = ["texts and pictures of", "features, MB", "peak MB", "rows kept when killed", "seconds to that", "of the rest"]
+    return table(head, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "goals": lambda: table(["what", "goal", "ours", "reached", "beside"], goals(load)),
     "accuracy": accuracy,
@@ -285,6 +314,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "rerank_speed": rerank_speed,
     "generate": generated,
     "encoders": encoders,
+    "encoding": encoding,
+    "encoding_memory": encoding_memory,
     "exports": exports,
     "step": step,
     "account": account,
