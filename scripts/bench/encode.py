@@ -183,11 +183,11 @@ def catalogue(folder: Path, num_items: int) -> None:
         packed = io.BytesIO()
         small.resize((80, 120)).save(packed, "JPEG")
         pictures.append(packed.getvalue())
-    words = [f"word{number}" for number in range(5_000)]
+    words = random_numbers.integers(0, 5_000, (num_items, 12))
     lines = ["item,title,picture"]
     for item in range(num_items):
         (folder / f"pictures/{item}.jpg").write_bytes(pictures[item % 200] + str(item).encode())
-        lines.append(f"{item},{' '.join(random_numbers.choice(words, 12))} {item},pictures/{item}.jpg")
+        lines.append(f"{item},{' '.join(f'word{word}' for word in words[item])} {item},pictures/{item}.jpg")
     (folder / "items.csv").write_text("\n".join(lines) + "\n")
     (folder / "log.csv").write_text("user,item\n" + "".join(f"{item % 1_000},{item}\n" for item in range(num_items)))
     (folder / "dataset.toml").write_text(

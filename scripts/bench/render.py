@@ -287,7 +287,15 @@ def encoding() -> str:
         for entry in load("encode")
         if entry["table"] == "speed"
     ]
-    head = ["encoder, content", "items/s", "bare/s", "wall", "CPU, network's thread", "CPU, all threads", "bare, wall / CPU"]
+    head = [
+        "encoder, content",
+        "items/s",
+        "bare/s",
+        "wall",
+        "CPU, network's thread",
+        "CPU, all threads",
+        "bare, wall / CPU",
+    ]
     return table(head, rows)
 
 
@@ -298,7 +306,14 @@ def encoding_memory() -> str:
         for entry in load("encode")
         if entry["table"] == "memory"
     ]
-    head = ["texts and pictures of", "features, MB", "peak MB", "rows kept when killed", "seconds to that", "of the rest"]
+    head = [
+        "texts and pictures of",
+        "features, MB",
+        "peak MB",
+        "rows kept when killed",
+        "seconds to that",
+        "of the rest",
+    ]
     return table(head, rows)
 
 
