@@ -12,7 +12,7 @@ Pictures: posters as they are (84 pixels wide), and enlarged to 600 x 900. Sound
 mono, 16 kHz), and three in a row as 44.1 kHz stereo. torchvision's network has random weights.
 
 memory: a catalogue with a text and a picture for every item, of which every file is another one, encoded by the
-command in a process of its own: resident memory over time from /proc. It is killed half-way, and started again.
+command in a process of its own: resident memory over time from /proc. It is killed on the way, and started again.
 """
 
 import argparse
@@ -229,8 +229,7 @@ def memory(num_items: int) -> None:
         home.mkdir()
         (home / "models").symlink_to(cache_root() / "models")
         catalogue(data, num_items)
-        half = num_items * 4 * UseEncoder.dim / 2
-        killed = watched(data, home, stop_at=half)
+        killed = watched(data, home, stop_at=num_items * 2 * UseEncoder.dim)
         rows_kept = kept(home)
         resumed = watched(data, home)
         assert kept(home) == 2 * num_items

@@ -277,7 +277,7 @@ def encoding() -> str:
     rows = [
         [
             entry["variant"],
-            *(f"{entry['metrics'][name]:.0f}" for name in ("items_per_second", "bare_per_second")),
+            *(f"{entry['metrics'][name]:.1f}" for name in ("items_per_second", "bare_per_second")),
             *(
                 f"{entry['metrics'][f'times_bare_{clock}']:.2f} ± {entry['spread'][f'times_bare_{clock}']:.2f}"
                 for clock in ("wall", "thread", "cpu")
