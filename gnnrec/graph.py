@@ -42,6 +42,7 @@ class GraphConfig:
     missing: str = "propagate"  # propagate: fill from co-consumed items; mask: leave the node out
     friends: bool = True  # use user-user edges where the data has them
     descriptions: bool = False  # pictures and sounds in words as a modality of items, `description` (words/)
+    transcripts: bool = False  # speech in sounds as a modality of items, `transcript` (words/)
     profiles: bool = False  # what training users like in words as a modality of items and of users, `profile` (words/)
 
     def __post_init__(self) -> None:
