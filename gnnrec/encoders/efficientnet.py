@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from gnnrec.files import sha256_of_file
 
+WEIGHTS = "model.safetensors"
 SIZE = 224  # of the square the network sees
 CPU_BATCH = 4  # pictures at a time whose feature maps stay in the cache of a core; 32 at a time take 1.7 times as long
 # kernel, stride, expansion, channels in, channels out, repeats
@@ -38,25 +39,31 @@ class EfficientNetEncoder:
     def __init__(self, folder: Path, name: str, device: torch.device) -> None:
         from safetensors.torch import load_file
 
-        weights = folder / "model.safetensors"
+        weights = folder / WEIGHTS
         self.name = f"{name}@{sha256_of_file(weights)[:12]}"
-        self._network = EfficientNetLite0()
-        self._network.load_state_dict(load_file(weights))
-        self._network.eval().to(device).to(memory_format=torch.channels_last)
+        self.model = EfficientNetLite0()
+        self.model.load_state_dict(load_file(weights))
+        self.model.eval().to(device).to(memory_format=torch.channels_last)
         self._device = device
 
     @torch.inference_mode()
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
-        return self._features(batch).cpu().numpy()
+        return self.embed(batch).cpu().numpy()
 
     @torch.inference_mode()
     def classify(self, batch: Sequence[Any]) -> NDArray[np.float32]:
         """The probability of each of the 1,000 classes of ImageNet. -> [n, 1000]"""
-        return self._network.classifier(self._features(batch)).softmax(dim=1).cpu().numpy()
+        return self.model.classifier(self.embed(batch)).softmax(dim=1).cpu().numpy()
 
-    def _features(self, batch: Sequence[Any]) -> Tensor:
+    def embed(self, batch: Sequence[Any]) -> Tensor:
+        """What `encode` gives, with its gradient. [n, 1280]"""
         part = CPU_BATCH if self._device.type == "cpu" else len(batch)
-        return torch.cat([self._network(pixels) for pixels in self._pixels(batch).split(part)])  # [n, 1280]
+        return torch.cat([self.model(pixels) for pixels in self._pixels(batch).split(part)])
+
+    def save(self, folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        save_file({name: weight.contiguous() for name, weight in self.model.state_dict().items()}, folder / WEIGHTS)
 
     def _pixels(self, batch: Sequence[Any]) -> Tensor:
         stacked = np.stack([np.asarray(centre_square(picture, SIZE)) for picture in batch])  # [n, SIZE, SIZE, 3]

@@ -20,7 +20,7 @@ from gnnrec.encoders.cache import FeatureCache, Row
 from gnnrec.encoders.catalogue import open_encoder
 from gnnrec.encoders.features import AudioEncoder, Encoder, Features
 from gnnrec.encoders.huggingface import AUTO, POOLINGS
-from gnnrec.encoders.media import Unreadable, read_audio, read_image
+from gnnrec.encoders.media import Unreadable, read_audio, read_image, read_text
 from gnnrec.encoders.pretrained import cache_root
 from gnnrec.errors import UserError
 from gnnrec.files import sha256_of_file
@@ -189,7 +189,7 @@ def _reader(modality: str, encoder: Encoder, config: EncodersConfig) -> Callable
         assert isinstance(encoder, AudioEncoder)
         rate = encoder.sampling_rate
         return lambda path: read_audio(path, rate, config.audio_seconds)
-    return lambda text: text.encode(errors="replace").decode()  # lone surrogates are no text
+    return read_text
 
 
 def _read_ahead(

@@ -72,12 +72,21 @@ class HuggingFaceTextEncoder:
 
     @torch.inference_mode()
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
+        return self.embed(batch).cpu().numpy()
+
+    def embed(self, batch: Sequence[str]) -> Tensor:
+        """What `encode` gives, with its gradient. [n, d]"""
         inputs = self.inputs(batch)
         if self._pooled is not None:
-            return self._pooled(**inputs).pooler_output.cpu().numpy()
+            pooled: Tensor = self._pooled(**inputs).pooler_output
+            return pooled
         if not inputs["input_ids"].shape[1]:  # empty texts alone, to a tokenizer that adds nothing
-            return np.zeros((len(batch), self.dim), dtype=np.float32)
-        return self.pool(self._tokens(inputs), inputs["attention_mask"]).cpu().numpy()
+            return torch.zeros(len(batch), self.dim, device=self._device)
+        return self.pool(self._tokens(inputs), inputs["attention_mask"])
+
+    def save(self, folder: Path) -> None:
+        """Settings and weights; vocabulary and pooling are `copy_text_files`'s."""
+        save_model(self.model, folder)
 
     def inputs(self, batch: Sequence[str]) -> Any:
         """What the model takes, by name: [n, t] each."""
@@ -110,15 +119,23 @@ class HuggingFaceImageEncoder:
 
     def __init__(self, folder: Path, name: str, device: torch.device) -> None:
         self.name = f"{name}@{revision(folder)}"
-        self._model, self._pooled = _load_model(folder, device, "get_image_features")
+        self.model, self._pooled = _load_model(folder, device, "get_image_features")
         self._processor = load_part(_transformers().AutoImageProcessor, folder)
         self._device = device
         self.dim = self.encode([grey_picture()]).shape[1]
 
     @torch.inference_mode()
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
+        return self.embed(batch).cpu().numpy()
+
+    def embed(self, batch: Sequence[Any]) -> Tensor:
+        """What `encode` gives, with its gradient. [n, d]"""
         pixels = self._processor(images=list(batch), return_tensors="pt")["pixel_values"].to(self._device)
-        return _pool((self._pooled or self._model)(pixel_values=pixels)).cpu().numpy()
+        return _pool((self._pooled or self.model)(pixel_values=pixels))
+
+    def save(self, folder: Path) -> None:
+        """Settings and weights; how pictures are prepared is `copy_text_files`'s."""
+        save_model(self.model, folder)
 
 
 class HuggingFaceAudioEncoder:

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from gnnrec.errors import UserError, missing_extra
+from gnnrec.encoders.lora import ADAPTER, add_adapters
+from gnnrec.errors import UserError
 from gnnrec.language.local import LocalLM
 from gnnrec.llm.passes import Tokens
 from gnnrec.llm.soft_tokens import SoftTokens, Vectors
 
 ADAPTED = ("q_proj", "v_proj")
-ADAPTER = "lora_"  # in the names of the adapters' weights
 
 
 class TunedModel(nn.Module):
@@ -28,12 +28,7 @@ class TunedModel(nn.Module):
 
     def __init__(self, lm: LocalLM, rank: int, vectors: Vectors | None, generator: Generator) -> None:
         super().__init__()
-        peft = _peft()
-        lm.model.requires_grad_(False)
-        settings = peft.LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=list(ADAPTED))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator.initial_seed())
-            peft.inject_adapter_in_model(settings, lm.model)
+        add_adapters(lm.model, ADAPTED, rank, generator.initial_seed())
         words = lm.model.get_input_embeddings().weight.detach()
         self._lm = (lm,)  # in a tuple: its weights are not this module's own
         self.head = nn.Linear(words.shape[1], 1)
@@ -80,11 +75,3 @@ def fast_arithmetic(device: torch.device) -> Any:
     else:
         fast = torch.cuda.is_bf16_supported()
     return torch.autocast(device.type, dtype=torch.bfloat16) if fast else nullcontext()
-
-
-def _peft() -> Any:
-    try:
-        import peft
-    except ImportError as error:
-        raise missing_extra("lora", "peft") from error
-    return peft

@@ -19,14 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gnnrec.encoders.fitted.corpus import Corpus
+from gnnrec.encoders.fitted.corpus import Corpus, ndcg_among
 from gnnrec.encoders.fitted.folder import read_facts
 from gnnrec.encoders.log_mel import BANDS, HOP, LogMel
 from gnnrec.encoders.media import Unreadable, read_audio
 from gnnrec.errors import UserError
-from gnnrec.metrics import hits_of, ndcg
 from gnnrec.progress import progress
-from gnnrec.ranking import embedding_scorer, top_k
 
 WEIGHTS = "model.safetensors"
 RATE = 16_000
@@ -233,13 +231,7 @@ class _Training:
                 torch.manual_seed(0)
                 return -float(np.mean([float(self._prediction_loss(self._crops(block, True))) for block in blocks]))
         embedded = torch.cat([self.network.embedding(self.network.states(self._crops(part, True))) for part in blocks])
-        wanted = self.taken[:, self.held_out].tocsr()
-        users = np.flatnonzero(np.diff(wanted.indptr))
-        if not len(users):
-            return 0.0
-        scorer = embedding_scorer(F.normalize(self.user, dim=1), embedded)
-        found = top_k(scorer, users, min(10, len(self.held_out))).items.cpu().numpy()
-        return float(ndcg(hits_of(found, users, wanted), np.diff(wanted.indptr)[users], 10).mean())
+        return ndcg_among(F.normalize(self.user, dim=1), embedded, self.taken[:, self.held_out].tocsr())
 
 
 def _read(corpus: Corpus, config: RecurrentConfig) -> tuple[NDArray[np.int64], list[Tensor]]:

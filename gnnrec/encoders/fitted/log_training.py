@@ -1,0 +1,265 @@
+"""An encoder of texts or pictures learns from the log: who took what decides what its vectors are near to.
+
+A step encodes a few items and scores them, beside others as they were last encoded (a memory of all items, as in Wu et
+al. 2018), for some of the users who took them: a softmax of cosines over the things that a user did not take and the
+one she did. Items are drawn evenly, so that the correction for sampling (logQ) would be the same for all of them.
+
+What a user is stands in `signal`:
+  history      the mean of the other things she took, as the encoder has them
+  users        a free embedding, which begins as that mean
+  recommender  her embedding in a trained recommender, which stands still, through a linear map that is learnt
+
+Letters: U users, I items, d dimensions of a feature, D of a recommender's, B items of a step, R pairs of user and item.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gnnrec.checkpoint import TrainState, load_checkpoint, save_checkpoint
+from gnnrec.encoders.augment import AugmentConfig, augmented
+from gnnrec.encoders.features import TrainableEncoder, mean_and_scale
+from gnnrec.encoders.fitted.corpus import Corpus, ndcg_among
+from gnnrec.encoders.media import Unreadable, read_image, read_text
+from gnnrec.errors import UserError
+from gnnrec.progress import progress
+
+SIGNALS = ("history", "users", "recommender")
+READ = {"text": read_text, "image": read_image}  # content as it stands in a catalogue -> as encoders take it
+HELD_OUT = 8  # one item of so many selects the epoch
+POOL = 16  # batches among whose texts those of like length are put together: little padding
+SIGNAL_RATE = 1e-3  # learning rate of what stands for a user
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningConfig:
+    signal: str = "history"  # history | users | recommender
+    rank: int = 8  # of the adapters of lora
+    epochs: int = 5
+    patience: int = 2  # epochs without a better one, then it stops
+    batch: int = 32  # items of a step
+    users: int = 32  # of an item that a step learns from, drawn anew each time
+    negatives: int = 1024  # other items that a step's are set against
+    learning_rate: float = 0.0  # 0 takes that of the way: .0005 of lora, .00003 of full
+    temperature: float = 0.1
+    augment: bool = False  # whether each epoch sees another augmented copy of the content
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.signal not in SIGNALS:
+            raise UserError(f"encoder.signal: found {self.signal!r}; allowed: {', '.join(SIGNALS)}")
+        for key in ("rank", "epochs", "patience", "batch", "users", "negatives"):
+            if getattr(self, key) < 1:
+                raise UserError(f"encoder.{key}: found {getattr(self, key)}; allowed: 1 or more")
+        if not self.learning_rate >= 0:
+            raise UserError(f"encoder.learning_rate: found {self.learning_rate}; allowed: 0 or more")
+        if not self.temperature > 0:
+            raise UserError(f"encoder.temperature: found {self.temperature}; allowed: above 0")
+
+
+class LogTraining:
+    """Trains what of `encoder.model` has a gradient, in place."""
+
+    def __init__(
+        self, corpus: Corpus, modality: str, config: LearningConfig, encoder: TrainableEncoder, rate: float
+    ) -> None:
+        """Raises UserError where too few items can be read that somebody took."""
+        self.corpus, self.modality, self.config, self.encoder = corpus, modality, config, encoder
+        there = [item for item, content in enumerate(corpus.contents) if content is not None]
+        known, frozen = self._encode(there)
+        self.mean, self.scale = mean_and_scale(frozen)
+        self.bank = torch.zeros(len(corpus.contents), encoder.dim)  # [I, d] as each item was last encoded, unit length
+        self.bank[known] = self._unit(frozen)
+        log = corpus.train.matrix()
+        usable = np.intersect1d(known, log.indices)
+        if len(usable) < 2 * HELD_OUT:
+            raise UserError(
+                f"fit-encoder: {len(usable)} items with {modality} that can be read were taken in train; "
+                f"needed are {2 * HELD_OUT} or more"
+            )
+        shuffled = np.random.default_rng(config.seed).permutation(usable)
+        self.held_out, self.learnt = np.sort(shuffled[::HELD_OUT]), np.delete(shuffled, slice(None, None, HELD_OUT))
+        self.wanted = log[:, self.held_out]  # [U, held out]
+        self.log = _only(log, self.learnt)  # [U, I]
+        self.takers = self.log.tocsc()
+        self.queries = Queries(config.signal, F.normalize(self._pasts(), dim=1), corpus)
+        self.queries.to(corpus.device)
+        self.weights = {name: weight for name, weight in encoder.model.named_parameters() if weight.requires_grad}
+        groups = [{"params": list(self.weights.values()), "lr": rate}]
+        if learnt := list(self.queries.parameters()):
+            groups.append({"params": learnt, "lr": SIGNAL_RATE})
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
+        self.history: list[float] = []  # NDCG@10 among the items held out, by epoch; the first is of the frozen encoder
+        self.best: dict[str, Tensor] = {}
+
+    @property
+    def best_epoch(self) -> int:
+        """0 where the frozen encoder was best."""
+        return int(np.argmax(self.history))
+
+    def run(self) -> None:
+        """All epochs, or those that a stopped call left; the weights that were best on the items held out stay."""
+        path = self.corpus.checkpoint
+        identity = self._identity() if path else ""
+        if path and path.exists():
+            self._resume(*load_checkpoint(path, self.optimizer, identity))
+        else:
+            self._measure()
+        with progress(total=self.config.epochs, text="fine-tuning", unit="epoch") as bar:
+            bar.update(len(self.history) - 1)
+            while len(self.history) <= min(self.config.epochs, self.best_epoch + self.config.patience):
+                random = np.random.default_rng((self.config.seed, len(self.history)))
+                for items in progress(self._batches(random), text=f"epoch {len(self.history)}", unit="step"):
+                    self._step(items, random)
+                self._measure()
+                bar.update(1)
+                if path:
+                    state = TrainState(history=[{"held_out": value} for value in self.history])
+                    save_checkpoint(path, state, self._tensors(), self.optimizer, identity)
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(self.best[name])
+
+    def _tensors(self) -> dict[str, dict[str, Tensor]]:
+        queries = dict(self.queries.named_parameters())
+        return {"weights": dict(self.weights), "best": self.best, "queries": queries, "memory": {"bank": self.bank}}
+
+    def _resume(self, state: TrainState, groups: dict[str, dict[str, Tensor]]) -> None:
+        self.history = [row["held_out"] for row in state.history]
+        self.best = {name: value.to(self.corpus.device) for name, value in groups["best"].items()}
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(groups["weights"][name])
+            for name, weight in self.queries.named_parameters():
+                weight.copy_(groups["queries"][name])
+        self.bank = groups["memory"]["bank"]
+
+    def _identity(self) -> str:
+        """What decides how the training goes: settings, contents, log."""
+        digest = hashlib.sha256(json.dumps([str(content) for content in self.corpus.contents]).encode())
+        for array in (self.corpus.train.user, self.corpus.train.item, self.corpus.users):
+            digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
+        return json.dumps([asdict(self.config), self.encoder.name, sorted(self.weights), digest.hexdigest()])
+
+    def _batches(self, random: Generator) -> list[NDArray[np.int64]]:
+        order, size = random.permutation(self.learnt), self.config.batch
+        if self.modality == "text":
+            lengths = np.array([len(str(content)) for content in self.corpus.contents])
+            pools = [order[start : start + POOL * size] for start in range(0, len(order), POOL * size)]
+            order = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
+        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        return [batches[place] for place in random.permutation(len(batches))]
+
+    def _step(self, items: NDArray[np.int64], random: Generator) -> None:
+        views = [self._read(item) for item in items]
+        if self.config.augment:
+            views = augmented(views, self.modality, AugmentConfig(), int(random.integers(2**31)))
+        fresh = self._unit(self.encoder.embed(views))  # [B, d]
+        rest = np.setdiff1d(self.learnt, items)
+        others = random.choice(rest, min(self.config.negatives, len(rest)), replace=False)
+        candidates = torch.cat([fresh, self.bank[others].to(fresh.device)])  # [B + negatives, d]
+        user, place = self._pairs(items, random)
+        taken = self.log[user][:, np.concatenate([items, others])].toarray() > 0  # [R, B + negatives]
+        taken[np.arange(len(user)), place] = False
+        query = self.queries(user, lambda: self._pasts(user) - self.bank[items[place]])
+        scores = query @ candidates.T / self.config.temperature
+        loss = F.cross_entropy(
+            scores.masked_fill(torch.from_numpy(taken).to(scores.device), -torch.inf),
+            torch.from_numpy(place).to(scores.device),
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(list(self.weights.values()), 1.0)
+        self.optimizer.step()
+        self.bank[items] = fresh.detach().cpu()
+
+    def _pairs(self, items: NDArray[np.int64], random: Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Users who took these items, at most so many of each, and the item's place. [R], [R]"""
+        takers = [self.takers.indices[self.takers.indptr[item] : self.takers.indptr[item + 1]] for item in items]
+        drawn = [random.permutation(users)[: self.config.users] for users in takers]
+        place = np.repeat(np.arange(len(items)), [len(users) for users in drawn])
+        return np.concatenate(drawn).astype(np.int64), place
+
+    def _pasts(self, user: NDArray[np.int64] | None = None) -> Tensor:
+        """The sum of what each user took of the items that are learnt from; of some users or all. [R or U, d]"""
+        if user is None:
+            return torch.from_numpy(self.log @ self.bank.numpy())
+        unique, place = np.unique(user, return_inverse=True)
+        return torch.from_numpy(self.log[unique] @ self.bank.numpy())[place]
+
+    def _measure(self) -> None:
+        """How well the items held out are ranked among themselves, by the mean of what a user took of the others."""
+        _, rows = self._encode(self.held_out)
+        self.history.append(ndcg_among(F.normalize(self._pasts(), dim=1), self._unit(rows).cpu(), self.wanted))
+        if self.best_epoch == len(self.history) - 1:
+            self.best = {name: weight.detach().clone() for name, weight in self.weights.items()}
+
+    def _encode(self, items: Sequence[int] | NDArray[np.int64]) -> tuple[NDArray[np.int64], Tensor]:
+        """The items that can be read, in their order, and their features as they are. [n], [n, d]"""
+        known: list[int] = []
+        rows = [torch.zeros(0, self.encoder.dim)]
+        for start in progress(range(0, len(items), self.config.batch), text="reading content", unit="batch"):
+            views = [(item, self._read(item)) for item in items[start : start + self.config.batch]]
+            views = [(item, view) for item, view in views if view is not None]
+            if views:
+                known += [item for item, _ in views]
+                rows.append(torch.from_numpy(self.encoder.encode([view for _, view in views])))
+        return np.array(known, dtype=np.int64), torch.cat(rows)
+
+    def _read(self, item: int) -> Any:
+        """Content as encoders take it, or None."""
+        try:
+            return READ[self.modality](self.corpus.contents[item])  # type: ignore[operator]
+        except (Unreadable, OSError):
+            return None  # encode lists them
+
+    def _unit(self, rows: Tensor) -> Tensor:
+        """Standardized as the frozen features are, and of unit length: cosines of what encoders give say little,
+        since all of it points the same way."""
+        return F.normalize((rows - self.mean.to(rows.device)) / self.scale.to(rows.device), dim=1)
+
+
+class Queries(nn.Module):
+    """What stands for a user, of unit length."""
+
+    given: Tensor  # [U, D]
+
+    def __init__(self, signal: str, pasts: Tensor, corpus: Corpus) -> None:
+        super().__init__()
+        self.signal = signal
+        if signal == "users":
+            self.own = nn.Parameter(pasts.clone())  # [U, d]
+        if signal == "recommender":
+            if corpus.users is None:
+                raise UserError(
+                    "encoder.signal: found 'recommender', but there is none; allowed: history, users; "
+                    "gnnrec train --set finetune.signal=recommender has one"
+                )
+            self.register_buffer("given", torch.from_numpy(corpus.users))
+            self.map = nn.Parameter(torch.linalg.lstsq(self.given, pasts, driver="gelsd").solution)  # [D, d]
+
+    def forward(self, user: NDArray[np.int64], pasts: Any) -> Tensor:
+        """`pasts` is called for [R, d] where it is needed. -> [R, d]"""
+        if self.signal == "history":
+            return F.normalize(pasts(), dim=1)
+        chosen = torch.from_numpy(user)
+        return F.normalize(self.own[chosen] if self.signal == "users" else self.given[chosen] @ self.map, dim=1)
+
+
+def _only(matrix: sp.csr_array, columns: NDArray[np.int64]) -> sp.csr_array:
+    """The matrix with zeros in all other columns."""
+    kept = np.zeros(matrix.shape[1], dtype=matrix.dtype)
+    kept[columns] = 1
+    only = sp.csr_array(matrix @ sp.diags_array(kept))
+    only.eliminate_zeros()
+    return only
