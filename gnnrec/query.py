@@ -61,7 +61,7 @@ class ContentQuery:
             if known.get(modality, "given") == "given":
                 able = ", ".join(name for name, encoder in known.items() if encoder != "given") or "none"
                 raise UserError(f"{self.run.folder}: has no encoder of {modality} for a query; allowed: {able}")
-        features = encode_query(self.run.recipe.encoders, **query, opened=self.encoders)
+        features = encode_query(self.run.recipe.encoders_in(self.run.folder), **query, opened=self.encoders)
         return add_items(self.run.known_graph, features, self.run.recipe.graph)
 
 

@@ -6,22 +6,14 @@ from typing import Any
 
 import torch
 
-from gnnrec.encoders.classes import ENCODERS, HUGGING_FACE
+from gnnrec.encoders.classes import ENCODERS, HANDMADE, HUGGING_FACE
 from gnnrec.encoders.features import Encoder
 from gnnrec.encoders.fitted.folder import FILE, read_facts
 from gnnrec.encoders.fitted.kinds import KINDS
 from gnnrec.encoders.huggingface import AUTO, HuggingFaceTextEncoder, revision
-from gnnrec.encoders.log_mel import LogMelEncoder
-from gnnrec.encoders.opencv import OpenCVEncoder
 from gnnrec.encoders.pretrained import PRETRAINED, locate, require
 from gnnrec.encoders.torchvision_models import PREFIX, TorchvisionEncoder
 from gnnrec.errors import UserError, first_line
-
-HANDMADE: dict[str, dict[str, Any]] = {  # modality -> name -> class, made from (device,): nothing learnt, no weights
-    "text": {},
-    "image": {"opencv": OpenCVEncoder},
-    "audio": {"log_mel": LogMelEncoder},
-}
 
 
 def open_encoder(modality: str, name: str, device: torch.device | str = "cpu", pooling: str = AUTO) -> Encoder:

@@ -88,7 +88,7 @@ class EfficientNetLite0(nn.Module):
             blocks.append(Block(kernel, stride, expansion, channels_in, channels_out))
             blocks += [Block(kernel, 1, expansion, channels_out, channels_out) for _ in range(repeats - 1)]
         self.blocks = nn.Sequential(*blocks)
-        self.head = SameConvolution(320, 1280, 1)
+        self.head = nn.Conv2d(320, 1280, 1)
         self.classifier = nn.Linear(1280, 1000)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -106,9 +106,9 @@ class Block(nn.Module):
     def __init__(self, kernel: int, stride: int, expansion: int, channels_in: int, channels_out: int) -> None:
         super().__init__()
         inner = channels_in * expansion
-        self.expand = SameConvolution(channels_in, inner, 1) if expansion > 1 else None
+        self.expand = nn.Conv2d(channels_in, inner, 1) if expansion > 1 else None
         self.depthwise = SameConvolution(inner, inner, kernel, stride=stride, groups=inner)
-        self.project = SameConvolution(inner, channels_out, 1)
+        self.project = nn.Conv2d(inner, channels_out, 1)
         self.residual = stride == 1 and channels_in == channels_out
 
     def forward(self, x: Tensor) -> Tensor:

@@ -49,7 +49,6 @@ class AudioEncoder(Encoder, Protocol):
     sampling_rate: int  # of the sound it takes, in samples a second
 
 
-@runtime_checkable
 class TrainableEncoder(Encoder, Protocol):
     """One whose weights can learn; it stays in evaluation mode."""
 

@@ -1,8 +1,9 @@
 """An encoder of texts or pictures learns from the log: who took what decides what its vectors are near to.
 
-A step encodes a few items and scores them, beside others as they were last encoded (a memory of all items, as in Wu et
-al. 2018), for some of the users who took them: a softmax of cosines over the things that a user did not take and the
-one she did. Items are drawn evenly, so that the correction for sampling (logQ) would be the same for all of them.
+A step encodes a batch of items and scores them for some of the users who took them: a softmax of cosines over the items
+of the batch that a user did not take and the one she did. Items are drawn evenly, so that the correction for sampling
+(logQ) would be the same for all of them. Items as they were encoded before (a memory, as in Wu et al. 2018) are no
+negatives: what is encoded now would learn to be told from them by a shift that all of it shares.
 
 What a user is stands in `signal`:
   history      the mean of the other things she took, as the encoder has them
@@ -47,24 +48,27 @@ class LearningConfig:
     rank: int = 8  # of the adapters of lora
     epochs: int = 5
     patience: int = 2  # epochs without a better one, then it stops
-    batch: int = 32  # items of a step
+    batch: int = 64  # items of a step, which are each other's negatives
     users: int = 32  # of an item that a step learns from, drawn anew each time
-    negatives: int = 1024  # other items that a step's are set against
     learning_rate: float = 0.0  # 0 takes that of the way: .0005 of lora, .00003 of full
     temperature: float = 0.1
     augment: bool = False  # whether each epoch sees another augmented copy of the content
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        if self.signal not in SIGNALS:
-            raise UserError(f"encoder.signal: found {self.signal!r}; allowed: {', '.join(SIGNALS)}")
-        for key in ("rank", "epochs", "patience", "batch", "users", "negatives"):
-            if getattr(self, key) < 1:
-                raise UserError(f"encoder.{key}: found {getattr(self, key)}; allowed: 1 or more")
-        if not self.learning_rate >= 0:
-            raise UserError(f"encoder.learning_rate: found {self.learning_rate}; allowed: 0 or more")
-        if not self.temperature > 0:
-            raise UserError(f"encoder.temperature: found {self.temperature}; allowed: above 0")
+
+def check_learning(config: LearningConfig, section: str) -> None:
+    """Raises UserError for what is not allowed; `section` is where the user wrote it."""
+    if config.signal not in SIGNALS:
+        raise UserError(f"{section}.signal: found {config.signal!r}; allowed: {', '.join(SIGNALS)}")
+    for key in ("rank", "epochs", "patience", "users"):
+        if getattr(config, key) < 1:
+            raise UserError(f"{section}.{key}: found {getattr(config, key)}; allowed: 1 or more")
+    if config.batch < 2:
+        raise UserError(f"{section}.batch: found {config.batch}; allowed: 2 or more")
+    if not config.learning_rate >= 0:
+        raise UserError(f"{section}.learning_rate: found {config.learning_rate}; allowed: 0 or more")
+    if not config.temperature > 0:
+        raise UserError(f"{section}.temperature: found {config.temperature}; allowed: above 0")
 
 
 class LogTraining:
@@ -165,23 +169,25 @@ class LogTraining:
         if self.config.augment:
             views = augmented(views, self.modality, AugmentConfig(), int(random.integers(2**31)))
         fresh = self._unit(self.encoder.embed(views))  # [B, d]
-        rest = np.setdiff1d(self.learnt, items)
-        others = random.choice(rest, min(self.config.negatives, len(rest)), replace=False)
-        candidates = torch.cat([fresh, self.bank[others].to(fresh.device)])  # [B + negatives, d]
-        user, place = self._pairs(items, random)
-        taken = self.log[user][:, np.concatenate([items, others])].toarray() > 0  # [R, B + negatives]
-        taken[np.arange(len(user)), place] = False
-        query = self.queries(user, lambda: self._pasts(user) - self.bank[items[place]])
-        scores = query @ candidates.T / self.config.temperature
-        loss = F.cross_entropy(
-            scores.masked_fill(torch.from_numpy(taken).to(scores.device), -torch.inf),
-            torch.from_numpy(place).to(scores.device),
-        )
+        loss = self.loss(fresh, items, *self._pairs(items, random))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(list(self.weights.values()), 1.0)
         self.optimizer.step()
         self.bank[items] = fresh.detach().cpu()
+
+    def loss(
+        self, fresh: Tensor, items: NDArray[np.int64], user: NDArray[np.int64], place: NDArray[np.int64]
+    ) -> Tensor:
+        """Mean of -log p(item | user) over pairs [R] of a user and the place in `items` of what she took; p among that
+        item and those of `items` that she did not take. fresh: the vectors of `items`. [B, d]"""
+        taken = self.log[user][:, items].toarray() > 0  # [R, B]
+        taken[np.arange(len(user)), place] = False
+        query = self.queries(user, lambda: self._pasts(user) - self.bank[items[place]])  # [R, d]
+        scores = (query.to(fresh.device) @ fresh.T / self.config.temperature).masked_fill(
+            torch.from_numpy(taken).to(fresh.device), -torch.inf
+        )
+        return F.cross_entropy(scores, torch.from_numpy(place).to(fresh.device))
 
     def _pairs(self, items: NDArray[np.int64], random: Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Users who took these items, at most so many of each, and the item's place. [R], [R]"""
