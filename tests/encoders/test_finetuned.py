@@ -1,4 +1,4 @@
-"""Fine-tuning on a log with a known cause: some users take what names red before blue, the others what names blue before red."""
+"""Fine-tuning on a log with a known cause: some users take what is red, the others what is blue."""
 
 import json
 from dataclasses import asdict, replace
@@ -25,14 +25,15 @@ from gnnrec.encoders.huggingface import HuggingFaceTextEncoder
 from gnnrec.encoders.lora import ADAPTER, add_adapters, merge_adapters, pointwise_layers
 from gnnrec.errors import UserError
 
-ITEMS, USERS = 96, 24
+ITEMS, USERS, EACH = 96, 60, 6
 COLOUR = np.arange(ITEMS) % 2  # of an item, and by their parity of users
 
 
 def log() -> Interactions:
-    """Each user takes everything of her colour."""
-    taken = [np.flatnonzero(user % 2 == COLOUR) for user in range(USERS)]
-    user = np.repeat(np.arange(USERS), ITEMS // 2).astype(np.int32)
+    """Each user takes a few items of her colour: too few for the noise in them to cancel out."""
+    random = np.random.default_rng(0)
+    taken = [random.permutation(np.flatnonzero(user % 2 == COLOUR))[:EACH] for user in range(USERS)]
+    user = np.repeat(np.arange(USERS), EACH).astype(np.int32)
     return Interactions(user=user, item=np.concatenate(taken).astype(np.int32), num_users=USERS, num_items=ITEMS)
 
 
@@ -42,13 +43,11 @@ def corpus_of(contents: list, **more: object) -> Corpus:
 
 
 def texts() -> list[str]:
-    """Red before blue, or blue before red, among other words: no word tells, only the order does."""
+    """One word of the colour among others, which are noise."""
     random, made = np.random.default_rng(2), []
     for colour in COLOUR:
-        words = random.choice(["a", "car", "house", "and"], size=random.integers(4, 8)).tolist()
-        first, second = sorted(random.choice(len(words) + 1, size=2))
-        words.insert(second, ("red", "blue")[1 - colour])
-        words.insert(first, ("red", "blue")[colour])
+        words = random.choice(["a", "car", "house", "and"], size=random.integers(5, 10)).tolist()
+        words.insert(random.integers(len(words)), ("red", "blue")[colour])
         made.append(" ".join(words))
     return made
 
@@ -72,7 +71,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config_of(base: Path, **more: object) -> FinetunedConfig:
-    small = {"rank": 4, "epochs": 6, "batch": 16, "learning_rate": 1e-2, "signal": "history"}
+    small = {"rank": 4, "epochs": 6, "batch": 16, "learning_rate": 3e-3, "signal": "history"}
     return FinetunedConfig(base=str(base), **small | more)  # type: ignore[arg-type]
 
 
@@ -99,15 +98,17 @@ def whats_taken() -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("how", "signal"), [("lora", "history"), ("full", "history"), ("lora", "users"), ("lora", "recommender")]
+    ("how", "signal", "rate"),
+    [("full", "history", 3e-3), ("full", "users", 3e-3), ("lora", "users", 3e-2), ("lora", "recommender", 3e-2)],
 )
-def test_what_decides_the_log_comes_to_decide_the_vectors(how: str, signal: str, base: Path, tmp_path: Path) -> None:
-    rate = 1e-2 if how == "lora" else 3e-3
-    config = config_of(base, how=how, signal=signal, learning_rate=rate)
+def test_what_decides_the_log_comes_to_decide_the_vectors(
+    how: str, signal: str, rate: float, base: Path, tmp_path: Path
+) -> None:
+    config = config_of(base, how=how, signal=signal, epochs=12, patience=12, learning_rate=rate)
     found, encoder = fitted(tmp_path / how, corpus_of(texts(), users=whats_taken()), config)
-    assert same_colour(open_encoder("text", str(base)).encode(texts())) < 0.8
-    assert same_colour(encoder.encode(texts())) > 0.95
-    assert found["best_epoch"] > 0 and max(found["held_out"]) > found["held_out"][0] + 0.1
+    assert same_colour(open_encoder("text", str(base)).encode(texts())) < 0.7
+    assert same_colour(encoder.encode(texts())) > 0.85
+    assert found["held_out"][found["best_epoch"]] == max(found["held_out"]) > found["held_out"][0] + 0.1
 
 
 def test_pictures_learn_too(tmp_path: Path) -> None:
@@ -119,14 +120,16 @@ def test_pictures_learn_too(tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"nothing")
     found, encoder = fitted(
-        tmp_path / "fine", corpus_of([*paths[:-1], broken]), config_of(tmp_path / "vit", modality="image")
+        tmp_path / "fine", corpus_of([*paths[:-1], broken]), config_of(tmp_path / "vit", modality="image", how="full")
     )
-    rows = encoder.encode([Image.open(path) for path in paths])
-    assert same_colour(rows) > 0.95 and max(found["held_out"]) > found["held_out"][0] + 0.1
+    views = [Image.open(path) for path in paths]
+    before, after = (same_colour(one.encode(views)) for one in (open_encoder("image", str(tmp_path / "vit")), encoder))
+    assert before < 0.7 < 0.8 < after and max(found["held_out"]) > found["held_out"][0]
 
 
 def test_lora_is_a_change_of_low_rank_and_the_folder_an_ordinary_model(base: Path, tmp_path: Path) -> None:
-    _, encoder = fitted(tmp_path / "lora", corpus_of(texts()), config_of(base, epochs=1, rank=2))
+    small = config_of(base, epochs=8, rank=2, signal="users", learning_rate=3e-2)
+    _, encoder = fitted(tmp_path / "lora", corpus_of(texts()), small)
     before, after = (load_file(folder / "model.safetensors") for folder in (base, tmp_path / "lora"))
     assert set(after) == set(before)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -270,7 +273,7 @@ def test_a_stopped_fit_goes_on_to_the_same_weights(
 def test_what_teaches_nothing_leaves_the_encoder_as_it_was(base: Path, tmp_path: Path) -> None:
     """One epoch at a rate that destroys: the frozen encoder was better on the items held out, and stays."""
     random = np.random.default_rng(0)
-    noise = replace(log(), item=random.integers(ITEMS, size=USERS * ITEMS // 2).astype(np.int32))
+    noise = replace(log(), item=random.integers(ITEMS, size=USERS * EACH).astype(np.int32))
     found, encoder = fitted(tmp_path / "kept", corpus_of(texts(), train=noise), config_of(base, how="full", epochs=2))
     best = int(np.argmax(found["held_out"]))
     assert found["best_epoch"] == best
