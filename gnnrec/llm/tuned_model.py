@@ -8,8 +8,6 @@ Letters: B users, N candidates of each, d width of the language model.
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -66,12 +64,3 @@ class TunedModel(nn.Module):
         """[N] for each of B users; differentiable. `soft`: what negative tokens stand for."""
         head = self.head if soft is None else self.soft_head
         return [head(states.float())[:, 0] for states in self.lm.block_states(prefixes, blocks, soft)]
-
-
-def fast_arithmetic(device: torch.device) -> Any:
-    """bfloat16 products where the hardware has them: twice as fast, and exact enough to learn by."""
-    if device.type == "cpu":
-        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    else:
-        fast = torch.cuda.is_bf16_supported()
-    return torch.autocast(device.type, dtype=torch.bfloat16) if fast else nullcontext()

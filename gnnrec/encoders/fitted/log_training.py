@@ -34,6 +34,7 @@ from gnnrec.encoders.fitted.corpus import Corpus, ndcg_among
 from gnnrec.encoders.media import Unreadable, read_image, read_text
 from gnnrec.errors import UserError
 from gnnrec.progress import progress
+from gnnrec.ranking import fast_arithmetic
 
 SIGNALS = ("history", "users", "recommender")
 READ = {"text": read_text, "image": read_image}  # content as it stands in a catalogue -> as encoders take it
@@ -168,7 +169,9 @@ class LogTraining:
         views = [self._read(item) for item in items]
         if self.config.augment:
             views = augmented(views, self.modality, AugmentConfig(), int(random.integers(2**31)))
-        fresh = self._unit(self.encoder.embed(views))  # [B, d]
+        with fast_arithmetic(self.corpus.device):
+            rows = self.encoder.embed(views)
+        fresh = self._unit(rows.float())  # [B, d]
         loss = self.loss(fresh, items, *self._pairs(items, random))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
