@@ -42,6 +42,7 @@ def fit_encoder(
     Raises UserError where the items have no such content, and where `out` holds something.
     """
     recipe, made = recipe or Recipe(), KINDS[kind]
+    recipe.refuse_finetuning("fit-encoder")
     config = made.config() if config is None else config
     modality = made.modality_of(config)
     contents = dataset.items.content(modality) if dataset.items else ()

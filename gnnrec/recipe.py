@@ -25,11 +25,11 @@ from gnnrec.words.settings import DescribeConfig, ProfilesConfig
 FINETUNED = "encoders"  # folder of a run's own encoders, by modality
 SECTIONS: dict[str, Any] = {  # beside model and split
     "encoders": EncodersConfig,
-    "finetune": FinetuneConfig,
     "graph": GraphConfig,
     "train": TrainConfig,
     "describe": DescribeConfig,
     "profiles": ProfilesConfig,
+    "finetune": FinetuneConfig,
 }
 
 
@@ -74,6 +74,14 @@ class Recipe:
     def resolved(self, dataset: Dataset) -> "Recipe":
         """With every key of the split: what a run keeps, since the dataset may say otherwise later."""
         return dataclasses.replace(self, split=dataclasses.asdict(self.split_config(dataset)))
+
+    def refuse_finetuning(self, verb: str) -> None:
+        """Raises UserError where encoders are to be fine-tuned, for a verb that does not do it."""
+        for modality in self.finetune.chosen():
+            raise UserError(
+                f"finetune.{modality}: {verb} does not fine-tune; allowed: none, with encoders.{modality} = a folder "
+                "of gnnrec fit-encoder --kind finetuned"
+            )
 
     def encoders_in(self, folder: Path) -> EncodersConfig:
         """The encoders of the run in `folder`, with those that were fine-tuned there in their places.

@@ -159,6 +159,24 @@ def test_features_made_elsewhere_have_no_encoder_to_tune(tiny_data: Path, bert: 
         train(Dataset.load(tiny_data), tmp_path / "run", recipe_of(bert))
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("encode",),
+        ("modalities",),
+        ("tune-settings", "--out", "study"),
+        ("fit-encoder", "--kind", "lsa", "--out", "new"),
+    ],
+)
+def test_verbs_that_do_not_fine_tune_say_so(
+    command: Sequence[str], run_command, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    verb, *more = command
+    status, _, err = run_command(verb, data.root, *more, "--set", "finetune.text=lora")
+    assert status == 2 and f"finetune.text: {verb} does not fine-tune; allowed: none" in err
+
+
 def test_the_command_prints_the_frozen_result_beside(run_command, data: Dataset, bert: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(replace(recipe_of(bert), split={}).to_toml())

@@ -119,7 +119,7 @@ def main() -> None:
         means = [{f"{name} {METRIC}": float(part[1].mean()) for name, part in run.items()} for run in runs]
         seconds = (time.monotonic() - began) / len(options.seeds)
         rows.append(
-            row(called, f"{base}, {variant}" if "recurrent" not in variant else variant, options.seeds, means, seconds)
+            row(called, variant if "recurrent" in variant else f"{base}: {variant}", options.seeds, means, seconds)
         )
         found[variant] = {
             name: (users, np.mean([run[name][1] for run in runs], axis=0)) for name, (users, _) in runs[0].items()
