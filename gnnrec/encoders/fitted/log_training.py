@@ -15,7 +15,6 @@ Letters: U users, I items, d dimensions of a feature, D of a recommender's, B it
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -39,7 +38,7 @@ from gnnrec.ranking import fast_arithmetic
 SIGNALS = ("history", "users", "recommender")
 READ = {"text": read_text, "image": read_image}  # content as it stands in a catalogue -> as encoders take it
 HELD_OUT = 8  # one item of so many selects the epoch
-POOL = 16  # batches among whose texts those of like length are put together: little padding
+POOL = 16  # batches among whose texts those of like length are put together
 SIGNAL_RATE = 1e-3  # learning rate of what stands for a user
 
 
@@ -80,8 +79,9 @@ class LogTraining:
     ) -> None:
         """Raises UserError where too few items can be read that somebody took."""
         self.corpus, self.modality, self.config, self.encoder = corpus, modality, config, encoder
-        there = [item for item, content in enumerate(corpus.contents) if content is not None]
-        known, frozen = self._encode(there)
+        # Of texts, so that those of like length are encoded together: little padding.
+        self.lengths = np.array([len(str(content)) if modality == "text" else 0 for content in corpus.contents])
+        known, frozen = self._encode(np.flatnonzero([content is not None for content in corpus.contents]))
         self.mean, self.scale = mean_and_scale(frozen)
         self.bank = torch.zeros(len(corpus.contents), encoder.dim)  # [I, d] as each item was last encoded, unit length
         self.bank[known] = self._unit(frozen)
@@ -158,12 +158,12 @@ class LogTraining:
 
     def _batches(self, random: Generator) -> list[NDArray[np.int64]]:
         order, size = random.permutation(self.learnt), self.config.batch
-        if self.modality == "text":
-            lengths = np.array([len(str(content)) for content in self.corpus.contents])
-            pools = [order[start : start + POOL * size] for start in range(0, len(order), POOL * size)]
-            order = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
-        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        pools = [self._by_length(order[start : start + POOL * size]) for start in range(0, len(order), POOL * size)]
+        batches = [pool[start : start + size] for pool in pools for start in range(0, len(pool), size)]
         return [batches[place] for place in random.permutation(len(batches))]
+
+    def _by_length(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
+        return items[np.argsort(self.lengths[items], kind="stable")]
 
     def _step(self, items: NDArray[np.int64], random: Generator) -> None:
         views = [self._read(item) for item in items]
@@ -213,17 +213,17 @@ class LogTraining:
         if self.best_epoch == len(self.history) - 1:
             self.best = {name: weight.detach().clone() for name, weight in self.weights.items()}
 
-    def _encode(self, items: Sequence[int] | NDArray[np.int64]) -> tuple[NDArray[np.int64], Tensor]:
-        """The items that can be read, in their order, and their features as they are. [n], [n, d]"""
+    def _encode(self, items: NDArray[np.int64]) -> tuple[NDArray[np.int64], Tensor]:
+        """Of items [n] in ascending order those that can be read, and their features as they are. [m], [m, d]"""
         known: list[int] = []
-        rows = [torch.zeros(0, self.encoder.dim)]
-        for start in progress(range(0, len(items), self.config.batch), text="reading content", unit="batch"):
-            views = [(item, self._read(item)) for item in items[start : start + self.config.batch]]
-            views = [(item, view) for item, view in views if view is not None]
+        rows, order, size = [torch.zeros(0, self.encoder.dim)], self._by_length(items), self.config.batch
+        for start in progress(range(0, len(order), size), text="encoding", unit="batch"):
+            views = [(item, view) for item in order[start : start + size] if (view := self._read(item)) is not None]
             if views:
                 known += [item for item, _ in views]
                 rows.append(torch.from_numpy(self.encoder.encode([view for _, view in views])))
-        return np.array(known, dtype=np.int64), torch.cat(rows)
+        ascending = np.argsort(known)
+        return np.array(known, dtype=np.int64)[ascending], torch.cat(rows)[ascending]
 
     def _read(self, item: int) -> Any:
         """Content as encoders take it, or None."""
