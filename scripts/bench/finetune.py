@@ -1,15 +1,17 @@
 """Encoders fine-tuned on the log, beside the same encoders frozen.
 
-    python scripts/bench/finetune.py movies text frozen lora full
-    python scripts/bench/finetune.py movies image frozen lora full --set encoder.epochs=2
-    python scripts/bench/finetune.py music audio log recurrent "recurrent augment"
+    python scripts/bench/finetune.py movies text lora full
+    python scripts/bench/finetune.py movies image lora full --set encoder.epochs=2
+    python scripts/bench/finetune.py music audio recurrent "recurrent, augment"
 
+Every variant is set against the frozen encoder, augmentation of the recurrent one against none.
 A fifth of the items is cold: their rows are taken out before anything learns. Measured by content alone, a user being
 the mean of what she took: NDCG@10 on validation and among the cold items; and with --graph by the model trained on
 these features alone. No test row is looked at.
 """
 
 import argparse
+import json
 import tempfile
 import time
 from dataclasses import replace
@@ -28,6 +30,7 @@ from gnnrec.encoders.features import Features
 from gnnrec.encoders.fitted.finetuned import DEFAULTS
 from gnnrec.encoders.fitted.kinds import KINDS
 from gnnrec.evaluation import evaluate_ranking
+from gnnrec.files import write_json
 from gnnrec.finetuning import users_of
 from gnnrec.fitting import fit_encoder
 from gnnrec.modalities.ablation import MEASURES, METRIC, Trial, Values, measured, prepare
@@ -88,10 +91,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("dataset", choices=FOLDERS)
     parser.add_argument("modality", choices=("text", "image", "audio"))
-    parser.add_argument("variants", nargs="+", choices=[FROZEN, *VARIANTS])
+    parser.add_argument("variants", nargs="+", choices=VARIANTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--graph", action="store_true", help="train the model on these features, too")
     parser.add_argument("--set", nargs="*", default=[], help="settings of the encoder and of the default recipe")
+    parser.add_argument("--keep", type=Path, help="folder of what was measured; the same command goes on there")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -103,38 +107,44 @@ def main() -> None:
     trial = prepare(dataset, parts, {}, {})
     frozen = replace(trial, items={options.modality: features_of(trial, options.modality, base)})
     called, found, rows = f"{options.dataset}, {options.modality}", {}, []
-    for variant in options.variants:
-        began, runs = time.monotonic(), []
+    for variant in dict.fromkeys([FROZEN, *options.variants]):
+        runs, seconds = [], 0.0
         for seed in options.seeds:
-            own_trial = frozen
-            if variant != FROZEN:
-                features = fitted(frozen, options.modality, variant, seed, recipe, own)
-                own_trial = replace(trial, items={options.modality: features})
-            values = content_values(own_trial)
-            if options.graph:
-                by_graph = measured(own_trial, recipe, (options.modality,), seed)
-                values |= {f"graph, {measure}": by_graph[measure] for measure in MEASURES}
-            runs.append(values)
-            print(variant, seed, {name: f"{part[1].mean():.4f}" for name, part in values.items()}, flush=True)
+            path = options.keep / f"{called}, {variant}, {seed}.json" if options.keep else None
+            if path is None or not path.exists():
+                began, own_trial = time.monotonic(), frozen
+                if variant != FROZEN:
+                    features = fitted(frozen, options.modality, variant, seed, recipe, own)
+                    own_trial = replace(trial, items={options.modality: features})
+                values = content_values(own_trial)
+                if options.graph:
+                    by_graph = measured(own_trial, recipe, (options.modality,), seed)
+                    values |= {f"graph, {measure}": by_graph[measure] for measure in MEASURES}
+                kept = {name: {"users": who.tolist(), METRIC: own.tolist()} for name, (who, own) in values.items()}
+                document = {"seconds": time.monotonic() - began, "values": kept}
+                if path:
+                    write_json(path, document)
+            else:
+                document = json.loads(path.read_text(encoding="utf-8"))
+            runs.append({name: (np.array(p["users"]), np.array(p[METRIC])) for name, p in document["values"].items()})
+            seconds += document["seconds"] / len(options.seeds)
+            print(variant, seed, {name: f"{part[1].mean():.4f}" for name, part in runs[-1].items()}, flush=True)
         means = [{f"{name} {METRIC}": float(part[1].mean()) for name, part in run.items()} for run in runs]
-        seconds = (time.monotonic() - began) / len(options.seeds)
-        rows.append(
-            row(called, variant if "recurrent" in variant else f"{base}: {variant}", options.seeds, means, seconds)
-        )
+        name = variant if "recurrent" in variant else f"{base}: {variant}"
+        rows.append(row(called, name, options.seeds, means, seconds))
         found[variant] = {
             name: (users, np.mean([run[name][1] for run in runs], axis=0)) for name, (users, _) in runs[0].items()
         }
     save("finetune", rows)
     tests = {}
-    for variant, values in found.items():
-        for measure, (users, value) in values.items():
-            if variant != options.variants[0]:
-                first_users, first = found[options.variants[0]][measure]
-                one = compare(value, first, first_users=users, second_users=first_users)
-                tests[f"{variant} against {options.variants[0]}, {measure}"] = tested(one)
-                print(variant, measure, tested(one), flush=True)
-    if tests:
-        save_tests(f"{called}, fine-tuning", tests)
+    for variant in [name for name in found if name != FROZEN]:
+        against = "recurrent" if variant.startswith("recurrent,") and "recurrent" in found else FROZEN
+        for measure, (users, value) in found[variant].items():
+            other_users, other = found[against][measure]
+            one = compare(value, other, first_users=users, second_users=other_users)
+            tests[f"{variant} against {against}, {measure}"] = tested(one)
+            print(variant, measure, tested(one), flush=True)
+    save_tests(f"{called}, fine-tuning", tests)
 
 
 if __name__ == "__main__":

@@ -81,12 +81,12 @@ class LogTraining:
         self.corpus, self.modality, self.config, self.encoder = corpus, modality, config, encoder
         # Of texts, so that those of like length are encoded together: little padding.
         self.lengths = np.array([len(str(content)) if modality == "text" else 0 for content in corpus.contents])
-        known, frozen = self._encode(np.flatnonzero([content is not None for content in corpus.contents]))
+        self.known, frozen = self._encode(np.flatnonzero([content is not None for content in corpus.contents]))
         self.mean, self.scale = mean_and_scale(frozen)
         self.bank = torch.zeros(len(corpus.contents), encoder.dim)  # [I, d] as each item was last encoded, unit length
-        self.bank[known] = self._unit(frozen)
+        self.bank[self.known] = self._unit(frozen)
         log = corpus.train.matrix()
-        usable = np.intersect1d(known, log.indices)
+        usable = np.intersect1d(self.known, log.indices)
         if len(usable) < 2 * HELD_OUT:
             raise UserError(
                 f"fit-encoder: {len(usable)} items with {modality} that can be read were taken in train; "
@@ -126,6 +126,8 @@ class LogTraining:
                 random = np.random.default_rng((self.config.seed, len(self.history)))
                 for items in progress(self._batches(random), text=f"epoch {len(self.history)}", unit="step"):
                     self._step(items, random)
+                self.known, rows = self._encode(self.known)
+                self.bank[self.known] = self._unit(rows)
                 self._measure()
                 bar.update(1)
                 if path:
@@ -208,8 +210,7 @@ class LogTraining:
 
     def _measure(self) -> None:
         """How well the items held out are ranked among themselves, by the mean of what a user took of the others."""
-        _, rows = self._encode(self.held_out)
-        self.history.append(ndcg_among(F.normalize(self._pasts(), dim=1), self._unit(rows).cpu(), self.wanted))
+        self.history.append(ndcg_among(F.normalize(self._pasts(), dim=1), self.bank[self.held_out], self.wanted))
         if self.best_epoch == len(self.history) - 1:
             self.best = {name: weight.detach().clone() for name, weight in self.weights.items()}
 
@@ -221,7 +222,8 @@ class LogTraining:
             views = [(item, view) for item in order[start : start + size] if (view := self._read(item)) is not None]
             if views:
                 known += [item for item, _ in views]
-                rows.append(torch.from_numpy(self.encoder.encode([view for _, view in views])))
+                with torch.no_grad(), fast_arithmetic(self.corpus.device):
+                    rows.append(self.encoder.embed([view for _, view in views]).float().cpu())
         ascending = np.argsort(known)
         return np.array(known, dtype=np.int64)[ascending], torch.cat(rows)[ascending]
 
