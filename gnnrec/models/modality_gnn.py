@@ -11,7 +11,8 @@
 5. With `align` above 0, the projected features of one item are pulled towards each other; with `align_item` their sum
    is pulled towards what the item has become, as in CLCRec (Wei et al. 2021), but the item stands still: content shall
    stand for it where it is cold. Both by InfoNCE against the other items of the batch.
-6. Once trained, paths from item to item in closed form are added as far as validation wants them (paths.py).
+6. Once trained, paths from item to item in closed form are added as far as validation wants them (paths.py), and
+   items without interactions are put where their content foretells that they would stand (placement.py).
 
 A user or item without training interactions has no free embedding; content, neighbours and friends carry it.
 
@@ -45,6 +46,7 @@ from gnnrec.models.factors import choose_factors, with_factors
 from gnnrec.models.interest import ShortTermInterest
 from gnnrec.models.lightgcn import light_propagation
 from gnnrec.models.paths import choose_paths, histories
+from gnnrec.models.placement import Placement, fit_placement, placed
 from gnnrec.models.slim import matrix_of, parts_of, sparse_scores
 from gnnrec.models.unit import unit_rows
 from gnnrec.ranking import Scorer, embedding_scorer
@@ -69,6 +71,7 @@ class ModalityGNNConfig:
     item_bias: bool = False  # a free score per item for everybody: for logs where a few items are everybody's
     factors: bool = True  # append the factors of iALS, weighed on validation (logs of up to 5 million interactions)
     paths: bool = True  # add item-item paths in closed form, weighed on validation
+    placement: bool = True  # foretell where items without interactions stand from their content, in closed form
     align: float = 0.0  # weight of the alignment of an item's modalities with each other; 0 for none
     align_item: float = 0.0  # weight of the alignment of an item's content with what the item has become; 0 for none
     align_temperature: float = 0.2
@@ -91,6 +94,8 @@ class ModalityGNN(EmbeddingModel):
     path_weights: Tensor  # of what goes together, of what follows
     factor_items: Tensor  # [I, f] of iALS once chosen, see factors.py; empty for none
     factor_settings: Tensor  # weight, l2, confidence
+    placement_weights: Tensor  # [p, D] once fitted, see placement.py; empty for none
+    placement_mean: Tensor  # [D]
     user_trained: Tensor  # [U] who has training interactions
     item_trained: Tensor  # [I]
 
@@ -113,7 +118,7 @@ class ModalityGNN(EmbeddingModel):
         self.bias = nn.Parameter(torch.zeros(num_items, 1)) if config.item_bias else None
         self.register_buffer("path_weights", torch.zeros(2))
         self.register_buffer("factor_settings", torch.zeros(3))
-        for name in ("factor_items", *PATHS):
+        for name in ("factor_items", "placement_weights", "placement_mean", *PATHS):
             self.register_buffer(name, torch.empty(0))
         self.ordered = config.recent > 0 and "time" in graph[INTERACTS]
         if self.ordered:
@@ -123,9 +128,11 @@ class ModalityGNN(EmbeddingModel):
 
     def forward(self, graph: HeteroData) -> Embeddings:
         embeddings = self._with_short_term(graph, self._long_term(graph))
-        if not len(self.factor_items):
-            return embeddings
-        return with_factors(graph, embeddings, self.factor_items, self.factor_settings)
+        if len(self.factor_items):
+            embeddings = with_factors(graph, embeddings, self.factor_items, self.factor_settings)
+        if len(self.placement_weights):
+            embeddings = placed(graph, embeddings, Placement(self.placement_weights, self.placement_mean))
+        return embeddings
 
     def _with_short_term(self, graph: HeteroData, embeddings: Embeddings) -> Embeddings:
         if not self.ordered:
@@ -208,6 +215,8 @@ class ModalityGNN(EmbeddingModel):
         if self.config.factors and (found := choose_factors(graph, embeddings, measure)):
             self.factor_items, self.factor_settings = found
             embeddings = with_factors(graph, embeddings, *found)
+        if self.config.placement and (fitted := fit_placement(graph, embeddings)):
+            self.placement_weights, self.placement_mean = fitted
         if not self.config.paths:
             return
         scores = embedding_scorer(embeddings.user, embeddings.item)
