@@ -37,7 +37,9 @@ def load_weights(model: Model, state: dict[str, Tensor], folder: Path) -> None:
         model.load_buffers(state)
         return
     for name in dict(model.named_buffers()):
-        if name in state and name.startswith(("path_", "factor_", "placement_")):  # their sizes are known only once they are chosen
+        if name in state and name.startswith(
+            ("path_", "factor_", "placement_")
+        ):  # their sizes are known only once they are chosen
             model.register_buffer(name, state[name])
     try:
         model.load_state_dict(state)

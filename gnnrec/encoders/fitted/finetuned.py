@@ -27,7 +27,7 @@ from gnnrec.encoders.lora import add_adapters, merge_adapters, pointwise_layers
 from gnnrec.encoders.torchvision_models import PREFIX
 from gnnrec.errors import UserError
 
-RATES = {"lora": 5e-4, "full": 3e-5}  # way -> learning rate
+RATES = {"lora": 3e-4, "full": 3e-5}  # way -> learning rate
 DEFAULTS = {"text": "minilm", "image": "efficientnet_lite0"}  # modality -> base
 TRAINABLE = (HuggingFaceTextEncoder, HuggingFaceImageEncoder, EfficientNetEncoder)  # what has TrainableEncoder's parts
 NONE = "none"

@@ -2,8 +2,8 @@
 
 A step encodes a batch of items and scores them for some of the users who took them: a softmax of cosines over the items
 of the batch that a user did not take and the one she did. Items are drawn evenly, so that the correction for sampling
-(logQ) would be the same for all of them. Items as they were encoded before (a memory, as in Wu et al. 2018) are no
-negatives: what is encoded now would learn to be told from them by a shift that all of it shares.
+(logQ) would be the same for all of them. Items as they were encoded before, a memory, are no negatives: what is encoded
+now would learn to be told from them by a shift that all of it shares.
 
 What a user is stands in `signal`:
   history      the mean of the other things she took, as the encoder has them
@@ -50,7 +50,7 @@ class LearningConfig:
     patience: int = 2  # epochs without a better one, then it stops
     batch: int = 64  # items of a step, which are each other's negatives
     users: int = 32  # of an item that a step learns from, drawn anew each time
-    learning_rate: float = 0.0  # 0 takes that of the way: .0005 of lora, .00003 of full
+    learning_rate: float = 0.0  # 0 takes that of the way: .0003 of lora, .00003 of full
     temperature: float = 0.1
     augment: bool = False  # whether each epoch sees another augmented copy of the content
     seed: int = 0
@@ -81,10 +81,9 @@ class LogTraining:
         self.corpus, self.modality, self.config, self.encoder = corpus, modality, config, encoder
         # Of texts, so that those of like length are encoded together: little padding.
         self.lengths = np.array([len(str(content)) if modality == "text" else 0 for content in corpus.contents])
-        self.known, frozen = self._encode(np.flatnonzero([content is not None for content in corpus.contents]))
-        self.mean, self.scale = mean_and_scale(frozen)
-        self.bank = torch.zeros(len(corpus.contents), encoder.dim)  # [I, d] as each item was last encoded, unit length
-        self.bank[self.known] = self._unit(frozen)
+        self.rows = torch.zeros(len(corpus.contents), encoder.dim)  # [I, d] as the items were before the epoch
+        self.known = self._encode(np.flatnonzero([content is not None for content in corpus.contents]))
+        self._settle()
         log = corpus.train.matrix()
         usable = np.intersect1d(self.known, log.indices)
         if len(usable) < 2 * HELD_OUT:
@@ -126,8 +125,8 @@ class LogTraining:
                 random = np.random.default_rng((self.config.seed, len(self.history)))
                 for items in progress(self._batches(random), text=f"epoch {len(self.history)}", unit="step"):
                     self._step(items, random)
-                self.known, rows = self._encode(self.known)
-                self.bank[self.known] = self._unit(rows)
+                self._encode(self.known)
+                self._settle()
                 self._measure()
                 bar.update(1)
                 if path:
@@ -139,7 +138,7 @@ class LogTraining:
 
     def _tensors(self) -> dict[str, dict[str, Tensor]]:
         queries = dict(self.queries.named_parameters())
-        return {"weights": dict(self.weights), "best": self.best, "queries": queries, "memory": {"bank": self.bank}}
+        return {"weights": dict(self.weights), "best": self.best, "queries": queries, "items": {"rows": self.rows}}
 
     def _resume(self, state: TrainState, groups: dict[str, dict[str, Tensor]]) -> None:
         self.history = [row["held_out"] for row in state.history]
@@ -149,7 +148,8 @@ class LogTraining:
                 weight.copy_(groups["weights"][name])
             for name, weight in self.queries.named_parameters():
                 weight.copy_(groups["queries"][name])
-        self.bank = groups["memory"]["bank"]
+        self.rows = groups["items"]["rows"]
+        self._settle()
 
     def _identity(self) -> str:
         """What decides how the training goes: settings, contents, log."""
@@ -172,14 +172,15 @@ class LogTraining:
         if self.config.augment:
             views = augmented(views, self.modality, AugmentConfig(), int(random.integers(2**31)))
         with fast_arithmetic(self.corpus.device):
-            rows = self.encoder.embed(views)
-        fresh = self._unit(rows.float())  # [B, d]
+            rows = self.encoder.embed(views).float()
+        # What all items share is taken out where features are used, so that nothing holds it here: it would drift.
+        shift = (rows - self.rows[items].to(rows.device)).mean(0)
+        fresh = self._unit(rows - shift)  # [B, d]
         loss = self.loss(fresh, items, *self._pairs(items, random))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(list(self.weights.values()), 1.0)
         self.optimizer.step()
-        self.bank[items] = fresh.detach().cpu()
 
     def loss(
         self, fresh: Tensor, items: NDArray[np.int64], user: NDArray[np.int64], place: NDArray[np.int64]
@@ -214,18 +215,23 @@ class LogTraining:
         if self.best_epoch == len(self.history) - 1:
             self.best = {name: weight.detach().clone() for name, weight in self.weights.items()}
 
-    def _encode(self, items: NDArray[np.int64]) -> tuple[NDArray[np.int64], Tensor]:
-        """Of items [n] in ascending order those that can be read, and their features as they are. [m], [m, d]"""
-        known: list[int] = []
-        rows, order, size = [torch.zeros(0, self.encoder.dim)], self._by_length(items), self.config.batch
+    def _encode(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Put the features of these items into `rows`; returns those of them that can be read, ascending."""
+        known, order, size = [], self._by_length(items), self.config.batch
         for start in progress(range(0, len(order), size), text="encoding", unit="batch"):
             views = [(item, view) for item in order[start : start + size] if (view := self._read(item)) is not None]
             if views:
-                known += [item for item, _ in views]
                 with torch.no_grad(), fast_arithmetic(self.corpus.device):
-                    rows.append(self.encoder.embed([view for _, view in views]).float().cpu())
-        ascending = np.argsort(known)
-        return np.array(known, dtype=np.int64)[ascending], torch.cat(rows)[ascending]
+                    found = self.encoder.embed([view for _, view in views]).float().cpu()
+                self.rows[[item for item, _ in views]] = found
+                known += [item for item, _ in views]
+        return np.sort(np.array(known, dtype=np.int64))
+
+    def _settle(self) -> None:
+        """Standardize `rows` as they are now; `bank` has them at unit length, zeros for what cannot be read. [I, d]"""
+        self.mean, self.scale = mean_and_scale(self.rows[self.known])
+        self.bank = torch.zeros_like(self.rows)
+        self.bank[self.known] = self._unit(self.rows[self.known])
 
     def _read(self, item: int) -> Any:
         """Content as encoders take it, or None."""
@@ -235,8 +241,8 @@ class LogTraining:
             return None  # encode lists them
 
     def _unit(self, rows: Tensor) -> Tensor:
-        """Standardized as the frozen features are, and of unit length: cosines of what encoders give say little,
-        since all of it points the same way."""
+        """Standardized and of unit length: cosines of what encoders give say little, since all of it points the same
+        way."""
         return F.normalize((rows - self.mean.to(rows.device)) / self.scale.to(rows.device), dim=1)
 
 
