@@ -173,14 +173,16 @@ class LogTraining:
             views = augmented(views, self.modality, AugmentConfig(), int(random.integers(2**31)))
         with fast_arithmetic(self.corpus.device):
             rows = self.encoder.embed(views).float()
-        # What all items share is taken out where features are used, so that nothing holds it here: it would drift.
-        shift = (rows - self.rows[items].to(rows.device)).mean(0)
-        fresh = self._unit(rows - shift)  # [B, d]
-        loss = self.loss(fresh, items, *self._pairs(items, random))
+        loss = self.loss(self.vectors(rows, items), items, *self._pairs(items, random))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(list(self.weights.values()), 1.0)
         self.optimizer.step()
+
+    def vectors(self, rows: Tensor, items: NDArray[np.int64]) -> Tensor:
+        """Features of items as they are now -> of unit length, without the way that all of them went since the epoch
+        began: where features are used their mean is taken out, so that nothing would hold it here. [B, d]"""
+        return self._unit(rows - (rows - self.rows[items].to(rows.device)).mean(0))
 
     def loss(
         self, fresh: Tensor, items: NDArray[np.int64], user: NDArray[np.int64], place: NDArray[np.int64]
