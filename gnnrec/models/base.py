@@ -27,6 +27,7 @@ class EmbeddingModel(nn.Module):
     """A model trained by gradients: `forward(graph)` gives everybody's embedding from the edges of that graph."""
 
     places_new_items = False  # whether items that join the graph after training get an embedding from their content
+    fitted_buffers: tuple[str, ...] = ()  # whose sizes are known only once `finish` chose them; empty before
 
     def forward(self, graph: HeteroData) -> Embeddings:
         raise NotImplementedError

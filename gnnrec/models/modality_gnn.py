@@ -35,6 +35,7 @@ from gnnrec.graph import (
     INTERACTS,
     TOGETHER,
     item_modalities,
+    nodes_of,
     num_interactions,
     operator,
     owners,
@@ -52,6 +53,7 @@ from gnnrec.models.unit import unit_rows
 from gnnrec.ranking import Scorer, embedding_scorer
 from gnnrec.recency import histories_of, last_items
 
+PLACEMENT = tuple(f"placement_{name}" for name in Placement._fields)
 PATHS = ("path_offsets", "path_columns", "path_values")
 ALIGNED_ITEMS = 512  # of a batch that are held against each other; more would take longer than the step itself
 BLOCK_USERS = 1024  # whose short-term interest is formed at a time
@@ -88,14 +90,17 @@ class ModalityGNNConfig:
 
 class ModalityGNN(EmbeddingModel):
     places_new_items = True
+    fitted_buffers = ("factor_items", *PLACEMENT, *PATHS)
     path_offsets: Tensor  # CSR of the item paths [I, I] once chosen, see paths.py; empty for none
     path_columns: Tensor
     path_values: Tensor
     path_weights: Tensor  # of what goes together, of what follows
     factor_items: Tensor  # [I, f] of iALS once chosen, see factors.py; empty for none
     factor_settings: Tensor  # weight, l2, confidence
-    placement_weights: Tensor  # [p, D] once fitted, see placement.py; empty for none
+    placement_landmarks: Tensor  # [L] once fitted, as the others see placement.py; empty for none
+    placement_coefficients: Tensor  # [L, D]
     placement_mean: Tensor  # [D]
+    placement_weights: Tensor  # [M]
     user_trained: Tensor  # [U] who has training interactions
     item_trained: Tensor  # [I]
 
@@ -118,7 +123,7 @@ class ModalityGNN(EmbeddingModel):
         self.bias = nn.Parameter(torch.zeros(num_items, 1)) if config.item_bias else None
         self.register_buffer("path_weights", torch.zeros(2))
         self.register_buffer("factor_settings", torch.zeros(3))
-        for name in ("factor_items", "placement_weights", "placement_mean", *PATHS):
+        for name in self.fitted_buffers:
             self.register_buffer(name, torch.empty(0))
         self.ordered = config.recent > 0 and "time" in graph[INTERACTS]
         if self.ordered:
@@ -130,8 +135,8 @@ class ModalityGNN(EmbeddingModel):
         embeddings = self._with_short_term(graph, self._long_term(graph))
         if len(self.factor_items):
             embeddings = with_factors(graph, embeddings, self.factor_items, self.factor_settings)
-        if len(self.placement_weights):
-            embeddings = placed(graph, embeddings, Placement(self.placement_weights, self.placement_mean))
+        if len(self.placement_landmarks):
+            embeddings = placed(graph, embeddings, Placement(*(self.get_buffer(name) for name in PLACEMENT)))
         return embeddings
 
     def _with_short_term(self, graph: HeteroData, embeddings: Embeddings) -> Embeddings:
@@ -194,9 +199,7 @@ class ModalityGNN(EmbeddingModel):
         """Of each modality the projected features of the items [n, d], and which ones have the content [n]."""
         views = []
         for modality in self.modalities:
-            place = torch.full((graph["item"].num_nodes,), -1, device=items.device)
-            index = owners(graph, modality)
-            nodes = place.index_copy(0, index, torch.arange(len(index), device=items.device))[items]
+            nodes = nodes_of(graph, modality)[items]
             there = (nodes >= 0) & ~graph[modality].imputed[nodes]
             views.append((self.project[modality](graph[modality].x[nodes]), there))
         return views
@@ -216,7 +219,8 @@ class ModalityGNN(EmbeddingModel):
             self.factor_items, self.factor_settings = found
             embeddings = with_factors(graph, embeddings, *found)
         if self.config.placement and (fitted := fit_placement(graph, embeddings)):
-            self.placement_weights, self.placement_mean = fitted
+            for name, part in zip(PLACEMENT, fitted):
+                self.register_buffer(name, part)
         if not self.config.paths:
             return
         scores = embedding_scorer(embeddings.user, embeddings.item)
