@@ -56,7 +56,6 @@ class FinetuneConfig(LearningConfig):
     text: str = NONE  # none | lora | full
     image: str = NONE
     frozen: bool = True  # whether the model is trained with the frozen encoders too, in RUN/frozen
-    signal: str = "recommender"
 
     def __post_init__(self) -> None:
         check_learning(self, "finetune")
