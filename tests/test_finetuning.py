@@ -61,6 +61,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe_of(bert: Path, *more: str) -> Recipe:
     tuned = (
         "finetune.text=lora",
+        "finetune.signal=recommender",
         "finetune.epochs=8",
         "finetune.patience=8",
         "finetune.batch=8",
