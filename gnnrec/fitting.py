@@ -5,6 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 import gnnrec
 from gnnrec.datasets import Dataset, Split, split
 from gnnrec.encoders import default_device
@@ -27,19 +30,24 @@ def fit_encoder(
     *,
     recipe: Recipe | None = None,
     parts: Split | None = None,
+    users: NDArray[np.float32] | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Fit an encoder of a kind of KINDS to the content of the items, and where it learns the log to the train rows.
 
     config: of the kind, by default its own. parts: by default the recipe's split; its test rows are not looked at.
+    users: [U, D] what a recommender of the same train rows makes of them, for kinds that learn from one. A stopped
+    call of a kind that keeps its state goes on.
     Returns what stands in encoder.json, and "ndcg@10": of lists by content alone on validation, by encoder.
     Raises UserError where the items have no such content, and where `out` holds something.
     """
     recipe, made = recipe or Recipe(), KINDS[kind]
+    recipe.refuse_finetuning("fit-encoder")
     config = made.config() if config is None else config
-    contents = dataset.items.content(made.modality) if dataset.items else ()
+    modality = made.modality_of(config)
+    contents = dataset.items.content(modality) if dataset.items else ()
     if not any(content is not None for content in contents):
-        raise UserError(f"{dataset.root}: no item has {made.modality}, so there is nothing to fit an encoder to")
+        raise UserError(f"{dataset.root}: no item has {modality}, so there is nothing to fit an encoder to")
     whole = parts or split(dataset, recipe.split_config(dataset))
     corpus = Corpus(
         contents=contents,
@@ -47,10 +55,12 @@ def fit_encoder(
         val=whole.val,
         device=default_device(),
         audio_seconds=recipe.encoders.audio_seconds,
+        users=users,
+        checkpoint=(checkpoint := out.with_name(f"{out.name}.checkpoint.safetensors")),
     )
     facts = {
         "kind": kind,
-        "modality": made.modality,
+        "modality": modality,
         "settings": asdict(config),
         "gnnrec": gnnrec.__version__,
         "learnt_from": learnt_from(dataset, recipe) if made.learns_log else None,
@@ -62,12 +72,11 @@ def fit_encoder(
         return found
 
     write_folder(out, facts, fill)
-    beside = found.get("base") or recipe.encoders.encoder_of(made.modality)
+    checkpoint.unlink(missing_ok=True)
+    beside = found.get("base") or recipe.encoders.encoder_of(modality)
     figures = {}
     for name in filter(None, (beside, str(out))):
         say(f"content alone by {name}")
-        encoder = open_encoder(
-            made.modality, name, corpus.device, recipe.encoders.pooling if name != str(out) else AUTO
-        )
-        figures[name] = content_ndcg(encode_contents(contents, made.modality, encoder, recipe.encoders), corpus)
+        encoder = open_encoder(modality, name, corpus.device, recipe.encoders.pooling if name != str(out) else AUTO)
+        figures[name] = content_ndcg(encode_contents(contents, modality, encoder, recipe.encoders), corpus)
     return facts | found | {"ndcg@10": figures}

@@ -60,7 +60,8 @@ def train(
         say(f"{out}: an interrupted training goes on")
     parts = split(dataset, recipe.split_config(dataset))
     logs = (parts.train, parts.val)
-    item_features, user_features = encode_dataset(dataset, recipe.encoders)
+    encoders = recipe.encoders_in(out)
+    item_features, user_features = encode_dataset(dataset, encoders)
     content = [describe_content(item_features, "items"), describe_content(user_features, "users")]
     say("; ".join(filter(None, content)) or "no content: the graph holds users and items only")
     unusable = unusable_content(dataset, item_features, user_features)
@@ -98,6 +99,7 @@ def train(
                 ("users", {**user_features, **written.users}),
             )
         },
+        "finetuned": {modality: facts_of(encoders.encoder_of(modality)) for modality in recipe.finetune.chosen()},
         "written": written.record,
         "unusable_content": len(unusable),
         # Weight, l2 and confidence of iALS, see models/factors.py.

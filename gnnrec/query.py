@@ -77,7 +77,7 @@ class ContentQuery:
             if modality not in able:
                 allowed = ", ".join(able) or "none"
                 raise UserError(f"{self.run.folder}: has no encoder of {modality} for a query; allowed: {allowed}")
-        features = encode_query(self.run.recipe.encoders, **query, opened=self.encoders)
+        features = encode_query(self.run.recipe.encoders_in(self.run.folder), **query, opened=self.encoders)
         if request and text:
             # The graph will take the mean of the items from it, which is no mean of requests.
             asked_for = self.requests.taken_from(features["text"])

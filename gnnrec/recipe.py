@@ -6,12 +6,14 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from gnnrec.datasets import Dataset, SplitConfig
 from gnnrec.encoders import EncodersConfig
+from gnnrec.encoders.fitted.finetuned import FinetuneConfig
 from gnnrec.errors import UserError
 from gnnrec.graph import GraphConfig
 from gnnrec.models import MODELS
@@ -20,12 +22,14 @@ from gnnrec.recipes import read_recipe
 from gnnrec.training import TrainConfig
 from gnnrec.words.settings import DescribeConfig, ProfilesConfig
 
+FINETUNED = "encoders"  # folder of a run's own encoders, by modality
 SECTIONS: dict[str, Any] = {  # beside model and split
     "encoders": EncodersConfig,
     "graph": GraphConfig,
     "train": TrainConfig,
     "describe": DescribeConfig,
     "profiles": ProfilesConfig,
+    "finetune": FinetuneConfig,
 }
 
 
@@ -35,6 +39,7 @@ class Recipe:
     model: Any = field(default_factory=ModalityGNNConfig)  # the config of that model, from MODELS
     split: Mapping[str, Any] = field(default_factory=dict)  # keys of SplitConfig, laid over the dataset's own
     encoders: EncodersConfig = field(default_factory=EncodersConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)  # the encoders that learn the log before the model
     graph: GraphConfig = field(default_factory=GraphConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     describe: DescribeConfig = field(default_factory=DescribeConfig)  # where graph.descriptions is on
@@ -69,6 +74,25 @@ class Recipe:
     def resolved(self, dataset: Dataset) -> "Recipe":
         """With every key of the split: what a run keeps, since the dataset may say otherwise later."""
         return dataclasses.replace(self, split=dataclasses.asdict(self.split_config(dataset)))
+
+    def refuse_finetuning(self, verb: str) -> None:
+        """Raises UserError where encoders are to be fine-tuned, for a verb that does not do it."""
+        for modality in self.finetune.chosen():
+            raise UserError(
+                f"finetune.{modality}: {verb} does not fine-tune; allowed: none, with encoders.{modality} = a folder "
+                "of gnnrec fit-encoder --kind finetuned"
+            )
+
+    def encoders_in(self, folder: Path) -> EncodersConfig:
+        """The encoders of the run in `folder`, with those that were fine-tuned there in their places.
+
+        Raises UserError where one is not there.
+        """
+        own: dict[str, Any] = {modality: str(folder / FINETUNED / modality) for modality in self.finetune.chosen()}
+        for modality, path in own.items():
+            if not Path(path).is_dir():
+                raise UserError(f"{path}: no such folder; finetune.{modality} is on, and gnnrec train makes it")
+        return dataclasses.replace(self.encoders, **own)
 
     def to_toml(self) -> str:
         return tomli_w.dumps(self.to_dict())

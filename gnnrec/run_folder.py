@@ -10,6 +10,8 @@ items.parquet, users.parquet    ids in index order, and the columns of the catal
 metrics.json             the evaluation on val
 rejected.csv             content that could not be used: file and line that name it, reason, path or text
 log.jsonl, tensorboard/  the training
+encoders/MODALITY/       an encoder that was fine-tuned for this run
+frozen/                  the run of the same settings with the encoders as they came
 """
 
 import json
@@ -39,6 +41,7 @@ FILES = (
     "lists.safetensors",
     *("items.parquet", "users.parquet", "metrics.json", "rejected.csv"),
     *("log.jsonl", "tensorboard", "checkpoint.safetensors"),
+    *("encoders", "frozen"),
 )
 LISTED = 100  # length of the saved lists
 ID = "__id__"  # the id column of items.parquet and users.parquet, beside the catalogue's own columns
@@ -67,6 +70,18 @@ class Run:
         if sha256_of_file(path) != self.provenance.get("settings_sha256"):  # cut between two lines it is TOML as well
             raise UserError(f"{path}: damaged: not as it was written (settings_sha256 in run.json)")
         return Recipe.from_dict(parse_toml(text, str(path)), str(path))
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The evaluation on validation; empty where there was none."""
+        found: dict[str, Any] = json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+        return found
+
+    @property
+    def frozen(self) -> "Run | None":
+        """The run beside which this one was trained, with the encoders as they came."""
+        folder = self.folder / "frozen"
+        return Run.load(folder) if folder.exists() else None
 
     @cached_property
     def train(self) -> Interactions:

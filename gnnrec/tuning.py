@@ -99,6 +99,7 @@ def tune_settings(
             raise UserError(f"{name}: found {number}; allowed: above 0")
     if importlib.util.find_spec("optuna") is None:
         raise missing_extra("tune", "optuna")
+    recipe.refuse_finetuning("tune-settings")
     axes = parse_search(search, recipe)
     claim_folder(out, FILES)
     with _locked(out / "lock"):

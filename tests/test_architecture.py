@@ -21,11 +21,12 @@ LAYERS = (
     ("demo",),
     ("report", "serve", "modalities", "inspect", "cleaning", "doctor", "tables", "plots"),
     ("llm",),
-    ("recommend", "query", "export", "comparison", "tuning", "search_space", "fitting"),
+    ("recommend", "query", "export", "comparison", "tuning", "search_space", "finetuning"),
+    ("fitting",),
     ("pipeline",),
     ("run_folder", "run_tensors"),
     ("recipe", "recipes", "tracking"),
-    ("training", "evaluation", "checkpoint"),
+    ("training", "evaluation"),
     ("models",),
     ("recency", "fusion", "removal", "words", "alignment", "graph_augment"),
     ("graph",),
@@ -34,14 +35,14 @@ LAYERS = (
     ("datasets",),
     (
         *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate"),
-        *("files", "errors", "progress", "vectors"),
+        *("checkpoint", "files", "errors", "progress", "vectors"),
     ),
 )
 
 # Slow to import or optional: inside functions only, and only in these files.
 HEAVY = {
     "openai": {"language/endpoint.py"},
-    "peft": {"llm/tuned_model.py"},
+    "peft": {"encoders/lora.py"},
     "transformers": {"encoders/huggingface.py", "encoders/convert.py", "language/local.py"},
     "torchvision": {"encoders/torchvision_models.py", "encoders/augment/image.py"},
     "audiomentations": {"encoders/augment/audio.py"},

@@ -6,36 +6,14 @@ from typing import Any
 
 import torch
 
-from gnnrec.encoders.efficientnet import EfficientNetEncoder
+from gnnrec.encoders.classes import ENCODERS, HANDMADE, HUGGING_FACE
 from gnnrec.encoders.features import Encoder
 from gnnrec.encoders.fitted.folder import FILE, read_facts
 from gnnrec.encoders.fitted.kinds import KINDS
-from gnnrec.encoders.huggingface import (
-    AUTO,
-    HuggingFaceAudioEncoder,
-    HuggingFaceImageEncoder,
-    HuggingFaceTextEncoder,
-    revision,
-)
-from gnnrec.encoders.log_mel import LogMelEncoder
-from gnnrec.encoders.musicnn import MusicnnEncoder
-from gnnrec.encoders.opencv import OpenCVEncoder
+from gnnrec.encoders.huggingface import AUTO, HuggingFaceTextEncoder, revision
 from gnnrec.encoders.pretrained import PRETRAINED, locate, require
-from gnnrec.encoders.resemblyzer import ResemblyzerEncoder
 from gnnrec.encoders.torchvision_models import PREFIX, TorchvisionEncoder
-from gnnrec.encoders.use import UseEncoder
 from gnnrec.errors import UserError, first_line
-
-ENCODERS: dict[str, dict[str, Any]] = {  # modality -> name -> class, made from (folder, name, device)
-    "text": {"use": UseEncoder, "minilm": HuggingFaceTextEncoder},
-    "image": {"efficientnet_lite0": EfficientNetEncoder},
-    "audio": {"musicnn": MusicnnEncoder, "resemblyzer": ResemblyzerEncoder},
-}
-HANDMADE: dict[str, dict[str, Any]] = {  # modality -> name -> class, made from (device,): nothing learnt, no weights
-    "text": {},
-    "image": {"opencv": OpenCVEncoder},
-    "audio": {"log_mel": LogMelEncoder},
-}
 
 
 def open_encoder(modality: str, name: str, device: torch.device | str = "cpu", pooling: str = AUTO) -> Encoder:
@@ -76,7 +54,8 @@ def _open(modality: str, name: str, device: torch.device, pooling: str) -> Encod
     if modality == "text":
         prefix = PRETRAINED[name].prefix if name in PRETRAINED else ""
         return HuggingFaceTextEncoder(folder, name, device, prefix, pooling)
-    return (HuggingFaceImageEncoder if modality == "image" else HuggingFaceAudioEncoder)(folder, name, device)
+    other: Encoder = HUGGING_FACE[modality](folder, name, device)
+    return other
 
 
 def names_of(modality: str) -> list[str]:

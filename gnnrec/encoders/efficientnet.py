@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from gnnrec.files import sha256_of_file
 
+WEIGHTS = "model.safetensors"
 SIZE = 224  # of the square the network sees
 CPU_BATCH = 4  # pictures at a time whose feature maps stay in the cache of a core; 32 at a time take 1.7 times as long
 # kernel, stride, expansion, channels in, channels out, repeats
@@ -38,11 +39,11 @@ class EfficientNetEncoder:
     def __init__(self, folder: Path, name: str, device: torch.device) -> None:
         from safetensors.torch import load_file
 
-        weights = folder / "model.safetensors"
+        weights = folder / WEIGHTS
         self.name = f"{name}@{sha256_of_file(weights)[:12]}"
-        self._network = EfficientNetLite0()
-        self._network.load_state_dict(load_file(weights))
-        self._network.eval().to(device).to(memory_format=torch.channels_last)
+        self.model = EfficientNetLite0()
+        self.model.load_state_dict(load_file(weights))
+        self.model.eval().to(device).to(memory_format=torch.channels_last)
         self._device = device
 
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
@@ -56,16 +57,25 @@ class EfficientNetEncoder:
     def forward(self, ready: Tensor) -> NDArray[np.float32]:
         return self._features(ready).cpu().numpy()
 
+    def embed(self, batch: Sequence[Any]) -> Tensor:
+        """What `encode` gives, with its gradient. [n, 1280]"""
+        return self._features(self.prepare(batch))
+
     @torch.inference_mode()
     def classify(self, batch: Sequence[Any]) -> NDArray[np.float32]:
         """The probability of each of the 1,000 classes of ImageNet. -> [n, 1000]"""
-        return self._network.classifier(self._features(self.prepare(batch))).softmax(dim=1).cpu().numpy()
+        return self.model.classifier(self.embed(batch)).softmax(dim=1).cpu().numpy()
+
+    def save(self, folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        save_file({name: weight.contiguous() for name, weight in self.model.state_dict().items()}, folder / WEIGHTS)
 
     def _features(self, ready: Tensor) -> Tensor:
         part = CPU_BATCH if self._device.type == "cpu" else len(ready)
         # Seen as [n, 3, SIZE, SIZE] this is channels_last, the order in which CPUs convolve fastest.
         pixels = (ready.to(self._device).permute(0, 3, 1, 2).float() - 127.0) / 128.0
-        return torch.cat([self._network(some) for some in pixels.split(part)])  # [n, 1280]
+        return torch.cat([self.model(some) for some in pixels.split(part)])  # [n, 1280]
 
 
 def centre_square(picture: Any, size: int) -> Any:
@@ -85,7 +95,7 @@ class EfficientNetLite0(nn.Module):
             blocks.append(Block(kernel, stride, expansion, channels_in, channels_out))
             blocks += [Block(kernel, 1, expansion, channels_out, channels_out) for _ in range(repeats - 1)]
         self.blocks = nn.Sequential(*blocks)
-        self.head = SameConvolution(320, 1280, 1)
+        self.head = nn.Conv2d(320, 1280, 1)
         self.classifier = nn.Linear(1280, 1000)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -103,9 +113,9 @@ class Block(nn.Module):
     def __init__(self, kernel: int, stride: int, expansion: int, channels_in: int, channels_out: int) -> None:
         super().__init__()
         inner = channels_in * expansion
-        self.expand = SameConvolution(channels_in, inner, 1) if expansion > 1 else None
+        self.expand = nn.Conv2d(channels_in, inner, 1) if expansion > 1 else None
         self.depthwise = SameConvolution(inner, inner, kernel, stride=stride, groups=inner)
-        self.project = SameConvolution(inner, channels_out, 1)
+        self.project = nn.Conv2d(inner, channels_out, 1)
         self.residual = stride == 1 and channels_in == channels_out
 
     def forward(self, x: Tensor) -> Tensor:

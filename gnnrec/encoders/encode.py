@@ -19,7 +19,7 @@ from gnnrec.encoders.cache import FeatureCache, Row
 from gnnrec.encoders.catalogue import open_encoder
 from gnnrec.encoders.features import AudioEncoder, Encoder, Features, StagedEncoder
 from gnnrec.encoders.huggingface import AUTO, POOLINGS
-from gnnrec.encoders.media import Unreadable, read_audio, read_image
+from gnnrec.encoders.media import Unreadable, read_audio, read_image, read_text
 from gnnrec.encoders.pretrained import cache_root
 from gnnrec.encoders.read_ahead import read_ahead
 from gnnrec.errors import UserError
@@ -236,4 +236,4 @@ def _reader(modality: str, encoder: Encoder, config: EncodersConfig) -> Callable
         assert isinstance(encoder, AudioEncoder)
         rate = encoder.sampling_rate
         return lambda path: read_audio(path, rate, config.audio_seconds)
-    return lambda text: text.encode(errors="replace").decode()  # lone surrogates are no text
+    return read_text

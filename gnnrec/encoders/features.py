@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -58,3 +59,15 @@ class StagedEncoder(Encoder, Protocol):
 @runtime_checkable
 class AudioEncoder(Encoder, Protocol):
     sampling_rate: int  # of the sound it takes, in samples a second
+
+
+class TrainableEncoder(Encoder, Protocol):
+    """One whose weights can learn; it stays in evaluation mode."""
+
+    model: Any  # nn.Module
+
+    def embed(self, batch: Sequence[Any]) -> Tensor:
+        """What `encode` gives, with its gradient. [n, d]"""
+
+    def save(self, folder: Path) -> None:
+        """The weights as safetensors."""

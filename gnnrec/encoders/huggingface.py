@@ -81,13 +81,25 @@ class HuggingFaceTextEncoder:
 
     @torch.inference_mode()
     def forward(self, ready: Any) -> NDArray[np.float32]:
+        return self._embedded(ready).cpu().numpy()
+
+    def embed(self, batch: Sequence[str]) -> Tensor:
+        """What `encode` gives, with its gradient. [n, d]"""
+        return self._embedded(self.prepare(batch))
+
+    def _embedded(self, ready: Any) -> Tensor:
         inputs = ready.to(self._device)
         if self._pooled is not None:
-            return self._pooled(**inputs).pooler_output.cpu().numpy()
+            pooled: Tensor = self._pooled(**inputs).pooler_output
+            return pooled
         num_texts, num_tokens = inputs["input_ids"].shape
         if not num_tokens:  # empty texts alone, to a tokenizer that adds nothing
-            return np.zeros((num_texts, self.dim), dtype=np.float32)
-        return self.pool(self._tokens(inputs), inputs["attention_mask"]).cpu().numpy()
+            return torch.zeros(num_texts, self.dim, device=self._device)
+        return self.pool(self._tokens(inputs), inputs["attention_mask"])
+
+    def save(self, folder: Path) -> None:
+        """Settings and weights; vocabulary and pooling are `copy_text_files`'s."""
+        save_model(self.model, folder)
 
     def inputs(self, batch: Sequence[str]) -> Any:
         """What the model takes, by name: [n, t] each."""
@@ -117,7 +129,7 @@ class HuggingFaceImageEncoder:
 
     def __init__(self, folder: Path, name: str, device: torch.device) -> None:
         self.name = f"{name}@{revision(folder)}"
-        self._model, self._pooled = _load_model(folder, device, "get_image_features")
+        self.model, self._pooled = _load_model(folder, device, "get_image_features")
         self._processor = load_part(_transformers().AutoImageProcessor, folder)
         self._device = device
         self.dim = self.encode([grey_picture()]).shape[1]
@@ -130,7 +142,18 @@ class HuggingFaceImageEncoder:
 
     @torch.inference_mode()
     def forward(self, ready: Tensor) -> NDArray[np.float32]:
-        return _pool((self._pooled or self._model)(pixel_values=ready.to(self._device))).cpu().numpy()
+        return self._embedded(ready).cpu().numpy()
+
+    def embed(self, batch: Sequence[Any]) -> Tensor:
+        """What `encode` gives, with its gradient. [n, d]"""
+        return self._embedded(self.prepare(batch))
+
+    def _embedded(self, ready: Tensor) -> Tensor:
+        return _pool((self._pooled or self.model)(pixel_values=ready.to(self._device)))
+
+    def save(self, folder: Path) -> None:
+        """Settings and weights; how pictures are prepared is `copy_text_files`'s."""
+        save_model(self.model, folder)
 
 
 class HuggingFaceAudioEncoder:

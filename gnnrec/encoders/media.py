@@ -30,6 +30,11 @@ class Unreadable(Exception):
     """Content that cannot be used; the message is the reason."""
 
 
+def read_text(text: str) -> str:
+    """Without lone surrogates, which are no text."""
+    return text.encode(errors="replace").decode()
+
+
 def read_image(path: Path) -> Any:
     """A picture as PIL image, RGB, upright, on white where it is transparent, the first frame where it moves.
 

@@ -1,6 +1,5 @@
 """What there is to say of a dataset and of a run, in numbers and words that JSON can hold."""
 
-import json
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -149,8 +148,7 @@ def describe_run(run: Run) -> Facts:
 
 def validation(run: Run) -> dict[str, float]:
     """The metrics on val; empty for a split without one."""
-    text = (run.folder / "metrics.json").read_text(encoding="utf-8")
-    metrics: dict[str, float] = json.loads(text).get("metrics", {})
+    metrics: dict[str, float] = run.metrics.get("metrics", {})
     return metrics
 
 

@@ -15,8 +15,8 @@ from torch import Generator, Tensor
 
 from gnnrec.llm.rerank import SURE, window_ndcg
 from gnnrec.llm.soft_tokens import Vectors
-from gnnrec.llm.tuned_model import fast_arithmetic
 from gnnrec.llm.tuned_scorer import TunedScorer
+from gnnrec.ranking import fast_arithmetic
 from gnnrec.significance import randomisation_test
 
 Asked = tuple[list[list[int]], list[list[int]], list[int]]  # histories and windows of users

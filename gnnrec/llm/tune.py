@@ -25,10 +25,11 @@ from gnnrec.llm.block_scorer import Prompts
 from gnnrec.llm.cards import Cards, readable_items
 from gnnrec.llm.controls import held_against_controls, matters
 from gnnrec.llm.rerank import history_of, validation_windows
-from gnnrec.llm.tuned_model import TunedModel, fast_arithmetic
+from gnnrec.llm.tuned_model import TunedModel
 from gnnrec.llm.tuned_scorer import FILE, Tuned, TunedScorer, graph_vectors, save_tuned
 from gnnrec.llm.windows import TrainingWindow, training_windows
 from gnnrec.progress import progress
+from gnnrec.ranking import fast_arithmetic
 
 if TYPE_CHECKING:
     from gnnrec.llm.settings import LLMConfig

@@ -8,19 +8,17 @@ Letters: B users, N candidates of each, d width of the language model.
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-from gnnrec.errors import UserError, missing_extra
+from gnnrec.encoders.lora import ADAPTER, add_adapters
+from gnnrec.errors import UserError
 from gnnrec.language.local import LocalLM
 from gnnrec.llm.passes import Tokens
 from gnnrec.llm.soft_tokens import SoftTokens, Vectors
 
 ADAPTED = ("q_proj", "v_proj")
-ADAPTER = "lora_"  # in the names of the adapters' weights
 
 
 class TunedModel(nn.Module):
@@ -28,12 +26,7 @@ class TunedModel(nn.Module):
 
     def __init__(self, lm: LocalLM, rank: int, vectors: Vectors | None, generator: Generator) -> None:
         super().__init__()
-        peft = _peft()
-        lm.model.requires_grad_(False)
-        settings = peft.LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=list(ADAPTED))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator.initial_seed())
-            peft.inject_adapter_in_model(settings, lm.model)
+        add_adapters(lm.model, ADAPTED, rank, generator.initial_seed())
         words = lm.model.get_input_embeddings().weight.detach()
         self._lm = (lm,)  # in a tuple: its weights are not this module's own
         self.head = nn.Linear(words.shape[1], 1)
@@ -71,20 +64,3 @@ class TunedModel(nn.Module):
         """[N] for each of B users; differentiable. `soft`: what negative tokens stand for."""
         head = self.head if soft is None else self.soft_head
         return [head(states.float())[:, 0] for states in self.lm.block_states(prefixes, blocks, soft)]
-
-
-def fast_arithmetic(device: torch.device) -> Any:
-    """bfloat16 products where the hardware has them: twice as fast, and exact enough to learn by."""
-    if device.type == "cpu":
-        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    else:
-        fast = torch.cuda.is_bf16_supported()
-    return torch.autocast(device.type, dtype=torch.bfloat16) if fast else nullcontext()
-
-
-def _peft() -> Any:
-    try:
-        import peft
-    except ImportError as error:
-        raise missing_extra("lora", "peft") from error
-    return peft

@@ -37,6 +37,7 @@ def study_modalities(
     Raises UserError for data without item content, and where the ablation has no validation rows.
     """
     recipe = (recipe or Recipe()).resolved(dataset)
+    recipe.refuse_finetuning("modalities")
     for name, number in (("--seeds", seeds), ("--epochs", epochs)):
         if number < 1:
             raise UserError(f"modalities {name}: found {number}; allowed: 1 or more")

@@ -67,6 +67,24 @@ def alignment_ranking() -> str:
     return table(["data", "variant", "validation", "p", "cold items", "p", "seeds"], rows)
 
 
+def finetune() -> str:
+    tests, rows = load("significance") or {}, []
+    for entry in load("finetune"):
+        found = tests.get(f"{entry['dataset']}, fine-tuning", {})
+        variant = entry["variant"].split(": ")[-1]
+        cells = []
+        for measure in ("validation", "cold items"):
+            cells.append(value(entry, f"{measure} ndcg@10"))
+            mine = [
+                test["p"]
+                for key, test in found.items()
+                if key.startswith(f"{variant} against ") and key.endswith(f", {measure}")
+            ]
+            cells.append(f"{mine[0]:.4f}" if mine else "")
+        rows.append([entry["dataset"], entry["variant"], *cells, str(len(entry["seeds"])), f"{entry['seconds']:.0f}"])
+    return table(["content", "encoder", "validation", "p", "cold items", "p", "seeds", "seconds"], rows)
+
+
 def compressed(kind: str) -> list[dict[str, Any]]:
     return [entry for entry in load("compress") if entry["table"] == kind]
 

@@ -21,7 +21,7 @@ from gnnrec.fitting import fit_encoder
 from gnnrec.pipeline import check_encoders, learnt_from
 from gnnrec.recipe import Recipe, load_recipe
 
-ALL = "lsa, recurrent, compact, distilled, word_vectors"  # kinds
+ALL = "lsa, recurrent, compact, distilled, word_vectors, finetuned"  # kinds
 ANIMALS, MACHINES = "cat dog horse", "engine piston gear"
 TEXTS = [f"{ANIMALS} {place % 3}x" for place in range(6)] + [f"{MACHINES} {place % 3}y" for place in range(6)]
 
@@ -103,7 +103,7 @@ def test_the_command_makes_a_folder_that_train_takes(
     [
         (
             ["--kind", "nonsense"],
-            "fit-encoder --kind: found 'nonsense'; allowed: lsa, recurrent, compact, distilled, word_vectors",
+            f"fit-encoder --kind: found 'nonsense'; allowed: {ALL}",
         ),
         (["--kind", "lsa", "--set", "encoder.dim=0"], "encoder.dim: found 0; allowed: 1 or more"),
         (["--kind", "lsa", "--set", "encoder.colour=1"], "unknown key 'colour'"),

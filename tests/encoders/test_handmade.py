@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gnnrec.encoders.catalogue import HANDMADE, open_encoder
+from gnnrec.encoders.catalogue import open_encoder
+from gnnrec.encoders.classes import HANDMADE
 from gnnrec.encoders.log_mel import BANDS, FLOOR, HOP, WINDOW
 from gnnrec.encoders.opencv import COLOURS
 from gnnrec.errors import UserError

@@ -11,7 +11,8 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from gnnrec.encoders import pretrained
-from gnnrec.encoders.catalogue import ENCODERS, open_encoder
+from gnnrec.encoders.catalogue import open_encoder
+from gnnrec.encoders.classes import ENCODERS
 from gnnrec.encoders.pretrained import PRETRAINED, PretrainedModel, cache_root, get, locate, require
 from gnnrec.errors import UserError
 

@@ -10,9 +10,11 @@ import soundfile
 import torch
 
 from gnnrec.datasets import Interactions
+from gnnrec.encoders.augment import AugmentConfig, Sound, augmented
 from gnnrec.encoders.catalogue import open_encoder
 from gnnrec.encoders.fitted.corpus import Corpus
-from gnnrec.encoders.fitted.recurrent import RecurrentConfig, fit_recurrent
+from gnnrec.encoders.fitted.recurrent import RecurrentConfig, _Training, fit_recurrent
+from gnnrec.encoders.log_mel import LogMel
 from gnnrec.encoders.media import read_audio
 from gnnrec.errors import UserError
 
@@ -80,6 +82,32 @@ def test_the_same_seed_gives_the_same_and_leaves_random_numbers_alone(tones: Cor
     first = fitted(tmp_path / "one", tones, config)[1]
     assert np.array_equal(first, fitted(tmp_path / "two", tones, config)[1])
     assert not np.array_equal(first, fitted(tmp_path / "three", tones, replace(config, seed=1))[1])
+
+
+def test_augmented_sounds_reach_the_network(tones: Corpus, tmp_path: Path) -> None:
+    """A step hears what `augmented` makes of the sounds, as frames; the same by a seed, another by another."""
+    config = replace(SMALL, objective="log", augment=True, seconds=1.0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        training = _Training(tones, config)
+        heard: list[torch.Tensor] = []
+        training.network.cells.register_forward_pre_hook(lambda module, given: heard.append(given[0]))
+        batch = training.learnt[:3]
+        for seed in (1, 1, 2):
+            torch.manual_seed(seed)
+            training._step(batch)
+        torch.manual_seed(1)
+        for _ in batch:
+            torch.randint(1, ())  # where each begins: these sounds have no room
+        drawn = int(torch.randint(2**31, ()))
+    sounds = [Sound(training.sounds[place].astype(np.float32), RATE) for place in batch]
+    views = augmented(sounds, "audio", AugmentConfig(), drawn)
+    frames = torch.stack([LogMel(RATE)(torch.from_numpy(view.samples)) for view in views])
+    torch.testing.assert_close(heard[0], (frames - training.network.level) / training.network.scale)
+    assert torch.equal(heard[0], heard[1]) and not torch.allclose(heard[0], heard[2], atol=0.1)
+    first, second = (fitted(tmp_path / name, tones, replace(config, epochs=1))[1] for name in ("one", "two"))
+    assert np.array_equal(first, second)
+    assert not np.allclose(first, fitted(tmp_path / "plain", tones, replace(config, epochs=1, augment=False))[1])
 
 
 def test_what_is_wrong_is_said(tones: Corpus, tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from torch.nn.utils import prune
 from torch.nn.utils.rnn import pad_sequence
 
 from gnnrec.encoders.fitted import onnx_model
+from gnnrec.encoders.fitted.bases import base_folder, prefix_of
 from gnnrec.encoders.fitted.corpus import Corpus
 from gnnrec.encoders.fitted.folder import read_facts
 from gnnrec.encoders.huggingface import HuggingFaceTextEncoder, copy_text_files, load_config, save_model
-from gnnrec.encoders.pretrained import PRETRAINED, locate, require
 from gnnrec.errors import UserError
 
 AT_ONCE = 8  # texts of like length: little padding, and activations whose one scale fits them all
@@ -118,11 +118,7 @@ def fit_compact(corpus: Corpus, config: CompactConfig, folder: Path) -> dict[str
 
 def open_base(name: str, folder: Path) -> tuple[HuggingFaceTextEncoder, dict[str, Any]]:
     """The encoder to make something of, its files but the weights in `folder`, and what encoder.json keeps of it."""
-    path = Path(name).expanduser()
-    source = path if path.is_dir() else (locate(name) or require(name))
-    if read_facts(source) is not None:
-        raise UserError(f"encoder.base: found {name}, which was made here; allowed: a model of Hugging Face")
-    prefix = PRETRAINED[name].prefix if name in PRETRAINED else ""
+    source, prefix = base_folder(name), prefix_of(name)
     encoder = HuggingFaceTextEncoder(source, name, torch.device("cpu"), prefix)
     if encoder.pools_itself:
         raise UserError(f"encoder.base: found {name}, a model of texts and pictures; allowed: one of texts alone")

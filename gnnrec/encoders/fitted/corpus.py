@@ -1,6 +1,6 @@
 """What an encoder is fitted to, and how well content alone ranks by what it gives.
 
-Letters: U users, I items, d dimensions of a feature, n users with something to find.
+Letters: U users, I items, d dimensions of a feature, D of a recommender's, n users with something to find.
 """
 
 from collections.abc import Sequence
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
 from gnnrec.datasets.interactions import Interactions
@@ -29,6 +31,8 @@ class Corpus:
     val: Interactions
     device: torch.device
     audio_seconds: float  # of each sound that are listened to
+    users: NDArray[np.float32] | None = None  # [U, D] of a recommender of these train rows, where there is one
+    checkpoint: Path | None = None  # where a long fitting keeps its state, to go on from after a stop
 
 
 def content_ndcg(features: Features, corpus: Corpus) -> float:
@@ -48,3 +52,13 @@ def content_ndcg(features: Features, corpus: Corpus) -> float:
     found = top_k(embedding_scorer(profile, unit), users, CUT, train).items.numpy()
     relevant: NDArray[np.int64] = np.diff(wanted.indptr)[users]
     return float(ndcg(hits_of(found, users, wanted), relevant, CUT).mean())
+
+
+def ndcg_among(user: Tensor, item: Tensor, wanted: sp.csr_array) -> float:
+    """Mean NDCG@10 of lists by inner products among the items [m, d] alone, for users [U, d] of whom `wanted` [U, m]
+    has any; 0 where nobody has."""
+    users = np.flatnonzero(np.diff(wanted.indptr))
+    if not len(users):
+        return 0.0
+    found = top_k(embedding_scorer(user, item), users, min(CUT, len(item))).items.cpu().numpy()
+    return float(ndcg(hits_of(found, users, wanted), np.diff(wanted.indptr)[users], CUT).mean())

@@ -8,9 +8,12 @@ from typing import Any
 from gnnrec.encoders.fitted.compact import CompactConfig, CompactEncoder, SavedTextEncoder, fit_compact
 from gnnrec.encoders.fitted.corpus import Corpus
 from gnnrec.encoders.fitted.distilled import DistilledConfig, fit_distilled
+from gnnrec.encoders.fitted.finetuned import FinetunedConfig, fit_finetuned, open_finetuned
 from gnnrec.encoders.fitted.lsa import LsaConfig, LsaEncoder, fit_lsa
 from gnnrec.encoders.fitted.recurrent import RecurrentConfig, RecurrentEncoder, fit_recurrent
 from gnnrec.encoders.fitted.word_vectors import WordVectorsConfig, WordVectorsEncoder, fit_word_vectors
+
+CONFIG = "config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +23,14 @@ class Kind:
     `opened(folder, name, device)` is the encoder.
     """
 
-    modality: str
+    modality: str  # or CONFIG: the one that its `modality` says
     config: Any
     fit: Callable[[Corpus, Any, Path], dict[str, Any]]
     opened: Callable[..., Any]
     learns_log: bool = False  # whether train rows, not only contents, are learnt from
+
+    def modality_of(self, config: Any) -> str:
+        return config.modality if self.modality == CONFIG else self.modality
 
 
 KINDS: dict[str, Kind] = {
@@ -33,4 +39,5 @@ KINDS: dict[str, Kind] = {
     "compact": Kind("text", CompactConfig, fit_compact, CompactEncoder),
     "distilled": Kind("text", DistilledConfig, fit_distilled, SavedTextEncoder),
     "word_vectors": Kind("text", WordVectorsConfig, fit_word_vectors, WordVectorsEncoder),
+    "finetuned": Kind(CONFIG, FinetunedConfig, fit_finetuned, open_finetuned, learns_log=True),
 }

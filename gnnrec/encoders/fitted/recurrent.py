@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gnnrec.encoders.fitted.corpus import Corpus
+from gnnrec.encoders.augment import AugmentConfig, Sound, augmented
+from gnnrec.encoders.fitted.corpus import Corpus, ndcg_among
 from gnnrec.encoders.fitted.folder import read_facts
 from gnnrec.encoders.log_mel import BANDS, HOP, LogMel
 from gnnrec.encoders.media import Unreadable, read_audio
 from gnnrec.errors import UserError
-from gnnrec.metrics import hits_of, ndcg
 from gnnrec.progress import progress
-from gnnrec.ranking import embedding_scorer, top_k
 
 WEIGHTS = "model.safetensors"
 RATE = 16_000
@@ -51,6 +50,7 @@ class RecurrentConfig:
     patience: int = 8  # epochs without a better one, then it stops
     learning_rate: float = 2e-3
     temperature: float = 0.2
+    augment: bool = False  # whether a step hears sounds changed at random; in memory a sound is then 6 times as large
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -144,7 +144,9 @@ def fit_recurrent(corpus: Corpus, config: RecurrentConfig, folder: Path) -> dict
 class _Training:
     def __init__(self, corpus: Corpus, config: RecurrentConfig) -> None:
         self.config, self.device = config, corpus.device
-        self.items, self.frames = _read(corpus, config)  # rows of the catalogue, and a spectrogram of each
+        # Rows of the catalogue, a spectrogram of each, and where it is augmented the sound itself.
+        self.items, self.frames, self.sounds = _read(corpus, config)
+        self.mel = LogMel(RATE)
         if len(self.items) < 2 * HELD_OUT:
             raise UserError(f"fit-encoder: {len(self.items)} sounds can be read; needed are {2 * HELD_OUT} or more")
         matrix = corpus.train.matrix()[:, self.items]
@@ -186,7 +188,7 @@ class _Training:
 
     def _step(self, batch: NDArray[np.int64]) -> None:
         self.optimizer.zero_grad()
-        frames = self._crops(batch)
+        frames = self._views(batch) if self.config.augment else self._crops(batch)
         loss = torch.zeros((), device=self.device)
         if self.config.objective != "log":
             loss = loss + self._prediction_loss(frames)
@@ -207,8 +209,20 @@ class _Training:
             spare = len(frames) - length
             start = spare // 2 if middle else int(torch.randint(spare + 1, ()))
             crops.append(frames[start : start + length])
-        stacked = torch.stack(crops).float().to(self.device)
-        return (stacked - self.network.level) / self.network.scale
+        return self._standardized(crops)
+
+    def _views(self, batch: NDArray[np.int64]) -> Tensor:
+        """As `_crops`, of another view of each sound: what is cut out is augmented, then made frames. [B, t, f]"""
+        length, cuts = int(self.config.seconds * RATE), []
+        for sound in batch:
+            samples = self.sounds[sound]
+            start = int(torch.randint(max(len(samples) - length, 0) + 1, ()))
+            cuts.append(Sound(np.resize(samples[start : start + length], length).astype(np.float32), RATE))
+        views = augmented(cuts, "audio", AugmentConfig(), int(torch.randint(2**31, ())))
+        return self._standardized([self.mel(torch.from_numpy(view.samples)) for view in views])
+
+    def _standardized(self, frames: Sequence[Tensor]) -> Tensor:
+        return (torch.stack(list(frames)).float().to(self.device) - self.network.level) / self.network.scale
 
     def _prediction_loss(self, frames: Tensor) -> Tensor:
         """Mean absolute error per band of what was not heard."""
@@ -240,21 +254,16 @@ class _Training:
                 torch.manual_seed(0)
                 return -float(np.mean([float(self._prediction_loss(self._crops(block, True))) for block in blocks]))
         embedded = torch.cat([self.network.embedding(self.network.states(self._crops(part, True))) for part in blocks])
-        wanted = self.taken[:, self.held_out].tocsr()
-        users = np.flatnonzero(np.diff(wanted.indptr))
-        if not len(users):
-            return 0.0
-        scorer = embedding_scorer(F.normalize(self.user, dim=1), embedded)
-        found = top_k(scorer, users, min(10, len(self.held_out))).items.cpu().numpy()
-        return float(ndcg(hits_of(found, users, wanted), np.diff(wanted.indptr)[users], 10).mean())
+        return ndcg_among(F.normalize(self.user, dim=1), embedded, self.taken[:, self.held_out].tocsr())
 
 
-def _read(corpus: Corpus, config: RecurrentConfig) -> tuple[NDArray[np.int64], list[Tensor]]:
-    """Rows of the catalogue whose sound can be read, and their log-mel frames [t, f] in 16 bits."""
+def _read(corpus: Corpus, config: RecurrentConfig) -> tuple[NDArray[np.int64], list[Tensor], list[NDArray[np.float16]]]:
+    """Rows of the catalogue whose sound can be read, their log-mel frames [t, f] in 16 bits, and with `augment` the
+    sounds."""
     there = np.flatnonzero([content is not None for content in corpus.contents])
     if len(there) > config.sounds:
         there = np.sort(there[torch.randperm(len(there)).numpy()[: config.sounds]])
-    mel, items, frames = LogMel(RATE), [], []
+    mel, items, frames, sounds = LogMel(RATE), [], [], []
     for item in progress(there, text="reading sounds", unit="sound"):
         try:
             sound = read_audio(Path(str(corpus.contents[item])), RATE, corpus.audio_seconds)
@@ -262,4 +271,6 @@ def _read(corpus: Corpus, config: RecurrentConfig) -> tuple[NDArray[np.int64], l
             continue  # encode lists them
         items.append(item)
         frames.append(mel(torch.from_numpy(sound)).half())
-    return np.array(items, dtype=np.int64), frames
+        if config.augment:
+            sounds.append(sound.astype(np.float16))
+    return np.array(items, dtype=np.int64), frames, sounds

@@ -79,9 +79,7 @@ def teach(
 
 def _far(encoder: HuggingFaceTextEncoder, batch: list[str], wanted: Tensor) -> Tensor:
     """1 - cosine of what `encode` gives, with its gradient. [n]"""
-    inputs = encoder.inputs(batch)
-    found = encoder.pool(encoder.model(**inputs).last_hidden_state, inputs["attention_mask"])
-    return 1 - torch.nn.functional.cosine_similarity(found, wanted, dim=1)
+    return 1 - torch.nn.functional.cosine_similarity(encoder.embed(batch), wanted, dim=1)
 
 
 @torch.inference_mode()
