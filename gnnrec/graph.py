@@ -31,6 +31,7 @@ REV_INTERACTS = ("item", "rev_interacts", "user")
 FRIEND = ("user", "friend", "user")
 TOGETHER = ("item", "together", "item")
 NEIGHBOR_BLOCK = 2048  # rows of the similarity matrix held at a time
+MISSING = ("propagate", "zero", "mean", "drop")  # from co-consumed items | zeros as raw | the mean of all | no node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +40,14 @@ class GraphConfig:
     together: int = 10  # k of the item-item edges by common users; 0 for none
     mutual: bool = False  # keep an edge only where both ends chose each other
     min_similarity: float = 0.0  # cosine of standardized features, 0 to 1; edges that are not above it are left out
-    missing: str = "propagate"  # propagate: fill from co-consumed items; mask: leave the node out
+    missing: str = "propagate"  # what stands for an item's missing content, see MISSING
     friends: bool = True  # use user-user edges where the data has them
     descriptions: bool = False  # pictures and sounds in words as a modality of items, `description` (words/)
     profiles: bool = False  # what training users like in words as a modality of items and of users, `profile` (words/)
 
     def __post_init__(self) -> None:
-        if self.missing not in ("propagate", "mask"):
-            raise UserError(f"graph.missing: found {self.missing!r}; allowed: propagate, mask")
+        if self.missing not in MISSING:
+            raise UserError(f"graph.missing: found {self.missing!r}; allowed: {', '.join(MISSING)}")
         for key in ("neighbors", "together"):
             if getattr(self, key) < 0:
                 raise UserError(f"graph.{key}: found {getattr(self, key)}; allowed: 0 or more")
@@ -165,8 +166,12 @@ def _add_modality(graph: HeteroData, owner: str, modality: str, features: Featur
     mean, scale = mean_and_scale(values[known])
     values = torch.where(known[:, None], (values - mean) / scale, torch.zeros(()))
     present = known
-    if owner == "item" and config.missing == "propagate" and not known.all():
-        values, present = propagate_features(values, known, graph)
+    if owner == "item" and not known.all():
+        if config.missing == "propagate":
+            values, present = propagate_features(values, known, graph)
+        elif config.missing != "drop":
+            fill = -mean / scale if config.missing == "zero" else torch.zeros(())  # standardized, the mean is zero
+            values, present = torch.where(known[:, None], values, fill), torch.ones_like(known)
     index = present.nonzero().squeeze(1)
     nodes = graph[modality]
     nodes.x, nodes.num_nodes, nodes.imputed = values[index], len(index), ~known[index]

@@ -103,7 +103,7 @@ def test_rows_outside_train_are_nowhere_in_the_graph() -> None:
 def test_similar_edges_equal_a_naive_search(mutual: bool, threshold: float) -> None:
     k, rows = 4, 25
     given = features(rows, 5, missing=(2, 9))
-    config = GraphConfig(neighbors=k, mutual=mutual, min_similarity=threshold, missing="mask")
+    config = GraphConfig(neighbors=k, mutual=mutual, min_similarity=threshold, missing="drop")
     graph = build_graph(log_of([(0, 0)], 1, rows), {"image": given}, config=config)
     standard = given.values[given.mask].astype(np.float64)
     standard = (standard - standard.mean(0)) / standard.std(0)
@@ -169,7 +169,7 @@ def test_missing_content_is_filled_from_items_taken_together() -> None:
         3,
         4,
     }  # nobody listens to what was filled in
-    masked = build_graph(log, {"text": given}, config=GraphConfig(missing="mask"))
+    masked = build_graph(log, {"text": given}, config=GraphConfig(missing="drop"))
     assert owners(masked, "text").tolist() == [0, 5, 6] and not masked["text"].imputed.any()
 
 
@@ -240,7 +240,7 @@ def test_settings_out_of_range(key: str, value: object) -> None:
         GraphConfig(**{key: value})
 
 
-OTHER = {"neighbors": 2, "together": 2, "mutual": True, "min_similarity": 0.5, "missing": "mask", "friends": False}
+OTHER = {"neighbors": 2, "together": 2, "mutual": True, "min_similarity": 0.5, "missing": "drop", "friends": False}
 WRITTEN = ("descriptions", "profiles")  # make content, which is no matter of this module: tests/words/test_content.py
 
 
