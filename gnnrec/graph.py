@@ -23,7 +23,7 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.encoders.features import Features, mean_and_scale
-from gnnrec.errors import UserError, count
+from gnnrec.errors import UserError
 from gnnrec.propagate import SparseOperator, normalize_edges
 
 INTERACTS = ("user", "interacts", "item")
@@ -244,51 +244,6 @@ def together_edges(log: Interactions, k: int) -> tuple[Tensor, Tensor]:
     cosine = common[target, place] / (count[target] * count[source])
     edges = np.stack([source, target]).astype(np.int64)
     return torch.from_numpy(edges), torch.from_numpy(cosine.astype(np.float32))
-
-
-def add_items(graph: HeteroData, features: Mapping[str, NDArray[np.float32]], config: GraphConfig) -> HeteroData:
-    """The graph with n new items at the end, known by content only: modality -> [n, d], raw as encoded.
-
-    New nodes listen to their nearest neighbours; nothing that was there listens to them, so no old embedding moves.
-    """
-    grown = with_interactions(graph, interactions_of(graph))
-    num_new = max(len(rows) for rows in features.values())
-    first = graph["item"].num_nodes
-    grown["item"].num_nodes = first + num_new
-    if TOGETHER in graph.edge_types:
-        _replace(grown, TOGETHER, edge_index=graph[TOGETHER].edge_index, edge_weight=graph[TOGETHER].edge_weight)
-    for modality, rows in features.items():
-        if modality not in item_modalities(graph):
-            raise UserError(
-                f"{modality}: this run knows no such modality; allowed: {', '.join(item_modalities(graph))}"
-            )
-        nodes = graph[modality]
-        if rows.shape[1] != nodes.x.shape[1]:
-            raise UserError(
-                f"{modality}: found {count(rows.shape[1], 'dimension')}, this run was trained with {nodes.x.shape[1]}"
-            )
-        x = torch.cat([nodes.x, (torch.from_numpy(rows) - nodes.mean) / nodes.scale])
-        new = torch.arange(len(nodes.x), len(x))
-        grown[modality].x, grown[modality].num_nodes = x, len(x)
-        grown[modality].imputed = torch.cat([nodes.imputed, torch.zeros(len(new), dtype=torch.bool)])
-        has = torch.stack([torch.arange(first, first + num_new), new])
-        has = torch.cat([graph["item", f"has_{modality}", modality].edge_index, has], dim=1)
-        _replace(grown, ("item", f"has_{modality}", modality), edge_index=has)
-        _replace(grown, (modality, f"rev_has_{modality}", "item"), edge_index=has.flip(0))
-        if (similar := (modality, "similar", modality)) in graph.edge_types:
-            edges, weight = nearest_edges(x, (~nodes.imputed).nonzero().squeeze(1), config, queries=new)
-            old = graph[similar]
-            edges, weight = torch.cat([old.edge_index, edges], dim=1), torch.cat([old.edge_weight, weight])
-            _replace(grown, similar, edge_index=edges, edge_weight=weight)
-    return grown
-
-
-def _replace(graph: HeteroData, edge_type: tuple[str, str, str], **tensors: Tensor) -> None:
-    """New edges of a type, without the operators that were made from the old ones."""
-    store = graph[edge_type]
-    for key in list(store.keys()):
-        del store[key]
-    store.update(tensors)
 
 
 def interactions_of(graph: HeteroData) -> Interactions:

@@ -27,6 +27,8 @@ class EmbeddingModel(nn.Module):
     """A model trained by gradients: `forward(graph)` gives everybody's embedding from the edges of that graph."""
 
     places_new_items = False  # whether items that join the graph after training get an embedding from their content
+    places_new_users = False  # whether users that join it get one from their history
+    takes_other_graphs = False  # whether its weights are of content alone, so that any items of such content will do
 
     def forward(self, graph: HeteroData) -> Embeddings:
         raise NotImplementedError
@@ -64,6 +66,8 @@ class ClosedFormModel(nn.Module):
 
     Its state are buffers whose sizes are known only after fitting, so loading replaces them.
     """
+
+    places_new_users = True  # a user is her history in the graph
 
     def fit_closed_form(self, graph: HeteroData) -> None:
         raise NotImplementedError

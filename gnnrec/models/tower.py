@@ -1,100 +1,91 @@
-"""tower: items by their content alone, users by the items they had; no free embedding, so it goes where content goes.
+"""tower: items by their content alone, users by what they had. No free embedding, so it goes wherever the content goes.
 
-draft
+An item stands in two spaces side by side: its features as they are, each modality of length one, and what a linear map
+makes of them; a user is the sum of her items in each. Beside them stands how popular an item of such content is. Map
+and popularity are learnt by the trainer's softmax, an interaction's own item left out of its user's sum, so that no
+item is foretold from itself. The features as they are keep apart what the map, on the catalogue that it learns from,
+found no use for. Without training this is the mean of content, by cosine.
+
+The item side is the content tower of Yi et al. 2019, "Sampling-bias-corrected neural modeling for large corpus item
+recommendations", without ids; the user side is the pooling of Covington et al. 2016. Deviations: one linear layer in
+the place of several, the same one on both sides, and no features of users.
+
+Letters: U users, I items, B a batch, d dimensions of the learnt part, w of the features of all modalities.
 """
 
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch_geometric.data import HeteroData
 
-from gnnrec.fusion import linear
-from gnnrec.graph import INTERACTS, REV_INTERACTS, item_modalities, operator, owners
+from gnnrec.errors import UserError
+from gnnrec.graph import INTERACTS, REV_INTERACTS, item_modalities, operator
 from gnnrec.models.base import EmbeddingModel, Embeddings, check_least, normal
 from gnnrec.models.sasrec import dropout
 from gnnrec.models.unit import unit_rows
+from gnnrec.models.vbpr import item_feature_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TowerConfig:
-    dim: int = 128
-    hidden: int = 0
-    dropout: float = 0.3
-    raw: float = 1.0
-    bias: bool = True
-    attention: bool = True
-    context: bool = False
-    bias_scale: float = 1.0
+    dim: int = 64  # of the learnt part
+    content: float = 1.0  # weight of the features as they are, beside the learnt part
+    popularity: bool = True  # foretell how popular an item of such content is
+    popularity_l2: float = 0.0
+    dropout: float = 0.3  # of the features that the learnt part is made of
+
+    def __post_init__(self) -> None:
+        check_least(self, dim=1, content=0.0, popularity_l2=0.0)
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"model.dropout: found {self.dropout}; allowed: from 0, below 1")
 
 
 class Tower(EmbeddingModel):
-    places_new_items = True
+    places_new_items = places_new_users = takes_other_graphs = True
 
     def __init__(self, config: TowerConfig, graph: HeteroData, generator: Generator) -> None:
         super().__init__()
         self.config = config
         self.modalities = item_modalities(graph)
-        width = sum(graph[m].x.shape[1] for m in self.modalities)
+        width = item_feature_table(graph, self.modalities).shape[1]
         self.project = nn.Parameter(torch.randn(width, config.dim, generator=generator) / config.dim**0.5)
-        if config.hidden:
-            self.hidden = nn.Parameter(torch.randn(width, config.hidden, generator=generator))
-            self.out = nn.Parameter(torch.zeros(config.hidden, config.dim))
-        self.unknown = normal((config.dim,), 1.0, generator)
-        self.bias = nn.Parameter(torch.zeros(width, 1))
-        self.attend = nn.Parameter(torch.zeros(width, 1))
-        if config.context:
-            self.ctx = nn.Parameter(torch.eye(config.dim))
-        self.raw = nn.Parameter(torch.tensor(float(config.raw)))
+        self.popularity = nn.Parameter(torch.zeros(width, 1))
+        self.unknown = normal((1, config.dim), 1.0, generator)  # where an item stands that has no content
 
-    def _features(self, graph):
-        parts, present = [], 0
-        n = graph["item"].num_nodes
-        for m in self.modalities:
-            x = graph[m].x
-            x = x / x.shape[1] ** 0.5
-            parts.append(x.new_zeros(n, x.shape[1]).index_copy(0, owners(graph, m), x))
-            has = x.new_zeros(n, 1); has[owners(graph, m)] = 1
-            present = present + has
-        return torch.cat(parts, 1) * (len(parts) / present.clamp(min=1)) ** 0.5
+    def forward(self, graph: HeteroData) -> Embeddings:
+        return self._embeddings(graph, None, as_queries=True)
 
-    def _parts(self, graph, generator=None):
-        if "tower_x" not in graph["item"]:
-            graph["item"]["tower_x"] = self._features(graph)
-        c = self.config
-        x0 = graph["item"]["tower_x"]
-        x = dropout(x0, c.dropout if self.training else 0, generator)
-        t = x @ self.project
-        if c.hidden:
-            t = t + F.gelu(x @ self.hidden) @ self.out
-        t = unit_rows(t)
-        ctx = unit_rows(t @ self.ctx) if c.context else t
-        item, hist = t, ctx
-        if c.raw:
-            r = unit_rows(x0)
-            item = torch.cat([t, r * self.raw], 1)
-            hist = torch.cat([ctx, r], 1)
-        w = (x @ self.attend).exp() if c.attention else torch.ones(len(x), 1)
-        b = x @ self.bias * c.bias_scale
-        return item, hist * w, b
+    def training_pass(self, graph: HeteroData, generator: Generator) -> Embeddings:
+        """Users as plain sums, of which `queries` takes an interaction's own item out; items in the context's place."""
+        return self._embeddings(graph, generator, as_queries=False)
 
-    def _user(self, s):
-        d = self.config.dim
-        parts = [unit_rows(s[:, :d])] + ([unit_rows(s[:, d:])] if self.config.raw else [])
-        return torch.cat(parts + ([s.new_ones(len(s), 1)] if self.config.bias else []), 1)
-
-    def _item(self, item, b):
-        return torch.cat([item] + ([b] if self.config.bias else []), 1)
-
-    def forward(self, graph):
-        item, hist, b = self._parts(graph)
-        return Embeddings(self._user(operator(graph, REV_INTERACTS, "none") @ hist), self._item(item, b))
-
-    def training_pass(self, graph, generator):
-        item, hist, b = self._parts(graph, generator)
-        return Embeddings(operator(graph, REV_INTERACTS, "none") @ hist, self._item(item, b), hist)
-
-    def queries(self, graph, embeddings, interactions):
+    def queries(self, graph: HeteroData, embeddings: Embeddings, interactions: Tensor) -> Tensor:
+        assert embeddings.context is not None
         users, items = graph[INTERACTS].edge_index[:, interactions]
-        return self._user(embeddings.user[users] - embeddings.context[items])
+        return self._users(embeddings.user[users] - embeddings.context[items])
+
+    def auxiliary_loss(self, graph: HeteroData, embeddings: Embeddings, interactions: Tensor) -> Tensor | None:
+        return self.config.popularity_l2 * self.popularity.square().sum()
+
+    def _embeddings(self, graph: HeteroData, generator: Generator | None, as_queries: bool) -> Embeddings:
+        features = item_feature_table(graph, self.modalities)
+        learnt_from = features if generator is None else dropout(features, self.config.dropout, generator)
+        known = features.any(dim=1, keepdim=True)
+        learnt = unit_rows(torch.where(known, learnt_from @ self.project, self.unknown))
+        context = torch.cat([learnt, unit_rows(features)], dim=1)  # [I, d + w]
+        popularity = learnt_from @ self.popularity
+        item = torch.cat([learnt, self.config.content * unit_rows(features), popularity], dim=1)  # [I, d + w + 1]
+        user = operator(graph, REV_INTERACTS, "none") @ context
+        return Embeddings(self._users(user) if as_queries else user, item, context)
+
+    def _users(self, sums: Tensor) -> Tensor:
+        """Sums over items, [B, d + w], each part of length one, and the constant that popularity is scored by."""
+        learnt, features = sums.split([self.config.dim, sums.shape[1] - self.config.dim], dim=1)
+        return torch.cat([unit_rows(learnt), unit_rows(features), sums.new_ones(len(sums), 1)], dim=1)
+
+
+def mean_of_content(graph: HeteroData) -> Embeddings:
+    """The tower without its learnt part: a user is the mean of the features of what she had, by cosine."""
+    features = unit_rows(item_feature_table(graph, item_modalities(graph)))
+    return Embeddings(unit_rows(operator(graph, REV_INTERACTS, "none") @ features), features)
