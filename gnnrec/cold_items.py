@@ -44,7 +44,12 @@ def cold_values(
         cold = folds == fold
         left = without_items(parts, cold)
         found = evaluate_ranking(
-            scorer_of(left), relevant=log.rows(cold[log.item]), train=left.train, seen=None, candidates=cold, resamples=0
+            scorer_of(left),
+            relevant=log.rows(cold[log.item]),
+            train=left.train,
+            seen=None,
+            candidates=cold,
+            resamples=0,
         )
         times[found.users] += 1
         for name in metrics:

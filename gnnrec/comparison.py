@@ -74,7 +74,9 @@ def difference(first: Evaluation, second: Evaluation, metric: str) -> dict[str, 
     return difference_of(first.per_user[metric], second.per_user[metric], first.users, second.users)
 
 
-def difference_of(first: PerUser, second: PerUser, users: NDArray[np.int64], others: NDArray[np.int64]) -> dict[str, Any]:
+def difference_of(
+    first: PerUser, second: PerUser, users: NDArray[np.int64], others: NDArray[np.int64]
+) -> dict[str, Any]:
     """The same of values [n] and whose they are [n]."""
     found = asdict(compare(first, second, first_users=users, second_users=others))
     return found | {"interval": list(found["interval"])}

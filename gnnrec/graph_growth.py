@@ -14,6 +14,7 @@ from torch_geometric.data import HeteroData
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.errors import UserError, count
 from gnnrec.graph import (
+    FRIEND,
     TOGETHER,
     GraphConfig,
     interactions_of,
@@ -75,6 +76,8 @@ def add_user(graph: HeteroData, items: NDArray[np.int32]) -> HeteroData:
         ),
     )
     grown["user"].num_nodes = log.num_users + 1
+    if FRIEND in graph.edge_types:
+        _replace(grown, FRIEND, edge_index=graph[FRIEND].edge_index)
     return grown
 
 

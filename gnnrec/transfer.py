@@ -5,6 +5,7 @@ other data by the same encoders. Features are standardized by the other catalogu
 items have in common tells none of them apart.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from gnnrec.cold_items import cold_values, folds_of
@@ -34,6 +34,7 @@ from gnnrec.words.content import Written
 
 METRICS = ("ndcg@10", "recall@10")
 TESTED = "ndcg@10"
+QUESTIONS = ("all items", "cold items")
 OWN = "transferred"
 
 
@@ -74,6 +75,8 @@ def place(model: Any, recipe: Recipe, source: HeteroData, encoders: Mapping[str,
     for name in known:
         if name not in item_modalities(graph):
             _add_empty(graph, source, name)
+    model = copy.deepcopy(model)
+    model.leave_source()
     return Placed(dataset=dataset, parts=parts, recipe=recipe, items=items, graph=graph, model=model)
 
 
@@ -101,9 +104,7 @@ def keep(placed: Placed, run: Run, out: Path) -> Run:
     save_rejected(out, placed.dataset.rejected.clear())
     provenance = run.provenance | origin(placed.dataset, placed.recipe, placed.parts, placed.items, {}, Written())
     provenance |= {"transferred_from": str(run.folder.resolve()), "versions": versions(), "machine": machine()}
-    return save_run(
-        out, placed.recipe, placed.dataset, placed.graph, train, val, placed.model, metrics, provenance
-    )
+    return save_run(out, placed.recipe, placed.dataset, placed.graph, train, val, placed.model, metrics, provenance)
 
 
 def measure_transfer(placed: Placed, seed: int = 0) -> dict[str, Any]:
@@ -115,10 +116,7 @@ def measure_transfer(placed: Placed, seed: int = 0) -> dict[str, Any]:
     popularity counts the other data's train rows, which say nothing of cold items: there it is chance, as random is.
     mean of content is the cosine to the mean of what a user had.
     """
-    return {
-        "all items": _document(_on_test(placed, seed)),
-        "cold items": _document(_on_cold_items(placed, seed)),
-    }
+    return dict(zip(QUESTIONS, (_document(_on_test(placed, seed)), _document(_on_cold_items(placed, seed)))))
 
 
 Values = tuple[np.ndarray, dict[str, np.ndarray]]  # users [n], metric -> their values [n]

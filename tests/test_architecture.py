@@ -19,7 +19,7 @@ LAYERS = (
     ("content_commands",),
     ("commands",),
     ("demo",),
-    ("report", "modalities", "inspect", "cleaning", "doctor", "tables", "plots"),
+    ("report", "modalities", "inspect", "cleaning", "doctor", "tables", "content_tables", "plots"),
     ("llm",),
     ("recommend", "query", "export", "comparison", "tuning", "search_space", "fitting", "transfer"),
     ("pipeline",),

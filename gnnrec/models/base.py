@@ -33,6 +33,9 @@ class EmbeddingModel(nn.Module):
     def forward(self, graph: HeteroData) -> Embeddings:
         raise NotImplementedError
 
+    def leave_source(self) -> None:
+        """Before it goes to other data: drop what holds for the log alone that it was trained on. Nothing here."""
+
     def queries(self, graph: HeteroData, embeddings: Embeddings, interactions: Tensor) -> Tensor:
         """The user side of the given training interactions (positions [B] in the graph's edges) -> [B, d].
 

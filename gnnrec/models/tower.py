@@ -31,12 +31,11 @@ from gnnrec.models.vbpr import item_feature_table
 class TowerConfig:
     dim: int = 64  # of the learnt part
     content: float = 1.0  # weight of the features as they are, beside the learnt part
-    popularity: bool = True  # foretell how popular an item of such content is
-    popularity_l2: float = 0.0
+    popularity: bool = True  # foretell how popular an item of such content is; it stays behind on other data
     dropout: float = 0.3  # of the features that the learnt part is made of
 
     def __post_init__(self) -> None:
-        check_least(self, dim=1, content=0.0, popularity_l2=0.0)
+        check_least(self, dim=1, content=0.0)
         if not 0 <= self.dropout < 1:
             raise UserError(f"model.dropout: found {self.dropout}; allowed: from 0, below 1")
 
@@ -54,30 +53,32 @@ class Tower(EmbeddingModel):
         self.unknown = normal((1, config.dim), 1.0, generator)  # where an item stands that has no content
 
     def forward(self, graph: HeteroData) -> Embeddings:
-        return self._embeddings(graph, None, as_queries=True)
+        item, context = self._items(graph, None)
+        return Embeddings(self._users(_sums(graph, context)), item, context)
 
     def training_pass(self, graph: HeteroData, generator: Generator) -> Embeddings:
-        """Users as plain sums, of which `queries` takes an interaction's own item out; items in the context's place."""
-        return self._embeddings(graph, generator, as_queries=False)
+        """Users as plain sums, of which `queries` takes an interaction's own item out."""
+        item, context = self._items(graph, generator)
+        return Embeddings(_sums(graph, context), item, context)
 
     def queries(self, graph: HeteroData, embeddings: Embeddings, interactions: Tensor) -> Tensor:
         assert embeddings.context is not None
         users, items = graph[INTERACTS].edge_index[:, interactions]
         return self._users(embeddings.user[users] - embeddings.context[items])
 
-    def auxiliary_loss(self, graph: HeteroData, embeddings: Embeddings, interactions: Tensor) -> Tensor | None:
-        return self.config.popularity_l2 * self.popularity.square().sum()
+    @torch.no_grad()
+    def leave_source(self) -> None:
+        self.popularity.zero_()
 
-    def _embeddings(self, graph: HeteroData, generator: Generator | None, as_queries: bool) -> Embeddings:
-        features = item_feature_table(graph, self.modalities)
-        learnt_from = features if generator is None else dropout(features, self.config.dropout, generator)
+    def _items(self, graph: HeteroData, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        """Items as they are scored [I, d + w + 1], and as they are summed up in who had them [I, d + w]."""
+        features = item_feature_table(graph, self.modalities)  # [I, w]
+        seen = features if generator is None else dropout(features, self.config.dropout, generator)
         known = features.any(dim=1, keepdim=True)
-        learnt = unit_rows(torch.where(known, learnt_from @ self.project, self.unknown))
-        context = torch.cat([learnt, unit_rows(features)], dim=1)  # [I, d + w]
-        popularity = learnt_from @ self.popularity
-        item = torch.cat([learnt, self.config.content * unit_rows(features), popularity], dim=1)  # [I, d + w + 1]
-        user = operator(graph, REV_INTERACTS, "none") @ context
-        return Embeddings(self._users(user) if as_queries else user, item, context)
+        learnt, plain = unit_rows(torch.where(known, seen @ self.project, self.unknown)), unit_rows(features)
+        popularity = seen @ self.popularity if self.config.popularity else features.new_zeros(len(features), 1)
+        item = torch.cat([learnt, self.config.content * plain, popularity], dim=1)
+        return item, torch.cat([learnt, plain], dim=1)
 
     def _users(self, sums: Tensor) -> Tensor:
         """Sums over items, [B, d + w], each part of length one, and the constant that popularity is scored by."""
@@ -88,4 +89,9 @@ class Tower(EmbeddingModel):
 def mean_of_content(graph: HeteroData) -> Embeddings:
     """The tower without its learnt part: a user is the mean of the features of what she had, by cosine."""
     features = unit_rows(item_feature_table(graph, item_modalities(graph)))
-    return Embeddings(unit_rows(operator(graph, REV_INTERACTS, "none") @ features), features)
+    return Embeddings(unit_rows(_sums(graph, features)), features)
+
+
+def _sums(graph: HeteroData, context: Tensor) -> Tensor:
+    """Of the items that each user had, each once. [I, d] -> [U, d]"""
+    return operator(graph, REV_INTERACTS, "none") @ context
