@@ -6,13 +6,14 @@ items have in common tells none of them apart.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
 from gnnrec.cold_items import cold_values, folds_of
@@ -48,6 +49,10 @@ class Placed:
     items: Mapping[str, Features]  # of the modalities that the model knows
     graph: HeteroData
     model: EmbeddingModel
+
+
+ScorerOf = Callable[[Placed, Interactions, int], Scorer]  # with the rows of a log as histories, and a seed
+Values = tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]  # users [n], metric -> the value of each [n]
 
 
 def place(model: Any, recipe: Recipe, source: HeteroData, encoders: Mapping[str, str], dataset: Dataset) -> Placed:
@@ -107,63 +112,66 @@ def keep(placed: Placed, run: Run, out: Path) -> Run:
     return save_run(out, placed.recipe, placed.dataset, placed.graph, train, val, placed.model, metrics, provenance)
 
 
-def measure_transfer(placed: Placed, seed: int = 0) -> dict[str, Any]:
-    """The model beside what needs no training, on two questions; each with paired tests of NDCG@10, Holm-corrected.
-
-    all items   the full catalogue on the test rows, everything before them known
-    cold items  folds of items whose rows are all left out, ranked among themselves for who took some of them
-
-    popularity counts the other data's train rows, which say nothing of cold items: there it is chance, as random is.
-    mean of content is the cosine to the mean of what a user had.
-    """
-    return dict(zip(QUESTIONS, (_document(_on_test(placed, seed)), _document(_on_cold_items(placed, seed)))))
+def transferred(placed: Placed, known: Interactions, seed: int) -> Scorer:
+    return model_scorer(placed.model, with_interactions(placed.graph, known))
 
 
-Values = tuple[np.ndarray, dict[str, np.ndarray]]  # users [n], metric -> their values [n]
+def by_mean_of_content(placed: Placed, known: Interactions, seed: int) -> Scorer:
+    """Cosine to the mean of what a user had: the same content, nothing learnt."""
+    plain = mean_of_content(with_interactions(placed.graph, known))
+    return embedding_scorer(plain.user, plain.item)
 
 
-def scorers(placed: Placed, known: Interactions, seed: int) -> dict[str, Scorer]:
-    """With the rows of `known` as histories; popularity counts those."""
-    graph = with_interactions(placed.graph, known)
+def by_popularity(placed: Placed, known: Interactions, seed: int) -> Scorer:
+    """Rows of the other data that are known. Of cold items there are none, so there it is chance."""
     counts = torch.from_numpy(np.bincount(known.item, minlength=known.num_items)).float()
+    return lambda users: counts.repeat(len(users), 1)
+
+
+def by_chance(placed: Placed, known: Interactions, seed: int) -> Scorer:
     generator = torch.Generator().manual_seed(seed)
-    plain = mean_of_content(graph)
-    return {
-        OWN: model_scorer(placed.model, graph),
-        "mean of content": embedding_scorer(plain.user, plain.item),
-        "popularity": lambda users: counts.repeat(len(users), 1),
-        "random": lambda users: torch.rand(len(users), len(counts), generator=generator),
-    }
+    return lambda users: torch.rand(len(users), known.num_items, generator=generator)
 
 
-def _on_test(placed: Placed, seed: int) -> dict[str, Values]:
-    known = known_at_test(placed.dataset, placed.recipe, placed.parts)
-    found = {}
-    for name, scorer in scorers(placed, known, seed).items():
-        one = evaluate_ranking(
-            scorer, relevant=placed.parts.test, train=placed.parts.train, seen=known, ks=(10,), resamples=0
+SCORERS: dict[str, ScorerOf] = {
+    OWN: transferred,
+    "mean of content": by_mean_of_content,
+    "popularity": by_popularity,
+    "random": by_chance,
+}
+
+
+def measure_transfer(placed: Placed, seed: int = 0) -> dict[str, Any]:
+    """The model beside what needs no training, on both questions; paired tests of NDCG@10, Holm-corrected in each."""
+    return {question: _document(found) for question, found in measured_values(placed, SCORERS, seed).items()}
+
+
+def measured_values(placed: Placed, scorers: Mapping[str, ScorerOf], seed: int = 0) -> dict[str, dict[str, Values]]:
+    """What each scorer reaches on each question.
+
+    all items   the full catalogue on the test rows, everything known that `evaluate` takes for known by default
+    cold items  folds of items whose rows are all left out, ranked among themselves for who took some of them
+    """
+    parts, log = placed.parts, placed.dataset.interactions
+    known, folds = known_at_test(placed.dataset, placed.recipe, parts), folds_of(log.num_items)
+    everything, cold = dict[str, Values](), dict[str, Values]()
+    for name, make in scorers.items():
+        found = evaluate_ranking(
+            make(placed, known, seed), relevant=parts.test, train=parts.train, seen=known, ks=(10,), resamples=0
         )
-        found[name] = (one.users, {metric: one.per_user[metric] for metric in METRICS})
-    return found
+        everything[name] = found.users, {metric: found.per_user[metric] for metric in METRICS}
 
+        def of_fold(left: Split, make: ScorerOf = make) -> Scorer:
+            return make(placed, left.train, seed)
 
-def _on_cold_items(placed: Placed, seed: int) -> dict[str, Values]:
-    log, folds = placed.dataset.interactions, folds_of(placed.parts.train.num_items)
-    names = scorers(placed, placed.parts.train, seed)
-
-    def values(name: str) -> Values:
-        def scorer_of(left: Split) -> Scorer:
-            return scorers(placed, left.train, seed)[name]
-
-        return cold_values(log, placed.parts, scorer_of, metrics=METRICS, folds=folds)
-
-    return {name: values(name) for name in names}
+        cold[name] = cold_values(log, parts, of_fold, metrics=METRICS, folds=folds)
+    return dict(zip(QUESTIONS, (everything, cold)))
 
 
 def _document(found: Mapping[str, Values]) -> dict[str, Any]:
-    users, own = found[OWN]
+    users, mine = found[OWN]
     against = {
-        name: difference_of(own[TESTED], values[TESTED], users, others)
+        name: difference_of(mine[TESTED], values[TESTED], users, others)
         for name, (others, values) in found.items()
         if name != OWN
     }
@@ -171,7 +179,7 @@ def _document(found: Mapping[str, Values]) -> dict[str, Any]:
     return {
         "users": len(users),
         "metrics": {
-            name: {metric: float(own.mean()) for metric, own in values.items()} for name, (_, values) in found.items()
+            name: {metric: float(values[metric].mean()) for metric in METRICS} for name, (_, values) in found.items()
         },
         "against": {name: one | {"p_holm": corrected[name]} for name, one in against.items()},
     }

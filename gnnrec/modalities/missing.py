@@ -51,5 +51,6 @@ def groups_of(features: Mapping[str, Features], random: np.random.Generator) -> 
     """Which of GROUPS items drawn by lot each item is nearest to. [I]"""
     content = unit_length(side_by_side(features).values)
     centres = content[random.permutation(len(content))[:GROUPS]]
-    nearest: NDArray[np.int64] = (content @ centres.T).argmax(axis=1)
+    # Rounded, so that equal items are in one group whatever the last bits of their products are.
+    nearest: NDArray[np.int64] = np.round(content @ centres.T, 5).argmax(axis=1)
     return nearest
