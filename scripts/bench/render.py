@@ -229,6 +229,27 @@ def alignment_ranking() -> str:
     return table(["data", "variant", "validation", "p", "cold items", "p", "seeds"], rows)
 
 
+def transfers() -> str:
+    tests, rows = load("significance") or {}, []
+    for entry in load("transfer"):
+        found, cells = tests.get(f"{entry['dataset']}, transfer", {}), []
+        for part in ("cold items", "all items"):
+            test = found.get(f"transferred against {entry['variant']}, {part}")
+            cells += [value(entry, f"{part} ndcg@10"), f"{test['p']:.4f}" if test else ""]
+        rows.append([entry["dataset"], entry["variant"], *cells, str(len(entry["seeds"]))])
+    return table(["from, to", "ranked by", "cold items", "p", "all items", "p", "seeds"], rows)
+
+
+def missing() -> str:
+    rows = []
+    for entry in load("missing"):
+        cells = []
+        for part in ("cold items", "validation"):
+            cells += [value(entry, f"{part} ndcg@10"), f"{entry['kept'][part]['share']:.0%}"]
+        rows.append([entry["dataset"], entry["variant"], *cells, str(len(entry["seeds"]))])
+    return table(["data", "removed, in its place", "cold items", "gain kept", "validation", "gain kept", "seeds"], rows)
+
+
 def compressed(kind: str) -> list[dict[str, Any]]:
     return [entry for entry in load("compress") if entry["table"] == kind]
 
@@ -280,6 +301,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "cold": cold,
     "alignment": alignment,
     "alignment_ranking": alignment_ranking,
+    "transfer": transfers,
+    "missing": missing,
     "reasons": reasons,
     "rerank": rerank,
     "rerank_speed": rerank_speed,
