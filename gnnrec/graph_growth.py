@@ -64,13 +64,15 @@ def add_items(graph: HeteroData, features: Mapping[str, NDArray[np.float32]], co
 def add_user(graph: HeteroData, items: NDArray[np.int32]) -> HeteroData:
     """The graph with a new user at the end who had these items [n], the last one last, all after what is known."""
     log = interactions_of(graph)
-    later = None if log.timestamp is None else np.full(len(items), log.timestamp.max(initial=0))
+    time = log.timestamp
+    if time is not None:
+        time = np.append(time, np.full(len(items), time.max(initial=0)))
     grown = with_interactions(
         graph,
         Interactions(
             user=np.append(log.user, np.full(len(items), log.num_users, dtype=np.int32)),
             item=np.append(log.item, items),
-            timestamp=None if later is None else np.append(log.timestamp, later),
+            timestamp=time,
             num_users=log.num_users + 1,
             num_items=log.num_items,
         ),
