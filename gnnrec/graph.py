@@ -131,6 +131,14 @@ def owners(graph: HeteroData, modality: str) -> Tensor:
     return graph[owner, f"has_{modality}", modality].edge_index[0]
 
 
+def nodes_of(graph: HeteroData, modality: str) -> Tensor:
+    """Index of each item's (or user's) node of a modality, -1 where there is none. [I]"""
+    index = owners(graph, modality)
+    owner = "user" if modality.startswith("user_") else "item"
+    nodes = torch.full((graph[owner].num_nodes,), -1, device=index.device)
+    return nodes.index_copy(0, index, torch.arange(len(index), device=index.device))
+
+
 def operator(graph: HeteroData, edge_type: tuple[str, str, str], normalize: str) -> SparseOperator:
     """Â of one edge type, [targets, sources], made once per graph and kept beside the edges it was made from.
 

@@ -36,8 +36,8 @@ def load_weights(model: Model, state: dict[str, Tensor], folder: Path) -> None:
     if isinstance(model, ClosedFormModel):
         model.load_buffers(state)
         return
-    for name in dict(model.named_buffers()):
-        if name in state and name.startswith(("path_", "factor_")):  # their sizes are known only once they are chosen
+    for name in model.fitted_buffers:
+        if name in state:
             model.register_buffer(name, state[name])
     try:
         model.load_state_dict(state)

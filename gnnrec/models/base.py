@@ -29,6 +29,7 @@ class EmbeddingModel(nn.Module):
     places_new_items = False  # whether items that join the graph after training get an embedding from their content
     places_new_users = False  # whether users that join it get one from their history
     takes_other_graphs = False  # whether its weights are of content alone, so that any items of such content will do
+    fitted_buffers: tuple[str, ...] = ()  # whose sizes are known only once `finish` chose them; empty before
 
     def forward(self, graph: HeteroData) -> Embeddings:
         raise NotImplementedError

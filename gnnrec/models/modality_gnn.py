@@ -11,7 +11,8 @@
 5. With `align` above 0, the projected features of one item are pulled towards each other; with `align_item` their sum
    is pulled towards what the item has become, as in CLCRec (Wei et al. 2021), but the item stands still: content shall
    stand for it where it is cold. Both by InfoNCE against the other items of the batch.
-6. Once trained, paths from item to item in closed form are added as far as validation wants them (paths.py).
+6. Once trained, paths from item to item in closed form are added as far as validation wants them (paths.py), and
+   items without interactions are put where their content foretells that they would stand (placement.py).
 
 A user or item without training interactions has no free embedding; content, neighbours and friends carry it.
 
@@ -34,6 +35,7 @@ from gnnrec.graph import (
     INTERACTS,
     TOGETHER,
     item_modalities,
+    nodes_of,
     num_interactions,
     operator,
     owners,
@@ -45,11 +47,13 @@ from gnnrec.models.factors import choose_factors, with_factors
 from gnnrec.models.interest import ShortTermInterest
 from gnnrec.models.lightgcn import light_propagation
 from gnnrec.models.paths import choose_paths, histories
+from gnnrec.models.placement import Placement, fit_placement, placed
 from gnnrec.models.slim import matrix_of, parts_of, sparse_scores
 from gnnrec.models.unit import unit_rows
 from gnnrec.ranking import Scorer, embedding_scorer
 from gnnrec.recency import histories_of, last_items
 
+PLACEMENT = tuple(f"placement_{name}" for name in Placement._fields)
 PATHS = ("path_offsets", "path_columns", "path_values")
 ALIGNED_ITEMS = 512  # of a batch that are held against each other; more would take longer than the step itself
 BLOCK_USERS = 1024  # whose short-term interest is formed at a time
@@ -69,6 +73,7 @@ class ModalityGNNConfig:
     item_bias: bool = False  # a free score per item for everybody: for logs where a few items are everybody's
     factors: bool = True  # append the factors of iALS, weighed on validation (logs of up to 5 million interactions)
     paths: bool = True  # add item-item paths in closed form, weighed on validation
+    placement: bool = True  # foretell where items without interactions stand from their content, in closed form
     align: float = 0.0  # weight of the alignment of an item's modalities with each other; 0 for none
     align_item: float = 0.0  # weight of the alignment of an item's content with what the item has become; 0 for none
     align_temperature: float = 0.2
@@ -85,12 +90,17 @@ class ModalityGNNConfig:
 
 class ModalityGNN(EmbeddingModel):
     places_new_items = places_new_users = True
+    fitted_buffers = ("factor_items", *PLACEMENT, *PATHS)
     path_offsets: Tensor  # CSR of the item paths [I, I] once chosen, see paths.py; empty for none
     path_columns: Tensor
     path_values: Tensor
     path_weights: Tensor  # of what goes together, of what follows
     factor_items: Tensor  # [I, f] of iALS once chosen, see factors.py; empty for none
     factor_settings: Tensor  # weight, l2, confidence
+    placement_landmarks: Tensor  # [L] once fitted, as the others see placement.py; empty for none
+    placement_coefficients: Tensor  # [L, D]
+    placement_mean: Tensor  # [D]
+    placement_weights: Tensor  # [M]
     user_trained: Tensor  # [U] who has training interactions
     item_trained: Tensor  # [I]
 
@@ -113,7 +123,7 @@ class ModalityGNN(EmbeddingModel):
         self.bias = nn.Parameter(torch.zeros(num_items, 1)) if config.item_bias else None
         self.register_buffer("path_weights", torch.zeros(2))
         self.register_buffer("factor_settings", torch.zeros(3))
-        for name in ("factor_items", *PATHS):
+        for name in self.fitted_buffers:
             self.register_buffer(name, torch.empty(0))
         self.ordered = config.recent > 0 and "time" in graph[INTERACTS]
         if self.ordered:
@@ -123,9 +133,11 @@ class ModalityGNN(EmbeddingModel):
 
     def forward(self, graph: HeteroData) -> Embeddings:
         embeddings = self._with_short_term(graph, self._long_term(graph))
-        if not len(self.factor_items):
-            return embeddings
-        return with_factors(graph, embeddings, self.factor_items, self.factor_settings)
+        if len(self.factor_items):
+            embeddings = with_factors(graph, embeddings, self.factor_items, self.factor_settings)
+        if len(self.placement_landmarks):
+            embeddings = placed(graph, embeddings, Placement(*(self.get_buffer(name) for name in PLACEMENT)))
+        return embeddings
 
     def _with_short_term(self, graph: HeteroData, embeddings: Embeddings) -> Embeddings:
         if not self.ordered:
@@ -187,9 +199,7 @@ class ModalityGNN(EmbeddingModel):
         """Of each modality the projected features of the items [n, d], and which ones have the content [n]."""
         views = []
         for modality in self.modalities:
-            place = torch.full((graph["item"].num_nodes,), -1, device=items.device)
-            index = owners(graph, modality)
-            nodes = place.index_copy(0, index, torch.arange(len(index), device=items.device))[items]
+            nodes = nodes_of(graph, modality)[items]
             there = (nodes >= 0) & ~graph[modality].imputed[nodes]
             views.append((self.project[modality](graph[modality].x[nodes]), there))
         return views
@@ -208,6 +218,9 @@ class ModalityGNN(EmbeddingModel):
         if self.config.factors and (found := choose_factors(graph, embeddings, measure)):
             self.factor_items, self.factor_settings = found
             embeddings = with_factors(graph, embeddings, *found)
+        if self.config.placement and (fitted := fit_placement(graph, embeddings)):
+            for name, part in zip(PLACEMENT, fitted):
+                self.register_buffer(name, part)
         if not self.config.paths:
             return
         scores = embedding_scorer(embeddings.user, embeddings.item)

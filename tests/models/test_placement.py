@@ -1,0 +1,172 @@
+"""Where items that nobody took are put: where a regression done naively says, by the modality that decides."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch_geometric.data import HeteroData
+
+from gnnrec.datasets import Interactions, planted, split
+from gnnrec.encoders.encode import from_array
+from gnnrec.graph import GraphConfig, add_items, build_graph, interactions_of, item_modalities, with_interactions
+from gnnrec.models import Embeddings
+from gnnrec.models import placement as placement_module
+from gnnrec.models.ials import item_factors, user_factors
+from gnnrec.models.placement import (
+    PENALTIES,
+    choose_weights,
+    fit_placement,
+    has_content,
+    kernels,
+    leave_one_out,
+    placed,
+)
+from gnnrec.pipeline import train
+from gnnrec.recipe import load_recipe
+from gnnrec.removal import without_content
+from gnnrec.run_folder import Run
+
+
+def world():
+    """A graph in which a fifth of the items has no interaction, iALS as its embeddings, which items these are, and who
+    will take them. Text decides who takes what."""
+    dataset = planted("text", num_users=300, num_items=180)
+    parts = split(dataset)
+    log = parts.train
+    features = {name: from_array(values) for name, values in dataset.item_features.items()}
+    graph = build_graph(log, features)
+    item = item_factors(log.matrix(), 16, 10.0, 5.0, 10, 0)
+    cold = np.bincount(log.item, minlength=log.num_items) == 0
+    return graph, Embeddings(user_factors(log.matrix(), item, 10.0, 5.0), item), cold, parts.test.matrix()
+
+
+def test_leave_one_out_is_the_regression_without_each_item():
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(12, 4)), random.normal(size=(12, 3))
+    mean = y.mean(0)
+    for penalty, foretold in leave_one_out(torch.from_numpy(x @ x.T), torch.from_numpy(y)):
+        for left in range(12):
+            rest = np.arange(12) != left
+            weights = np.linalg.solve(x[rest].T @ x[rest] + penalty * np.eye(4), x[rest].T @ (y[rest] - mean))
+            np.testing.assert_allclose(foretold[left], x[left] @ weights + mean, atol=1e-9)
+
+
+def test_the_modality_that_decides_weighs_most():
+    graph, embeddings, cold, _ = world()
+    warm = torch.from_numpy(np.flatnonzero(~cold))
+    (audio, image, text), penalty = choose_weights(embeddings, warm, kernels(graph, warm, warm))
+    assert text >= 10 * audio and text >= 10 * image
+    assert penalty in PENALTIES
+
+
+def naive_kernel(graph: HeteroData, weights: Sequence[float], first: NDArray, second: NDArray) -> NDArray:
+    """Every modality is there for every item, in the order of the items."""
+    total = np.zeros((len(first), len(second)))
+    for weight, modality in zip(weights, item_modalities(graph)):
+        x = graph[modality].x.numpy().astype(np.float64)
+        x = x / np.linalg.norm(x, axis=1, keepdims=True)
+        total += weight * np.exp(-np.square(x[first][:, None] - x[second][None]).sum(2))
+    return total
+
+
+def test_cold_items_are_ranked_by_their_content():
+    """Users take things of one cluster of eight, so by chance an eighth of them would take the first item."""
+    graph, embeddings, cold, test = world()
+    got = placed(graph, embeddings, fit_placement(graph, embeddings))
+    wanted = test[:, cold].toarray() > 0
+    first = (got.user @ got.item[cold].T).argmax(1, keepdim=True).numpy()
+    assert np.take_along_axis(wanted, first, 1)[wanted.any(1)].mean() > 0.6
+
+
+def test_the_rows_are_those_of_a_regression_done_naively():
+    graph, embeddings, cold, _ = world()
+    old, new = np.flatnonzero(~cold), np.flatnonzero(cold)
+    warm = torch.from_numpy(old)
+    placement = fit_placement(graph, embeddings)
+    weights, penalty = choose_weights(embeddings, placement.landmarks, kernels(graph, *2 * (placement.landmarks,)))
+    torch.testing.assert_close(placement.weights, torch.tensor(weights))
+    assert torch.equal(placement.landmarks.sort().values, warm)
+    y = embeddings.item.numpy()[old].astype(np.float64)
+    dual = np.linalg.solve(naive_kernel(graph, weights, old, old) + penalty * np.eye(len(y)), y - y.mean(0))
+    got = placed(graph, embeddings, placement).item
+    np.testing.assert_allclose(got[new], naive_kernel(graph, weights, new, old) @ dual + y.mean(0), atol=1e-4)
+    assert torch.equal(got[old], embeddings.item[old])  # whoever was taken stays
+
+
+def test_landmarks_stand_for_all_items(monkeypatch):
+    """Fewer landmarks than items: argmin |y - K a|^2 + l a' K_LL a, by a general least-squares solver."""
+    graph, embeddings, cold, _ = world()
+    monkeypatch.setattr(placement_module, "LANDMARKS", 50)
+    placement = fit_placement(graph, embeddings)
+    old, marks, new = np.flatnonzero(~cold), placement.landmarks.numpy(), np.flatnonzero(cold)
+    assert len(marks) == 50 and np.isin(marks, old).all()
+    weights = placement.weights.double().tolist()
+    order = torch.Generator().manual_seed(0)
+    everybody = torch.from_numpy(old)[torch.randperm(len(old), generator=order)]
+    _, penalty = choose_weights(embeddings, everybody, kernels(graph, everybody, everybody))
+    y = embeddings.item.numpy()[old].astype(np.float64)
+    root = np.linalg.cholesky(naive_kernel(graph, weights, marks, marks) + 1e-10 * np.eye(50)).T
+    left = np.concatenate([naive_kernel(graph, weights, old, marks), penalty**0.5 * root])
+    right = np.concatenate([y - y.mean(0), np.zeros((50, y.shape[1]))])
+    expected = naive_kernel(graph, weights, new, marks) @ np.linalg.lstsq(left, right)[0] + y.mean(0)
+    np.testing.assert_allclose(placed(graph, embeddings, placement).item[new], expected, atol=1e-4)
+
+
+def test_an_item_that_somebody_took_since_stays_and_one_without_content_too():
+    graph, embeddings, cold, _ = world()
+    placement = fit_placement(graph, embeddings)
+    first, *others = np.flatnonzero(cold)
+    log = interactions_of(graph)
+    sizes = {"num_users": log.num_users, "num_items": log.num_items}
+    taken = Interactions(user=np.append(log.user, 0), item=np.append(log.item, first).astype(np.int32), **sizes)
+    got = placed(with_interactions(graph, taken), embeddings, placement).item
+    assert torch.equal(got[first], embeddings.item[first])
+    assert not torch.isclose(got[others], embeddings.item[others]).all(1).any()
+    for modality in item_modalities(graph):
+        graph = without_content(graph, modality, first)
+    assert torch.equal(placed(graph, embeddings, placement).item[first], embeddings.item[first])
+
+
+def test_what_was_filled_in_from_other_items_is_no_content():
+    graph, *_ = world()
+    graph["text"].imputed[0] = True
+    items = torch.arange(3)
+    audio, _, text = kernels(graph, items, items)
+    assert not text[0].any() and not text[:, 0].any() and text[1:, 1:].all() and audio.all()
+    for modality in ("audio", "image"):
+        graph[modality].imputed[0] = True
+    assert not has_content(graph)[0] and has_content(graph)[1:].all()
+
+
+def test_items_that_join_later_are_placed():
+    graph, embeddings, *_ = world()
+    placement = fit_placement(graph, embeddings)
+    raw = graph["text"].x[-1] * graph["text"].scale + graph["text"].mean
+    grown = add_items(graph, {"text": raw[None].numpy()}, GraphConfig())
+    more = torch.cat([embeddings.item, torch.zeros(1, embeddings.item.shape[1])])
+    got = placed(grown, embeddings._replace(item=more), placement).item[-1]
+    text = naive_kernel(graph, [0.0, 0.0, float(placement.weights[2])], np.array([len(more) - 2]), placement.landmarks)
+    expected = torch.from_numpy(text).float() @ placement.coefficients + placement.mean
+    torch.testing.assert_close(got, expected[0], rtol=1e-3, atol=1e-4)
+
+
+def test_too_few_items_teach_nothing():
+    dataset = planted("text", num_users=80, num_items=60)
+    features = {name: from_array(values) for name, values in dataset.item_features.items()}
+    graph = build_graph(split(dataset).train, features)
+    assert fit_placement(graph, Embeddings(torch.randn(80, 4), torch.randn(60, 4))) is None
+
+
+def test_a_run_places_items_where_it_shall_and_keeps_it(tmp_path):
+    dataset = planted("text", num_users=150, num_items=150)
+    recipe = load_recipe(overrides=["train.epochs=2", "model.dim=8", "model.heads=2", "model.paths=false"])
+    run = train(dataset, tmp_path / "placed", recipe)
+    plain = train(dataset, tmp_path / "plain", replace(recipe, model=replace(recipe.model, placement=False)))
+    cold = torch.from_numpy(np.bincount(run.train.item, minlength=150) == 0)
+    with torch.no_grad():
+        got, without = run.model(run.graph).item, plain.model(plain.graph).item
+        assert torch.equal(Run.load(run.folder).model(run.graph).item, got)
+    assert torch.equal(got[~cold], without[~cold])
+    assert not torch.isclose(got[cold], without[cold]).all(1).any()
