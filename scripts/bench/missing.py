@@ -26,8 +26,9 @@ from gnnrec.recipe import Recipe, load_recipe
 from gnnrec.significance import compare
 
 SHARES = (0.2, 0.5, 0.8)
-# Closed forms that know no content are left out: they would be the same with and without it.
-SHORT = ["model.dim=64", "model.heads=0", "model.factors=false", "model.paths=false", "train.epochs=12"]
+# Closed forms beside the graph are left out.
+CLOSED = [f"model.{name}=false" for name in ("factors", "paths", "placement")]
+SHORT = ["model.dim=64", "model.heads=0", "train.epochs=12", *CLOSED]
 ALL, NONE = "all content", "no content"
 
 
@@ -75,15 +76,19 @@ def main() -> None:
     save("missing", rows)
 
 
-def kept(found: list[Values], full: list[Values], none: list[Values]) -> dict[str, dict[str, float]]:
-    """What is left of the content gain by measure, over all users and seeds, and p of it against none of it."""
-    shares = {}
+def kept(found: list[Values], full: list[Values], none: list[Values]) -> dict[str, dict[str, float | None]]:
+    """What is left of the content gain by measure, over all users and seeds, and p of it against no content at all.
+
+    `share` of what all the content brings; None where it brings nothing.
+    """
+    shares: dict[str, dict[str, float | None]] = {}
     for name in MEASURES:
         own, most, least = (np.concatenate([one[name][1] for one in some]) for some in (found, full, none))
         users = np.arange(len(own))  # a user once for each seed, since each has cold items of its own
-        share = (own.mean() - least.mean()) / (most.mean() - least.mean())
         against = compare(own, least, first_users=users, second_users=users)
-        shares[name] = {"share": float(share), "gain": against.difference, "p": against.p_randomisation}
+        brought = float(most.mean() - least.mean())
+        share = against.difference / brought if brought > 0 else None
+        shares[name] = {"share": share, "gain": against.difference, "p": against.p_randomisation}
     return shares
 
 

@@ -245,7 +245,8 @@ def missing() -> str:
     for entry in load("missing"):
         cells = []
         for part in ("cold items", "validation"):
-            cells += [value(entry, f"{part} ndcg@10"), f"{entry['kept'][part]['share']:.0%}"]
+            share = entry["kept"][part]["share"]
+            cells += [value(entry, f"{part} ndcg@10"), "–" if share is None else f"{share:.0%}"]
         rows.append([entry["dataset"], entry["variant"], *cells, str(len(entry["seeds"]))])
     return table(["data", "removed, in its place", "cold items", "gain kept", "validation", "gain kept", "seeds"], rows)
 
