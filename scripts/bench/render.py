@@ -211,6 +211,27 @@ def alignment() -> str:
     return table(["data", "query to target", "by", "R@1 (chance)", "R@10 (chance)", "MRR (chance)", "candidates"], rows)
 
 
+def content() -> str:
+    """Means over seeds with intervals over users; p against no content, and of several against the best one alone."""
+    tests, rows = load("significance") or {}, []
+    for entry in load("content"):
+        found, cells = tests.get(f"{entry['dataset']}, content", {}), []
+        for measure in ("validation", "cold items"):
+            low, high = entry["intervals"][measure]
+            cells.append(f"{entry['metrics'][measure]:.4f} [{low:.4f}, {high:.4f}]")
+            start, end = f"{entry['variant']} against ", f", {measure}"
+            against = {
+                key.removeprefix(start).removesuffix(end): test["p"]
+                for key, test in found.items()
+                if key.startswith(start) and key.endswith(end)
+            }
+            cells.append("; ".join(f"{other}: {p:.4f}" for other, p in against.items()))
+        rows.append([entry["dataset"], entry["variant"], *cells, str(len(entry["seeds"]))])
+    return table(
+        ["data", "content (encoder), fusion", "validation", "p against", "cold items", "p against", "seeds"], rows
+    )
+
+
 def alignment_ranking() -> str:
     tests, rows = load("significance") or {}, []
     for entry in load("alignment_ranking"):
@@ -300,6 +321,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "validation": lambda: accuracy("val "),
     "cold": cold,
+    "content": content,
     "alignment": alignment,
     "alignment_ranking": alignment_ranking,
     "transfer": transfers,
