@@ -6,6 +6,8 @@ items have in common tells none of them apart.
 """
 
 import copy
+import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from torch_geometric.data import HeteroData
 from gnnrec.cold_items import cold_values, folds_of
 from gnnrec.comparison import difference_of
 from gnnrec.datasets import Dataset, Interactions, Split, split
-from gnnrec.encoders import Features, encode_dataset
+from gnnrec.encoders import Features, encode_dataset, unusable_content
 from gnnrec.errors import UserError, count
 from gnnrec.evaluation import evaluate_ranking
 from gnnrec.files import claim_folder
@@ -106,9 +108,19 @@ def keep(placed: Placed, run: Run, out: Path) -> Run:
     claim_folder(out, FILES)
     train, val = placed.parts.train, placed.parts.val
     metrics = evaluate_model(placed.model, placed.graph, val, train, train).to_json("val") if len(val) else {}
-    save_rejected(out, placed.dataset.rejected.clear())
+    unusable = unusable_content(placed.dataset, placed.items, {})
+    save_rejected(out, unusable)
     provenance = run.provenance | origin(placed.dataset, placed.recipe, placed.parts, placed.items, {}, Written())
-    provenance |= {"transferred_from": str(run.folder.resolve()), "versions": versions(), "machine": machine()}
+    # Modalities that the other data lack stay known: new items may have them.
+    provenance["encoders"]["items"] = run.provenance["encoders"]["items"] | provenance["encoders"]["items"]
+    provenance |= {
+        "transferred_from": str(run.folder.resolve()),
+        "unusable_content": len(unusable),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": " ".join(sys.argv),
+        "versions": versions(),
+        "machine": machine(),
+    }
     return save_run(out, placed.recipe, placed.dataset, placed.graph, train, val, placed.model, metrics, provenance)
 
 

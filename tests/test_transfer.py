@@ -104,6 +104,9 @@ def test_a_catalogue_that_lacks_a_modality_is_ranked_by_the_others(run: Run, who
     again, before = (model_scorer(model, placed.graph)(users) for model in (kept.model, placed.model))
     assert torch.equal(again, before)
     assert kept.graph["image"].num_nodes == 0 and "smell" not in kept.graph.node_types
+    back = place_run(kept, half(whole, True))  # from there to where all modalities are
+    with torch.no_grad():
+        assert torch.equal(back.model(back.graph).user, run.model(run.graph).user)
 
 
 def test_what_does_not_fit_is_refused_in_one_line(run: Run, whole: Dataset, planted_run: Run) -> None:
