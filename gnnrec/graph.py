@@ -43,6 +43,7 @@ class GraphConfig:
     missing: str = "propagate"  # what stands for an item's missing content, see MISSING
     friends: bool = True  # use user-user edges where the data has them
     descriptions: bool = False  # pictures and sounds in words as a modality of items, `description` (words/)
+    transcripts: bool = False  # speech in sounds as a modality of items, `transcript` (words/)
     profiles: bool = False  # what training users like in words as a modality of items and of users, `profile` (words/)
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ And for a new user, who joins it with her history.
 Letters: U users, I items, d dimensions.
 """
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.encoders import encode_query
 from gnnrec.encoders.features import Encoder
+from gnnrec.encoders.media import Unreadable
+from gnnrec.encoders.requests import Requests
+from gnnrec.encoders.speech import SpeechModel
 from gnnrec.errors import UserError
 from gnnrec.graph import item_modalities, owners
 from gnnrec.graph_growth import add_items, add_user
@@ -38,16 +42,21 @@ class ContentQuery:
         self.run, self.model = run, model
         self.encoders: dict[str, Encoder] = {}
 
+    @cached_property
+    def speech(self) -> SpeechModel:
+        return SpeechModel(self.run.recipe.encoders.speech)
+
     def score_items(self, text: str | None, image: Path | None, audio: Path | None) -> Tensor:
         """How near each item is to the query. [I]
 
-        The mean of two cosines: of the embeddings, which know who likes what, and of the content itself, so that an
-        item's own text, picture or sound finds that item first.
+        Two cosines, each in standard deviations over the items, since one spreads many times wider than the other: of
+        the embeddings, which know who likes what, and of the content itself, so that an item's own text, picture or
+        sound finds that item first. Their mean.
         """
-        grown = self.grown(text, image, audio)
+        grown = self.grown(text, image, audio, request=True)
         with torch.no_grad():
-            unit = F.normalize(self.model(grown).item, dim=1)  # [I + 1, d]
-        return (unit[:-1] @ unit[-1] + content_similarity(grown)) / 2
+            unit = F.normalize(self.model.asked(grown).item, dim=1)  # [I + 1, d]
+        return (_standardized(unit[:-1] @ unit[-1]) + _standardized(content_similarity(grown))) / 2
 
     def score_users(self, text: str | None, image: Path | None, audio: Path | None) -> Tensor:
         """How much each user would like a new item of this content. [U]"""
@@ -55,19 +64,52 @@ class ContentQuery:
             grown = self.model(self.grown(text, image, audio))
         return grown.user @ grown.item[-1]
 
-    def grown(self, text: str | None, image: Path | None, audio: Path | None) -> HeteroData:
-        """The graph of the run with an item of this content at its end."""
+    def grown(self, text: str | None, image: Path | None, audio: Path | None, *, request: bool = False) -> HeteroData:
+        """The graph of the run with an item of this content at its end.
+
+        A sound given to a run that has encoders of text but none of audio is what is said in it, behind the text.
+        request: the text asks for items and is none of an item; what all requests have in common is taken from it.
+        """
+        known = self.run.provenance["encoders"]["items"]
+        able = [name for name, encoder in known.items() if encoder != "given"]
+        if audio is not None and "text" in able and "audio" not in able and self.run.recipe.encoders.speech != "none":
+            text, audio = " ".join(filter(None, (text, self.said(audio)))), None
         query: dict[str, Any] = {"text": text or None, "image": image, "audio": audio}
         asked = [modality for modality, content in query.items() if content is not None]
         if not asked:
             raise UserError("recommend: the query is empty; expected --user, --item, --text, --image or --audio")
-        known = self.run.provenance["encoders"]["items"]
         for modality in asked:
-            if known.get(modality, "given") == "given":
-                able = ", ".join(name for name, encoder in known.items() if encoder != "given") or "none"
-                raise UserError(f"{self.run.folder}: has no encoder of {modality} for a query; allowed: {able}")
+            if modality not in able:
+                allowed = ", ".join(able) or "none"
+                raise UserError(f"{self.run.folder}: has no encoder of {modality} for a query; allowed: {allowed}")
         features = encode_query(self.run.recipe.encoders, **query, opened=self.encoders)
+        if request and text:
+            # The graph will take the mean of the items from it, which is no mean of requests.
+            asked_for = self.requests.taken_from(features["text"])
+            features["text"] = asked_for + self.run.graph["text"].mean.numpy()
         return add_items(self.run.known_graph, features, self.run.recipe.graph)
+
+    @cached_property
+    def requests(self) -> Requests:
+        """By this run's encoder of text, once that is open."""
+        return Requests(self.encoders["text"])
+
+    def said(self, audio: Path) -> str:
+        """What is said in a sound. Raises UserError where that is nothing, and where no speech model is here."""
+        try:
+            words = self.speech.transcribe(audio, self.run.recipe.encoders.audio_seconds)
+        except (Unreadable, OSError) as error:
+            raise UserError(f"{audio}: {error}") from error
+        except UserError as error:
+            raise UserError(f"{self.run.folder}: has no encoder of audio, and for speech: {error}") from error
+        if not words:
+            raise UserError(f"{audio}: no speech is heard in it, and {self.run.folder} has no encoder of audio")
+        return words
+
+
+def _standardized(scores: Tensor) -> Tensor:
+    """In standard deviations from the mean; all 0 where all are the same."""
+    return (scores - scores.mean()) / scores.std(correction=0).clamp(min=1e-12)
 
 
 def score_history(run: Run, items: NDArray[np.int32]) -> Tensor:
@@ -84,14 +126,16 @@ def score_history(run: Run, items: NDArray[np.int32]) -> Tensor:
 def content_similarity(graph: HeteroData) -> Tensor:
     """Cosine of each item's features to those of the last item, mean over the modalities that the last one has. [I - 1]
 
-    An item that lacks a modality has 0 in it.
+    Features are centred, not standardized: queries find the right kind of item less often where each dimension of a
+    text weighs the same. An item that lacks a modality has 0 in it.
     """
     last = graph["item"].num_nodes - 1
     similarities = []
     for modality in item_modalities(graph):
         index = owners(graph, modality)
         if index[-1] == last:
-            unit = F.normalize(graph[modality].x, dim=1)
+            scale = graph[modality].scale.nan_to_num(posinf=0.0)  # infinite where all items are the same
+            unit = F.normalize(graph[modality].x * scale, dim=1)
             cosine = (unit[:-1] @ unit[-1]).masked_fill(graph[modality].imputed[:-1], 0)
             similarities.append(cosine.new_zeros(last).index_copy(0, index[:-1], cosine))
     return torch.stack(similarities).mean(0)

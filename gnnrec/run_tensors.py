@@ -39,6 +39,8 @@ def load_weights(model: Model, state: dict[str, Tensor], folder: Path) -> None:
     for name in model.fitted_buffers:
         if name in state:
             model.register_buffer(name, state[name])
+        else:  # a run from before there was such a buffer
+            state[name] = model.get_buffer(name)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

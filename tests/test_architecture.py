@@ -46,6 +46,7 @@ HEAVY = {
     "torchvision": {"encoders/torchvision_models.py", "encoders/augment/image.py"},
     "audiomentations": {"encoders/augment/audio.py"},
     "librosa": {"encoders/mel.py"},
+    "faster_whisper": {"encoders/speech.py"},
     "soundfile": {"encoders/media.py"},
     "PIL": {"encoders/media.py"},
     "cv2": {"encoders/opencv.py"},

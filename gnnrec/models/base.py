@@ -37,6 +37,11 @@ class EmbeddingModel(nn.Module):
     def leave_source(self) -> None:
         """Before it goes to other data: drop what holds for the log alone that it was trained on. Nothing here."""
 
+    def asked(self, graph: HeteroData) -> Embeddings:
+        """As `forward`, for a graph whose new items are queries, which may have a part of an item's content only."""
+        embeddings: Embeddings = self(graph)
+        return embeddings
+
     def queries(self, graph: HeteroData, embeddings: Embeddings, interactions: Tensor) -> Tensor:
         """The user side of the given training interactions (positions [B] in the graph's edges) -> [B, d].
 

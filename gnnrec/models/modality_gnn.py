@@ -131,10 +131,15 @@ class ModalityGNN(EmbeddingModel):
             self.target = normal((num_items, config.dim), config.init_scale, generator)
             self.interest = ShortTermInterest(config.dim, config.recent, config.heads, config.half_life, generator)
 
-    def forward(self, graph: HeteroData) -> Embeddings:
+    def asked(self, graph: HeteroData) -> Embeddings:
+        """Where neighbours put everything: placement is fitted to items that have all of their content."""
         embeddings = self._with_short_term(graph, self._long_term(graph))
         if len(self.factor_items):
             embeddings = with_factors(graph, embeddings, self.factor_items, self.factor_settings)
+        return embeddings
+
+    def forward(self, graph: HeteroData) -> Embeddings:
+        embeddings = self.asked(graph)
         if len(self.placement_landmarks):
             embeddings = placed(graph, embeddings, Placement(*(self.get_buffer(name) for name in PLACEMENT)))
         return embeddings

@@ -1,4 +1,4 @@
-"""Generated texts as modalities of their own: `description` of items, `profile` of items and of users."""
+"""Generated texts as modalities of their own: `description` and `transcript` of items, `profile` of items and users."""
 
 import gzip
 import io
@@ -21,8 +21,9 @@ from gnnrec.language.server import open_server
 from gnnrec.words.describe import Descriptions, describe
 from gnnrec.words.profiles import Profiles, item_facts, user_facts, write_profiles
 from gnnrec.words.settings import DescribeConfig, ProfilesConfig
+from gnnrec.words.transcribe import transcribe
 
-DESCRIPTION, PROFILE = "description", "profile"  # names of the modalities
+DESCRIPTION, TRANSCRIPT, PROFILE = "description", "transcript", "profile"  # names of the modalities
 CACHE = "words"  # folder in the cache
 
 
@@ -47,7 +48,7 @@ def write_content(
     cache: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Written:
-    """What `graph.descriptions` and `graph.profiles` ask for, encoded by the text encoder.
+    """What `graph.descriptions`, `transcripts` and `profiles` ask for, encoded by the text encoder.
 
     train: the interactions that profiles may rest on. features: of the items, by which neighbours are found.
     Raises UserError where there is no text encoder, no content to write about, or no such model.
@@ -68,6 +69,14 @@ def write_content(
         items[DESCRIPTION] = encoded(found.texts(len(dataset.item_ids)))
         record[DESCRIPTION] = {"made_by": found.made_by(), "failures": len(found.failures)}
         say(_told("descriptions of items", found.made_by(), found.failures))
+    if graph.transcripts:
+        _check("transcripts", TRANSCRIPT, features, encoders)
+        heard = transcribe(dataset.items, encoders, root / CACHE)
+        if not heard.rows:
+            raise UserError("graph.transcripts: no item has a sound in which speech is heard")
+        items[TRANSCRIPT] = encoded(heard.texts(len(dataset.item_ids)))
+        record[TRANSCRIPT] = {"made_by": heard.made_by()}
+        say(_told("transcripts of items", heard.made_by(), heard.failures))
     if graph.profiles:
         _check("profiles", PROFILE, features, encoders)
         for kind, made in profiles_of(dataset, train, profiled, root / CACHE).items():

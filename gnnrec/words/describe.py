@@ -92,7 +92,7 @@ def describe(
     failures: list[str] = []
     for modality in DESCRIBED:
         paths = ((catalog.media or {}) if catalog else {}).get(modality, ())
-        hashes = [_hash(path) for path in paths]
+        hashes = [hash_of_file(path) for path in paths]
         if catalog is None or not any(hashes):
             continue
         measured = _measured(modality, paths, hashes, encoders, cache)
@@ -114,7 +114,7 @@ def describe(
     return Descriptions(tuple(rows), tuple(failures))
 
 
-def _hash(path: Path | None) -> str | None:
+def hash_of_file(path: Path | None) -> str | None:
     """sha256 of the bytes; None where there is no file that can be opened."""
     try:
         return None if path is None else sha256_of_file(path)

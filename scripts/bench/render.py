@@ -316,6 +316,47 @@ def exports() -> str:
     return table(["embeddings of movies", "MB", "times smaller", "top-10 overlap", "NDCG@10", "change"], rows)
 
 
+def asked(kind: str) -> list[dict[str, Any]]:
+    return [entry for entry in load("books") if entry["table"] == kind]
+
+
+def centring() -> str:
+    rows = [
+        [entry["dataset"], entry["variant"], *(f"{entry['metrics'][name]:.3f}" for name in ("zh", "en"))]
+        for entry in asked("centring")
+    ]
+    return table(["data", "items and queries", "in Chinese", "in English"], rows)
+
+
+def books() -> str:
+    rows = []
+    for entry in asked("subjects"):
+        cells = [f"{entry['metrics'][name]:.2f}" for name in ("zh", "en", "zh uniform", "en uniform")]
+        rows.append([entry["variant"], entry["queries"][0], cells[0], entry["queries"][1], *cells[1:]])
+    head = [
+        "kind",
+        "in Chinese",
+        "precision",
+        "in English",
+        "precision",
+        "我喜欢阅读…类的书籍。",
+        "I like to read books about …",
+    ]
+    return table(head, rows)
+
+
+def books_example() -> str:
+    rows = []
+    for entry in asked("example"):
+        technical, *places = entry["metrics"].values()
+        rows.append(
+            [entry["variant"], f"{technical:.2f}", *(f"{place:.1f}" for place in places), str(len(entry["seeds"]))]
+        )
+    return table(
+        ["query", "technical of ten", "place of 《深度学习》", "of 《人工智能：一种现代的方法》", "seeds"], rows
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "goals": lambda: table(["what", "goal", "ours", "reached", "beside"], goals(load)),
     "accuracy": accuracy,
@@ -332,6 +373,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "generate": generated,
     "encoders": encoders,
     "exports": exports,
+    "centring": centring,
+    "books": books,
+    "books_example": books_example,
     "step": step,
     "account": account,
     "rank": rank,

