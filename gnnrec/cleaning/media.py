@@ -17,8 +17,9 @@ from gnnrec.cleaning.contents import Owners
 from gnnrec.cleaning.finding import Cell, Finding, empty, shorten
 from gnnrec.cleaning.settings import CleanConfig
 from gnnrec.datasets.content import judge_path
-from gnnrec.encoders.encode import READERS, EncodersConfig
+from gnnrec.encoders.encode import EncodersConfig
 from gnnrec.encoders.media import SILENCE, Unreadable, decode_audio, read_image
+from gnnrec.encoders.read_ahead import READERS
 from gnnrec.errors import count, missing_extra
 from gnnrec.files import sha256_of_file
 from gnnrec.progress import progress

@@ -44,17 +44,16 @@ class FeatureCache:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def fetch(self, contents: Iterable[str]) -> dict[str, Row]:
-        """What is known of these content hashes."""
-        keys, known = list(contents), dict[str, Row]()
+    def fetch(self, contents: Iterable[str]) -> Iterator[tuple[str, Row]]:
+        """What is known of these content hashes, row by row, in any order."""
+        keys = list(contents)
         with self._errors():
             for start in range(0, len(keys), QUERY_SIZE):
                 part = keys[start : start + QUERY_SIZE]
                 marks = ",".join("?" * len(part))
                 query = f"SELECT content, value FROM features WHERE length(value) = ? AND content IN ({marks})"
                 for content, value in self._connection.execute(query, (4 * self.dim, *part)):
-                    known[content] = np.frombuffer(value, dtype="<f4")
-        return known
+                    yield content, np.frombuffer(value, dtype="<f4")
 
     def store(self, rows: Mapping[str, Row]) -> None:
         """All rows or none, whatever happens meanwhile."""

@@ -4,7 +4,7 @@ Tan and Le 2019, arXiv:1905.11946, in the Lite form (no squeeze-and-excite, ReLU
 normalisation is folded into the convolutions when the weights are brought (`convert.py`). Letters: n pictures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,23 +45,27 @@ class EfficientNetEncoder:
         self._network.eval().to(device).to(memory_format=torch.channels_last)
         self._device = device
 
-    @torch.inference_mode()
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
-        return self._features(batch).cpu().numpy()
+        return self.forward(self.prepare(batch))
+
+    def prepare(self, batch: Iterable[Any]) -> Tensor:
+        """-> [n, SIZE, SIZE, 3], bytes"""
+        return torch.from_numpy(np.stack([np.asarray(centre_square(picture, SIZE)) for picture in batch]))
+
+    @torch.inference_mode()
+    def forward(self, ready: Tensor) -> NDArray[np.float32]:
+        return self._features(ready).cpu().numpy()
 
     @torch.inference_mode()
     def classify(self, batch: Sequence[Any]) -> NDArray[np.float32]:
         """The probability of each of the 1,000 classes of ImageNet. -> [n, 1000]"""
-        return self._network.classifier(self._features(batch)).softmax(dim=1).cpu().numpy()
+        return self._network.classifier(self._features(self.prepare(batch))).softmax(dim=1).cpu().numpy()
 
-    def _features(self, batch: Sequence[Any]) -> Tensor:
-        part = CPU_BATCH if self._device.type == "cpu" else len(batch)
-        return torch.cat([self._network(pixels) for pixels in self._pixels(batch).split(part)])  # [n, 1280]
-
-    def _pixels(self, batch: Sequence[Any]) -> Tensor:
-        stacked = np.stack([np.asarray(centre_square(picture, SIZE)) for picture in batch])  # [n, SIZE, SIZE, 3]
+    def _features(self, ready: Tensor) -> Tensor:
+        part = CPU_BATCH if self._device.type == "cpu" else len(ready)
         # Seen as [n, 3, SIZE, SIZE] this is channels_last, the order in which CPUs convolve fastest.
-        return (torch.from_numpy(stacked).to(self._device).permute(0, 3, 1, 2).float() - 127.0) / 128.0
+        pixels = (ready.to(self._device).permute(0, 3, 1, 2).float() - 127.0) / 128.0
+        return torch.cat([self._network(some) for some in pixels.split(part)])  # [n, 1280]
 
 
 def centre_square(picture: Any, size: int) -> Any:

@@ -4,8 +4,7 @@ Letters: I rows of the catalogue, d dimensions.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,17 @@ from gnnrec.datasets.catalog import Catalog
 from gnnrec.datasets.dataset import Dataset
 from gnnrec.encoders.cache import FeatureCache, Row
 from gnnrec.encoders.catalogue import open_encoder
-from gnnrec.encoders.features import AudioEncoder, Encoder, Features
+from gnnrec.encoders.features import AudioEncoder, Encoder, Features, StagedEncoder
 from gnnrec.encoders.huggingface import AUTO, POOLINGS
 from gnnrec.encoders.media import Unreadable, read_audio, read_image
 from gnnrec.encoders.pretrained import cache_root
+from gnnrec.encoders.read_ahead import read_ahead
 from gnnrec.errors import UserError
 from gnnrec.files import sha256_of_file
 from gnnrec.progress import progress
 
 MODALITIES = ("text", "image", "audio")
-READERS = 2  # threads that decode the next batch while this one is encoded
-BATCHES_AHEAD = 2
+SECONDS_AT_ONCE = 960  # of sound in a batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,24 +159,71 @@ def encode_contents(
     config: EncodersConfig,
     cache_dir: Path | None = None,
 ) -> Features:
-    """One row for each text or path in `contents` (None: missing). The same content is encoded once."""
+    """One row for each text or path in `contents` (None: missing). The same content is encoded once.
+
+    What was encoded is in the cache batch by batch, so that a run that was killed goes on where it was. Memory grows by
+    the features of a row and its hash alone: batches are read ahead, but only a few of them (`read_ahead`).
+    """
     name = f"{encoder.name}:{config.audio_seconds:g}s" if modality == "audio" else encoder.name
+    found = _Found(_hashes(contents, modality), encoder.dim)
     with FeatureCache(cache_dir or cache_root() / "features", name, encoder.dim) as cache:
-        keys = [None if content is None else _content_hash(content) for content in contents]  # [I]
-        rows = cache.fetch({key for key in keys if key is not None and not key.startswith("!")})
-        missing = {key: content for key, content in zip(keys, contents) if key is not None and key not in rows}
-        reasons = {key: key[1:] for key in missing if key.startswith("!")}
-        todo = [(key, content) for key, content in missing.items() if key not in reasons]
+        for key, value in cache.fetch(found.missing()):
+            found.put([key], value[None])
+        todo = [(key, contents[found.first[key]]) for key in found.missing()]
         if modality == "text":
             todo.sort(key=lambda pair: len(pair[1]))  # texts of like length in a batch: little padding
+        prepare: Callable[[Iterable[Any]], Any] = encoder.prepare if isinstance(encoder, StagedEncoder) else list
+        forward = encoder.forward if isinstance(encoder, StagedEncoder) else encoder.encode
         with progress(total=len(todo), text=f"{modality} by {encoder.name}", unit="row") as bar:
-            for batch in _read_ahead(todo, _reader(modality, encoder, config), config.batch_size):
-                fresh, unusable = _encode_batch(batch, encoder)
-                cache.store(fresh)
-                rows |= fresh
-                reasons |= unusable
-                bar.update(len(batch))
-    return _assemble(keys, rows, reasons, encoder.dim, name)
+            for batch in read_ahead(todo, _reader(modality, encoder, config), prepare, _batch_size(modality, config)):
+                found.reasons |= batch.unusable
+                if batch.keys:
+                    cache.store(found.put(batch.keys, forward(batch.ready)))
+                bar.update(len(batch.keys) + len(batch.unusable))
+    return found.features(name)
+
+
+class _Found:
+    """Features as they are found, by content hash; each is written to the first row of its content."""
+
+    def __init__(self, keys: Sequence[str | None], dim: int) -> None:
+        self.keys = keys  # [I]
+        self.first: dict[str, int] = {}
+        for row, key in enumerate(keys):
+            if key is not None:
+                self.first.setdefault(key, row)
+        self.reasons = {key: key[1:] for key in self.first if key.startswith("!")}
+        self.values = np.zeros((len(keys), dim), dtype=np.float32)
+        self.mask = np.zeros(len(keys), dtype=np.bool_)
+
+    def missing(self) -> list[str]:
+        return [key for key, row in self.first.items() if not self.mask[row] and key not in self.reasons]
+
+    def put(self, keys: Sequence[str], values: NDArray[np.float32]) -> dict[str, Row]:
+        """The rows that can be used, by key. values: [n, d]"""
+        finite = np.all(np.isfinite(values), axis=1)
+        rows = [self.first[key] for key in keys]
+        self.values[rows], self.mask[rows] = np.where(finite[:, None], values, 0), finite
+        self.reasons |= {key: "the encoder gave no finite numbers" for key, fine in zip(keys, finite) if not fine}
+        return {key: value for key, value, fine in zip(keys, values, finite, strict=True) if fine}
+
+    def features(self, name: str) -> Features:
+        for row, key in enumerate(self.keys):
+            if key is not None and self.first[key] != row:
+                self.values[row], self.mask[row] = self.values[self.first[key]], self.mask[self.first[key]]
+        rejected = {row: self.reasons[key] for row, key in enumerate(self.keys) if key and key in self.reasons}
+        return Features(values=self.values, mask=self.mask, encoder=name, rejected=rejected)
+
+
+def _hashes(contents: Sequence[Any], modality: str) -> list[str | None]:
+    shown = progress(contents, text=f"{modality}: what is known of it", unit="row")
+    return [None if content is None else _content_hash(content) for content in shown]
+
+
+def _batch_size(modality: str, config: EncodersConfig) -> int:
+    """Rows at a time; of long sounds fewer, since whole batches of them are in memory."""
+    longest = int(SECONDS_AT_ONCE / config.audio_seconds) if modality == "audio" else config.batch_size
+    return max(1, min(config.batch_size, longest))
 
 
 def _content_hash(content: str | Path) -> str:
@@ -199,52 +245,3 @@ def _reader(modality: str, encoder: Encoder, config: EncodersConfig) -> Callable
         rate = encoder.sampling_rate
         return lambda path: read_audio(path, rate, config.audio_seconds)
     return lambda text: text.encode(errors="replace").decode()  # lone surrogates are no text
-
-
-def _read_ahead(
-    todo: Sequence[tuple[str, Any]], read: Callable[[Any], Any], size: int
-) -> Iterator[list[tuple[str, Any]]]:
-    """Batches of (key, what was read, or Unreadable), decoded in threads while the one before is encoded."""
-
-    def attempt(pair: tuple[str, Any]) -> tuple[str, Any]:
-        try:
-            return pair[0], read(pair[1])
-        except Unreadable as error:
-            return pair[0], error
-
-    batches = [todo[start : start + size] for start in range(0, len(todo), size)]
-    with ThreadPoolExecutor(READERS) as pool:
-        waiting = [[pool.submit(attempt, pair) for pair in batch] for batch in batches[:BATCHES_AHEAD]]
-        for number in range(len(batches)):
-            done = [future.result() for future in waiting.pop(0)]
-            if number + BATCHES_AHEAD < len(batches):
-                waiting.append([pool.submit(attempt, pair) for pair in batches[number + BATCHES_AHEAD]])
-            yield done
-
-
-def _encode_batch(batch: Sequence[tuple[str, Any]], encoder: Encoder) -> tuple[dict[str, Row], dict[str, str]]:
-    """The rows by key, and for what cannot be used the reason."""
-    rows: dict[str, Row] = {}
-    reasons = {key: str(content) for key, content in batch if isinstance(content, Unreadable)}
-    good = [(key, content) for key, content in batch if not isinstance(content, Unreadable)]
-    if good:
-        values = encoder.encode([content for _, content in good])  # [n, d]
-        for (key, _), value in zip(good, values, strict=True):
-            if np.isfinite(value).all():
-                rows[key] = value
-            else:
-                reasons[key] = "the encoder gave no finite numbers"
-    return rows, reasons
-
-
-def _assemble(
-    keys: Sequence[str | None], rows: Mapping[str, Row], reasons: Mapping[str, str], dim: int, name: str
-) -> Features:
-    values, mask = np.zeros((len(keys), dim), dtype=np.float32), np.zeros(len(keys), dtype=np.bool_)
-    rejected = {}
-    for index, key in enumerate(keys):
-        if key is not None and key in rows:
-            values[index], mask[index] = rows[key], True
-        elif key is not None:
-            rejected[index] = reasons[key]
-    return Features(values=values, mask=mask, encoder=name, rejected=rejected)

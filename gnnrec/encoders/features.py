@@ -1,6 +1,6 @@
 """Features: what an encoder made of the content of items or users. Letters: n rows, d dimensions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -41,6 +41,18 @@ class Encoder(Protocol):
 
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
         """Text: strings. Image: PIL pictures, RGB. Audio: mono float32 arrays at `sampling_rate`. -> [n, d]"""
+
+
+@runtime_checkable
+class StagedEncoder(Encoder, Protocol):
+    """An encoder in two steps, the first of which runs in other threads, beside the second of an earlier batch."""
+
+    def prepare(self, batch: Iterable[Any]) -> Any:
+        """Content as `encode` takes it -> what `forward` takes. Each content is let go before the next is asked for,
+        where it is larger than what is made of it."""
+
+    def forward(self, ready: Any) -> NDArray[np.float32]:
+        """-> [n, d]; `encode` is this of what was prepared."""
 
 
 @runtime_checkable

@@ -6,7 +6,7 @@ Letters: n rows, t tokens, d dimensions.
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,21 +70,28 @@ class HuggingFaceTextEncoder:
         self._padding = "max_length" if config.model_type.startswith("siglip") else True
         self.dim = self.encode(["a"]).shape[1]
 
-    @torch.inference_mode()
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
-        inputs = self.inputs(batch)
+        return self.forward(self.prepare(batch))
+
+    def prepare(self, batch: Iterable[Any]) -> Any:
+        texts = [self._prefix + text for text in batch]
+        return self.tokenizer(
+            texts, padding=self._padding, truncation=True, max_length=self._max_tokens, return_tensors="pt"
+        )
+
+    @torch.inference_mode()
+    def forward(self, ready: Any) -> NDArray[np.float32]:
+        inputs = ready.to(self._device)
         if self._pooled is not None:
             return self._pooled(**inputs).pooler_output.cpu().numpy()
-        if not inputs["input_ids"].shape[1]:  # empty texts alone, to a tokenizer that adds nothing
-            return np.zeros((len(batch), self.dim), dtype=np.float32)
+        num_texts, num_tokens = inputs["input_ids"].shape
+        if not num_tokens:  # empty texts alone, to a tokenizer that adds nothing
+            return np.zeros((num_texts, self.dim), dtype=np.float32)
         return self.pool(self._tokens(inputs), inputs["attention_mask"]).cpu().numpy()
 
     def inputs(self, batch: Sequence[str]) -> Any:
         """What the model takes, by name: [n, t] each."""
-        texts = [self._prefix + text for text in batch]
-        return self.tokenizer(
-            texts, padding=self._padding, truncation=True, max_length=self._max_tokens, return_tensors="pt"
-        ).to(self._device)
+        return self.prepare(batch).to(self._device)
 
     def pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """[n, t, d], [n, t] -> [n, d]"""
@@ -115,10 +122,15 @@ class HuggingFaceImageEncoder:
         self._device = device
         self.dim = self.encode([grey_picture()]).shape[1]
 
-    @torch.inference_mode()
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
-        pixels = self._processor(images=list(batch), return_tensors="pt")["pixel_values"].to(self._device)
-        return _pool((self._pooled or self._model)(pixel_values=pixels)).cpu().numpy()
+        return self.forward(self.prepare(batch))
+
+    def prepare(self, batch: Iterable[Any]) -> Tensor:
+        return torch.cat([self._processor(images=[picture], return_tensors="pt")["pixel_values"] for picture in batch])
+
+    @torch.inference_mode()
+    def forward(self, ready: Tensor) -> NDArray[np.float32]:
+        return _pool((self._pooled or self._model)(pixel_values=ready.to(self._device))).cpu().numpy()
 
 
 class HuggingFaceAudioEncoder:
@@ -132,18 +144,27 @@ class HuggingFaceAudioEncoder:
         self.sampling_rate: int = self._extractor.sampling_rate
         self.dim = self.encode([np.random.default_rng(0).normal(0, 0.1, self.sampling_rate).astype("f4")]).shape[1]
 
-    @torch.inference_mode()
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
-        return np.stack([self._encode_one(sound) for sound in batch])
+        return self.forward(self.prepare(batch))
 
-    def _encode_one(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    def prepare(self, batch: Iterable[Any]) -> list[list[Any]]:
+        """Of each sound what the model takes of its windows."""
+        return [self._windows(sound) for sound in batch]
+
+    @torch.inference_mode()
+    def forward(self, ready: Sequence[Sequence[Any]]) -> NDArray[np.float32]:
+        return np.stack([self._encode_one(windows) for windows in ready])
+
+    def _windows(self, sound: NDArray[np.float32]) -> list[Any]:
         size = WINDOW * self.sampling_rate
         windows = [sound[start : start + size] for start in range(0, len(sound), size)]
         if len(windows) > 1 and len(windows[-1]) < self.sampling_rate:  # less than a second
             windows.pop()
         # One by one: models differ in how they take padding, and some mistake it for sound.
-        rows = [self._extractor(window, sampling_rate=self.sampling_rate, return_tensors="pt") for window in windows]
-        outputs = [_pool((self._pooled or self._model)(**row.to(self._device)))[0] for row in rows]
+        return [self._extractor(window, sampling_rate=self.sampling_rate, return_tensors="pt") for window in windows]
+
+    def _encode_one(self, windows: Sequence[Any]) -> NDArray[np.float32]:
+        outputs = [_pool((self._pooled or self._model)(**window.to(self._device)))[0] for window in windows]
         return torch.stack(outputs).mean(dim=0).cpu().numpy()
 
 

@@ -12,6 +12,7 @@ from gnnrec.encoders.mel import resample
 from gnnrec.errors import count, missing_extra
 
 MAX_PIXELS = 50_000_000
+MAX_LENGTH = 100  # times the width, or the other way round: encoders enlarge the shorter side
 PICTURE_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000", "PPM", "ICO", "TGA")
 JPEG_SIDE = 640  # a larger JPEG may be decoded at a fraction of its size, which is many times quicker
 MAX_RATE, MAX_CHANNELS = 768_000, 64
@@ -42,9 +43,12 @@ def read_image(path: Path) -> Any:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise Unreadable(f"{width} x {height} pixels, at most {MAX_PIXELS // 1_000_000} million are read")
+            if max(width, height) > MAX_LENGTH * min(width, height):
+                raise Unreadable(f"{width} x {height} pixels, at most {MAX_LENGTH} times as long as wide are read")
             image.draft(None, (JPEG_SIDE, JPEG_SIDE))
             image.load()
-            return _rgb(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            return _rgb(image)
     except (Unreadable, MemoryError):
         raise
     except Exception as error:  # decoders raise anything on broken bytes
@@ -87,7 +91,7 @@ def _rgb(image: Any) -> Any:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
 def read_audio(path: Path, sampling_rate: int, seconds: float) -> NDArray[np.float32]:
@@ -111,6 +115,9 @@ def decode_audio(path: Path, seconds: float) -> tuple[NDArray[np.float32], int]:
             if not 1_000 <= rate <= MAX_RATE or file.channels > MAX_CHANNELS:
                 raise Unreadable(f"{rate} samples a second and {count(file.channels, 'channel')} are not plausible")
             sound = _mono(file, int(seconds * rate))
+            if file.channels > 1 and _silent(sound):  # one channel may be the other upside down
+                file.seek(0)
+                sound = _mono(file, int(seconds * rate), num_channels=1)
             claimed = _claimed_samples(file)
         _check(sound, rate)
         if len(sound) < HONEST * min(claimed, seconds * rate):
@@ -125,8 +132,9 @@ def decode_audio(path: Path, seconds: float) -> tuple[NDArray[np.float32], int]:
         raise Unreadable(f"not a readable sound: {_first_line(error, path)}") from error
 
 
-def _mono(file: Any, num_samples: int) -> NDArray[np.float32]:
-    """At most `num_samples`. Read in blocks, since a header may claim gigabytes that are not there."""
+def _mono(file: Any, num_samples: int, num_channels: int | None = None) -> NDArray[np.float32]:
+    """At most `num_samples` of the mean of all channels, or of the first ones. Read in blocks, since a header may claim
+    gigabytes that are not there."""
     import soundfile
 
     blocks: list[NDArray[np.float32]] = []
@@ -141,9 +149,17 @@ def _mono(file: Any, num_samples: int) -> NDArray[np.float32]:
             break  # the end is damaged: what came before it counts
         if len(block) == 0:
             break
-        blocks.append(block.mean(axis=1))
+        blocks.append(_mean(block[:, :num_channels]))
         num_samples -= len(block)
     return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
+
+
+def _mean(block: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[samples, channels] -> [samples]; by channels: along so short an axis numpy would take ten times as long."""
+    total = block[:, 0].copy()
+    for channel in block.T[1:]:
+        total += channel
+    return total / block.shape[1]
 
 
 def _claimed_samples(file: Any) -> float:
@@ -161,8 +177,12 @@ def _check(sound: NDArray[np.float32], rate: int) -> None:
         raise Unreadable(f"{len(sound) / rate:.2f} s of sound, at least {SHORTEST} s are needed")
     if not np.isfinite(sound).all():
         raise Unreadable(f"NaN or infinity in {count(int((~np.isfinite(sound)).sum()), 'sample')}")
-    if np.abs(sound).max() < QUIETEST:
+    if _silent(sound):
         raise Unreadable(SILENCE)
+
+
+def _silent(sound: NDArray[np.float32]) -> bool:
+    return bool(np.abs(sound).max(initial=0) < QUIETEST)
 
 
 def _first_line(error: Exception, path: Path) -> str:

@@ -3,7 +3,7 @@
 Pons and Serra 2019, arXiv:1909.06654. Letters: n clips, p patches of 3 s, t frames, f mel bands, c channels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +54,19 @@ class MusicnnEncoder:
         self._device = device
 
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
-        return self._run(batch)[0]
+        return self.forward(self.prepare(batch))
+
+    @torch.inference_mode()
+    def prepare(self, batch: Iterable[Any]) -> list[Tensor]:
+        """Of each sound its patches, [p, PATCH, BANDS]."""
+        return [self._patches(sound) for sound in batch]
+
+    def forward(self, ready: Sequence[Tensor]) -> NDArray[np.float32]:
+        return self._run(ready)[0]
 
     def tag(self, batch: Sequence[Any]) -> NDArray[np.float32]:
         """The probability of each tag in `tags`. -> [n, 100]"""
-        return self._run(batch)[1]
+        return self._run(self.prepare(batch))[1]
 
     @torch.inference_mode()
     def tags_of(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -69,10 +77,9 @@ class MusicnnEncoder:
         return torch.cat(parts, dim=1).cpu().numpy()
 
     @torch.inference_mode()
-    def _run(self, batch: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        patches = [self._patches(sound) for sound in batch]
+    def _run(self, patches: Sequence[Tensor]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         counts = [len(part) for part in patches]
-        stacked = torch.cat(patches)  # [p, PATCH, BANDS]
+        stacked = torch.cat(list(patches))  # [p, PATCH, BANDS]
         part = CPU_BATCH if self._device.type == "cpu" else GPU_BATCH
         outputs = [[self._taggers[name](some) for some in stacked.split(part)] for name in ("MTT", "MSD")]
         embedding = torch.cat([torch.cat([part[0] for part in output]) for output in outputs], dim=1)  # [p, 400]

@@ -1,6 +1,6 @@
 """Colour and texture of a picture by OpenCV: the plain baseline of images, with nothing learnt. Letters: n pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,18 @@ class OpenCVEncoder:
         self._cv2 = _cv2()
 
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
-        return np.stack([self._describe(np.asarray(picture)) for picture in batch])
+        return self.forward(self.prepare(batch))
 
-    def _describe(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def prepare(self, batch: Iterable[Any]) -> list[NDArray[np.uint8]]:
+        """-> n of [SIDE, SIDE, 3]"""
         cv2 = self._cv2
-        small = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        return [cv2.resize(np.asarray(picture), (SIDE, SIDE), interpolation=cv2.INTER_AREA) for picture in batch]
+
+    def forward(self, ready: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        return np.stack([self._describe(small) for small in ready])
+
+    def _describe(self, small: NDArray[np.uint8]) -> NDArray[np.float32]:
+        cv2 = self._cv2
         hsv = cv2.cvtColor(small, cv2.COLOR_RGB2HSV)
         ranges = [0, 180, 0, 256, 0, 256]
         halves = np.split(hsv, HALVES)

@@ -12,9 +12,10 @@ import polars as pl
 from gnnrec.datasets.catalog import Catalog
 from gnnrec.datasets.content import PATH_PROBLEMS
 from gnnrec.datasets.dataset import REJECTED_SCHEMA, Dataset
-from gnnrec.encoders.encode import READERS, EncodersConfig
+from gnnrec.encoders.encode import EncodersConfig
 from gnnrec.encoders.features import Features
 from gnnrec.encoders.media import Unreadable, decode_audio, read_image
+from gnnrec.encoders.read_ahead import READERS
 from gnnrec.progress import progress
 
 LONGEST_VALUE = 200  # characters of a text that are shown

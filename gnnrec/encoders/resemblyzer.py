@@ -4,7 +4,7 @@ Wan et al. 2018, arXiv:1710.10467; weights of github.com/resemble-ai/Resemblyzer
 compiled) is left out: silence within a clip counts. Letters: n clips, p windows of 1.6 s, t frames.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,17 @@ class ResemblyzerEncoder:
         self._mel = MelSpectrogram(self.sampling_rate, window=WINDOW, hop=HOP, bands=BANDS).to(device)
         self._device = device
 
-    @torch.inference_mode()
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
-        windows = [self._windows(torch.from_numpy(sound).to(self._device)) for sound in batch]
-        embedded = self._network(torch.cat(windows)).split([len(part) for part in windows])  # n of [p, 256]
+        return self.forward(self.prepare(batch))
+
+    @torch.inference_mode()
+    def prepare(self, batch: Iterable[Any]) -> list[Tensor]:
+        """Of each sound its windows, [p, t, BANDS]."""
+        return [self._windows(torch.from_numpy(sound).to(self._device)) for sound in batch]
+
+    @torch.inference_mode()
+    def forward(self, ready: Sequence[Tensor]) -> NDArray[np.float32]:
+        embedded = self._network(torch.cat(list(ready))).split([len(part) for part in ready])  # n of [p, 256]
         return F.normalize(torch.stack([part.mean(dim=0) for part in embedded]), dim=1).cpu().numpy()
 
     def _windows(self, sound: Tensor) -> Tensor:

@@ -3,14 +3,14 @@
 Letters: n pictures, d dimensions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from gnnrec.encoders.media import grey_picture
 from gnnrec.errors import UserError, first_line, missing_extra
@@ -39,10 +39,16 @@ class TorchvisionEncoder:
         self._device = device
         self.dim = self.encode([grey_picture()]).shape[1]
 
-    @torch.inference_mode()
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
-        pixels = torch.stack([self._transform(picture) for picture in batch])
-        return self._network(pixels.to(self._device)).flatten(1).cpu().numpy()
+        return self.forward(self.prepare(batch))
+
+    def prepare(self, batch: Iterable[Any]) -> Tensor:
+        """-> [n, 3, height, width]"""
+        return torch.stack([self._transform(picture) for picture in batch])
+
+    @torch.inference_mode()
+    def forward(self, ready: Tensor) -> NDArray[np.float32]:
+        return self._network(ready.to(self._device)).flatten(1).cpu().numpy()
 
 
 def download(name: str) -> Path:

@@ -4,7 +4,7 @@ Yang et al. 2019, arXiv:1907.04307; weights and architecture as in the package f
 numpy code this equals to 1e-6. Letters: n texts, t word pieces.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +42,21 @@ class UseEncoder:
         self._eps = float(self._weights["eps"])
         self._device = device
 
-    @torch.inference_mode()
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
+        return self.forward(self.prepare(batch))
+
+    def prepare(self, batch: Iterable[Any]) -> tuple[Tensor, Tensor]:
+        """Word pieces, padded, and how many of them each text has. -> [n, t], [n]"""
         pieces = self._tokenizer.encode(list(batch), add_bos=True, add_eos=True)
         pieces = [row if len(row) <= MAX_PIECES else [*row[: MAX_PIECES - 1], row[-1]] for row in pieces]
         longest = max(len(row) for row in pieces)
-        padded = torch.tensor([row + [0] * (longest - len(row)) for row in pieces], device=self._device)  # [n, t]
-        lengths = torch.tensor([len(row) for row in pieces], device=self._device)
-        mask = (torch.arange(longest, device=self._device) < lengths[:, None]).float()  # [n, t]
+        padded = torch.tensor([row + [0] * (longest - len(row)) for row in pieces])
+        return padded, torch.tensor([len(row) for row in pieces])
+
+    @torch.inference_mode()
+    def forward(self, ready: tuple[Tensor, Tensor]) -> NDArray[np.float32]:
+        padded, lengths = (part.to(self._device) for part in ready)
+        mask = (torch.arange(padded.shape[1], device=self._device) < lengths[:, None]).float()  # [n, t]
         return self._forward(padded, mask[:, :, None]).cpu().numpy()
 
     def _forward(self, pieces: Tensor, mask: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Passes:
         keys = {pair: hashlib.sha256(json.dumps(pair).encode()).hexdigest() for pair in pairs}
         found: dict[Pair, float] = {}
         with FeatureCache(self.folder, self.name, dim=1) as cache:
-            known = cache.fetch(keys.values())
+            known = dict(cache.fetch(keys.values()))
             for part in self._compute([pair for pair in pairs if keys[pair] not in known]):
                 cache.store({keys[pair]: np.array([value], dtype=np.float32) for pair, value in part.items()})
                 # Rounded as they are kept, so that the second call gives the same numbers as the first.

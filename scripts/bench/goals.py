@@ -35,6 +35,7 @@ def goals(load: Any) -> list[list[str]]:
     """Rows of cells; `load` reads a results file by name."""
     found = [*_accuracy(load("accuracy")), *_baby(load("accuracy")), *_speed(load("speed"))]
     found += [*_cost(load("account"), load("rank"), load("cold_start")), *_scale(load("scale"))]
+    found += _encoding(load("encode"))
     verdict = {True: "yes", False: "no"}
     return [
         [goal.what, goal.goal, goal.shown, "not measured" if goal.found is None else verdict[goal.reached], goal.beside]
@@ -113,6 +114,21 @@ def _cost(account: list[dict[str, Any]], rank: list[dict[str, Any]], cold_start:
             what = "cold start of gnnrec recommend, a known user"
             rows.append(at_most(what, 2, " s", seconds, f"{seconds:.2f} s", ""))
     return rows
+
+
+def _encoding(entries: list[dict[str, Any]]) -> list[Goal]:
+    """The dearest of the networks; log_mel is none, and decoding costs more than it does."""
+    rows = [e for e in entries if e["table"] == "speed" and not e["variant"].startswith("log_mel")]
+    if not rows:
+        return []
+    dearest = max(rows, key=lambda e: e["metrics"]["times_bare_wall"])
+    found, thread = dearest["metrics"]["times_bare_wall"], max(e["metrics"]["times_bare_thread"] for e in rows)
+    waiting = dearest["metrics"]["bare_wall_over_cpu"]
+    beside = (
+        f"beside work that took {1 - 1 / waiting:.0%} of the core; CPU of the network's thread at most {thread:.2f}"
+    )
+    what = f"encoding from disk over the bare network, wall, {dearest['variant']}"
+    return [at_most(what, 1.15, "", found, f"{found:.2f}", beside)]
 
 
 def slope(entries: list[dict[str, Any]]) -> float:

@@ -1,5 +1,7 @@
 """Catalogue -> features with a small real encoder that counts the rows it sees."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,10 @@ from gnnrec.datasets.catalog import Catalog
 from gnnrec.datasets.dataset import Dataset
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.encoders import EncodersConfig, encode_catalog, encode_dataset, encode_query
+from gnnrec.encoders.catalogue import ENCODERS, HANDMADE, open_encoder
 from gnnrec.encoders.encode import encode_contents
+from gnnrec.encoders.features import AudioEncoder
+from gnnrec.encoders.media import read_audio, read_image
 from gnnrec.errors import UserError
 
 COLOURS = ((255, 0, 0), (0, 128, 0), (0, 0, 255), (10, 20, 30), (200, 100, 50))
@@ -108,6 +113,79 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     features = encode_contents(texts, "text", second, config, tmp_path)
     assert second.seen == len(texts) - 4
     assert features.values[:, 0].tolist() == list(range(1, 12))
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from gnnrec.encoders import EncodersConfig
+from gnnrec.encoders.encode import encode_contents
+
+class Lengths:
+    name, dim, seen = "lengths@1", 1, 0
+
+    def encode(self, batch):
+        if self.seen == 6:
+            print("three batches", flush=True)
+            time.sleep(600)
+        self.seen += len(batch)
+        return np.array([[len(text)] for text in batch], dtype=np.float32)
+
+texts = ["x" * length for length in range(1, 12)]
+encode_contents(texts, "text", Lengths(), EncodersConfig(batch_size=2), Path(sys.argv[1]))
+"""
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        process.kill()
+    texts = ["x" * length for length in range(1, 12)]
+    second = Lengths(fail=False)
+    features = encode_contents(texts, "text", second, EncodersConfig(batch_size=2), tmp_path)
+    assert second.seen == len(texts) - 6
+    assert features.values[:, 0].tolist() == list(range(1, 12))
+
+
+@pytest.mark.parametrize(
+    ("modality", "name"),
+    [(modality, name) for kind in (ENCODERS, HANDMADE) for modality in kind for name in kind[modality]],
+)
+def test_reading_ahead_changes_no_bit(modality: str, name: str, tmp_path: Path) -> None:
+    """Each batch as it would be encoded by itself; contents differ in size, so that a wrong place would show."""
+    encoder, config = open_encoder(modality, name), EncodersConfig(batch_size=3, audio_seconds=4)
+    contents: list[Any] = ["robots " * count for count in range(1, 8)]
+    for number in range(7) if modality != "text" else ():
+        contents[number] = tmp_path / f"{number}.{'png' if modality == 'image' else 'wav'}"
+        noise = np.random.default_rng(number)
+        if modality == "image":
+            Image.fromarray(noise.integers(0, 255, (30 + number, 40, 3), dtype=np.uint8)).save(contents[number])
+        else:
+            soundfile.write(contents[number], noise.normal(0, 0.1, 40_000 + 9_000 * number), 22_050)
+    rate = encoder.sampling_rate if isinstance(encoder, AudioEncoder) else 0
+    read = {"text": str, "image": read_image, "audio": lambda path: read_audio(path, rate, 4)}[modality]
+    expected = [encoder.encode([read(content) for content in contents[start : start + 3]]) for start in (0, 3, 6)]
+    found = encode_contents(contents, modality, encoder, config, tmp_path / "cache")
+    assert found.mask.all()
+    assert np.array_equal(found.values, np.concatenate(expected))
+
+
+def test_long_sounds_make_small_batches(tmp_path: Path) -> None:
+    class Batches(Lengths):
+        sampling_rate = 8_000
+
+        def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
+            self.seen = max(self.seen, len(batch))
+            return np.ones((len(batch), 1), dtype=np.float32)
+
+    for number in range(6):
+        soundfile.write(tmp_path / f"{number}.wav", np.random.default_rng(number).normal(0, 0.1, 4_000), 8_000)
+    paths = [tmp_path / f"{number}.wav" for number in range(6)]
+    for seconds, most in ((30.0, 6), (400.0, 2), (3_600.0, 1)):
+        encoder = Batches(fail=False)
+        encode_contents(paths, "audio", encoder, EncodersConfig(audio_seconds=seconds), tmp_path / "cache")
+        assert encoder.seen == most
 
 
 def test_numbers_that_are_none_are_no_features(tmp_path: Path) -> None:

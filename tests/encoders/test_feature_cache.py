@@ -12,7 +12,7 @@ def test_rows_survive(tmp_path: Path) -> None:
     with FeatureCache(tmp_path, "some/encoder@1", 3) as cache:
         cache.store({"a": row})
     with FeatureCache(tmp_path, "some/encoder@1", 3) as cache:
-        known = cache.fetch(["a", "b"])
+        known = dict(cache.fetch(["a", "b"]))
     assert set(known) == {"a"}
     assert np.array_equal(known["a"], row)
 
@@ -21,20 +21,20 @@ def test_rows_of_another_size_are_not_known(tmp_path: Path) -> None:
     with FeatureCache(tmp_path, "e", 3) as cache:
         cache.store({"a": np.ones(3, dtype=np.float32)})
     with FeatureCache(tmp_path, "e", 2) as cache:
-        assert cache.fetch(["a"]) == {}
+        assert dict(cache.fetch(["a"])) == {}
 
 
 def test_another_encoder_or_revision_has_a_cache_of_its_own(tmp_path: Path) -> None:
     with FeatureCache(tmp_path, "x/y", 1) as first, FeatureCache(tmp_path, "x_y", 1) as second:
         first.store({"a": np.ones(1, dtype=np.float32)})
         assert first.path != second.path
-        assert second.fetch(["a"]) == {}
+        assert dict(second.fetch(["a"])) == {}
 
 
 def test_many_keys(tmp_path: Path) -> None:
     with FeatureCache(tmp_path, "e", 1) as cache:
         cache.store({str(number): np.full(1, number, dtype=np.float32) for number in range(2_345)})
-        known = cache.fetch(str(number) for number in range(0, 2_345, 2))
+        known = dict(cache.fetch(str(number) for number in range(0, 2_345, 2)))
     assert sorted(float(row[0]) for row in known.values()) == list(range(0, 2_345, 2))
 
 
@@ -46,7 +46,7 @@ def test_a_batch_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
     with FeatureCache(tmp_path, "e", 1) as cache:
         with pytest.raises(KeyboardInterrupt):
             cache.store({"a": np.ones(1, dtype=np.float32), "b": np.ones(1, dtype=np.float32).view(Broken)})
-        assert cache.fetch(["a", "b"]) == {}
+        assert dict(cache.fetch(["a", "b"])) == {}
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 Letters: n texts, t tokens, d dimensions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,18 +67,25 @@ class CompactEncoder(SavedTextEncoder):
             self.model.bfloat16()
         return config
 
-    def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
+    def prepare(self, batch: Iterable[Any]) -> Any:
+        """By ONNX Runtime: the order of the texts by length, and what the model takes, AT_ONCE texts at a time."""
         if self._session is None:
-            return super().encode(batch)
+            return super().prepare(batch)
         texts = [self._prefix + text for text in batch]
         rows = self.tokenizer(texts, truncation=True, max_length=self._max_tokens)
         lengths = [len(ids) for ids in rows["input_ids"]]
         order = sorted(range(len(texts)), key=lengths.__getitem__)
-        found = [self._pooled_of(rows, order[start : start + AT_ONCE]) for start in range(0, len(order), AT_ONCE)]
+        return order, [self._padded(rows, order[start : start + AT_ONCE]) for start in range(0, len(order), AT_ONCE)]
+
+    def forward(self, ready: Any) -> NDArray[np.float32]:
+        if self._session is None:
+            return super().forward(ready)
+        order, parts = ready
+        found = [self.pool(self._tokens(inputs), inputs["attention_mask"]).numpy() for inputs in parts]
         return np.concatenate(found)[np.argsort(order)]
 
-    def _pooled_of(self, rows: Any, chosen: Sequence[int]) -> NDArray[np.float32]:
-        inputs = {
+    def _padded(self, rows: Any, chosen: Sequence[int]) -> dict[str, Tensor]:
+        return {
             name: pad_sequence(
                 [torch.tensor(values[place]) for place in chosen],
                 batch_first=True,
@@ -86,7 +93,6 @@ class CompactEncoder(SavedTextEncoder):
             )
             for name, values in rows.items()
         }
-        return self.pool(self._tokens(inputs), inputs["attention_mask"]).numpy()
 
     def _tokens(self, inputs: Any) -> Tensor:
         if self._session is None:

@@ -8,7 +8,7 @@ with a free embedding of each user, so that the network is trained end to end on
 Letters: n clips, t frames, f mel bands, h width of the network in all directions, d dimensions, B sounds of a batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,12 +112,19 @@ class RecurrentEncoder:
         self._mel = LogMel(RATE).to(device)
         self.dim = self.encode([np.zeros(RATE, dtype=np.float32)]).shape[1]
 
-    @torch.inference_mode()
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
-        return np.concatenate([self._one(sound) for sound in batch])
+        return self.forward(self.prepare(batch))
 
-    def _one(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
-        frames = self._mel(torch.from_numpy(sound).to(self._device))
+    @torch.inference_mode()
+    def prepare(self, batch: Iterable[Any]) -> list[Tensor]:
+        """Of each sound its frames, [t, f]."""
+        return [self._mel(torch.from_numpy(sound).to(self._device)) for sound in batch]
+
+    @torch.inference_mode()
+    def forward(self, ready: Sequence[Tensor]) -> NDArray[np.float32]:
+        return np.concatenate([self._one(frames) for frames in ready])
+
+    def _one(self, frames: Tensor) -> NDArray[np.float32]:
         states = self._network.states((frames - self._network.level)[None] / self._network.scale)
         return self._network.embedding(states).cpu().numpy()
 
