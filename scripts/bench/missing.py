@@ -26,9 +26,7 @@ from gnnrec.recipe import Recipe, load_recipe
 from gnnrec.significance import compare
 
 SHARES = (0.2, 0.5, 0.8)
-# Closed forms beside the graph are left out.
-CLOSED = [f"model.{name}=false" for name in ("factors", "paths", "placement")]
-SHORT = ["model.dim=64", "model.heads=0", "train.epochs=12", *CLOSED]
+SHORT = ["model.dim=64", "model.heads=0", "train.epochs=12"]
 ALL, NONE = "all content", "no content"
 
 
