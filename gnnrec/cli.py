@@ -162,6 +162,7 @@ def build_parser() -> argparse.ArgumentParser:
     recommend.add_argument("run", type=folder)
     recommend.add_argument("--user", help="id of a known user")
     recommend.add_argument("--item", help="id of a known item: what is like it")
+    recommend.add_argument("--history", metavar="ID,ID", help="somebody new: ids of items she had, the newest last")
     recommend.add_argument("--text", help="free text, in any language the text encoder knows")
     recommend.add_argument("--image", type=file, help="picture file")
     recommend.add_argument("--audio", type=file, help="sound file; what is said in it, where the run knows no sounds")
@@ -333,6 +334,17 @@ def build_parser() -> argparse.ArgumentParser:
     key.add_argument("file", type=Path, help="file of keys; made where it is not there")
     key.add_argument("name", help="whose key it is")
     key.add_argument("--admin", action="store_true", help="may change the run too")
+
+    transfer = add(
+        "transfer",
+        content_commands.transfer,
+        "use a run of the model tower on data that it was not trained on, beside what needs no training",
+        "gnnrec transfer runs/tower --data data/other --out runs/other",
+    )
+    transfer.add_argument("run", type=folder)
+    transfer.add_argument("--data", type=folder, required=True, help="dataset folder of other items and users")
+    transfer.add_argument("--out", type=Path, help="new run folder: the model on that data, for all other commands")
+    transfer.add_argument("--json", action="store_true", help="print one JSON document")
 
     report = add(
         "report", commands.report, "write one self-contained HTML file about a run", "gnnrec report runs/movies"

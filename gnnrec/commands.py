@@ -122,10 +122,13 @@ def export(options: argparse.Namespace) -> None:
 
 def recommend(options: argparse.Namespace) -> None:
     query = {"text": options.text, "image": options.image, "audio": options.audio}
-    asked = [options.user is not None, options.item is not None, any(value is not None for value in query.values())]
+    asked = [
+        any(value is not None for value in query.values()),
+        *(value is not None for value in (options.user, options.item, options.history)),
+    ]
     if sum(asked) != 1:
-        raise UserError("recommend: expected one of --user, --item, or a query of --text, --image, --audio")
-    if options.to_users and not asked[2]:
+        raise UserError("recommend: expected one of --user, --item, --history, or a query of --text, --image, --audio")
+    if options.to_users and not asked[0]:
         raise UserError("recommend --to-users: needs a new item by --text, --image or --audio")
     if words := [name for name in ("rerank", "generate", "explain") if getattr(options, name)]:
         if options.user is None:
@@ -144,6 +147,9 @@ def recommend(options: argparse.Namespace) -> None:
         title, found = f"for user {options.user}", recommender.recommend(options.user, options.k)
     elif options.item is not None:
         title, found = f"like item {options.item}", recommender.similar_items(options.item, options.k)
+    elif options.history is not None:
+        title, ids = "for somebody new", [name.strip() for name in options.history.split(",") if name.strip()]
+        found = recommender.recommend_history(ids, options.k)
     elif options.to_users:
         title, found = "users for this new item", recommender.users_for_query(**query, k=options.k)
     else:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gnnrec.datasets import Dataset, Interactions
 from gnnrec.errors import UserError
@@ -13,7 +14,7 @@ from gnnrec.evaluation import Evaluation
 from gnnrec.pipeline import default_mask, evaluate
 from gnnrec.progress import progress
 from gnnrec.run_folder import Run
-from gnnrec.significance import compare, holm
+from gnnrec.significance import PerUser, compare, holm
 
 COMPARED = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 
@@ -70,8 +71,14 @@ def differences(first: Evaluation, others: Sequence[Evaluation]) -> list[Differe
 
 def difference(first: Evaluation, second: Evaluation, metric: str) -> dict[str, Any]:
     """`significance.Comparison` of one metric as a dict."""
-    values = [evaluation.per_user[metric] for evaluation in (first, second)]
-    found = asdict(compare(*values, first_users=first.users, second_users=second.users))
+    return difference_of(first.per_user[metric], second.per_user[metric], first.users, second.users)
+
+
+def difference_of(
+    first: PerUser, second: PerUser, users: NDArray[np.int64], others: NDArray[np.int64]
+) -> dict[str, Any]:
+    """The same of values [n] and whose they are [n]."""
+    found = asdict(compare(first, second, first_users=users, second_users=others))
     return found | {"interval": list(found["interval"])}
 
 

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from gnnrec.commands import print_json, remarks, show
+from gnnrec.commands import check_runs, print_json, remarks, show
 from gnnrec.errors import UserError
 
 
@@ -141,3 +141,19 @@ def modalities(options: argparse.Namespace) -> None:
     print(study_tables(study))
     for path in pictures:
         print(path)
+
+
+def transfer(options: argparse.Namespace) -> None:
+    check_runs(options.run)
+    from gnnrec import transfer as transferring
+    from gnnrec.content_tables import transfer_tables
+    from gnnrec.datasets import Dataset
+    from gnnrec.run_folder import Run
+
+    run, say = Run.load(options.run), remarks(options)
+    dataset = Dataset.load(options.data)
+    say(dataset.summary())
+    placed = transferring.place_run(run, dataset)
+    made = {} if options.out is None else {"out": str(transferring.keep(placed, run, options.out).folder)}
+    document = {"run": str(options.run), "data": dataset.name} | made | transferring.measure_transfer(placed)
+    show(options, document, lambda: "\n\n".join([transfer_tables(document), *(f"run: {out}" for out in made.values())]))

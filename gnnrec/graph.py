@@ -23,7 +23,7 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.encoders.features import Features, mean_and_scale
-from gnnrec.errors import UserError, count
+from gnnrec.errors import UserError
 from gnnrec.propagate import SparseOperator, normalize_edges
 
 INTERACTS = ("user", "interacts", "item")
@@ -31,6 +31,7 @@ REV_INTERACTS = ("item", "rev_interacts", "user")
 FRIEND = ("user", "friend", "user")
 TOGETHER = ("item", "together", "item")
 NEIGHBOR_BLOCK = 2048  # rows of the similarity matrix held at a time
+MISSING = ("propagate", "zero", "mean", "drop")  # from co-consumed items | zeros as raw | the mean of all | no node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +40,15 @@ class GraphConfig:
     together: int = 10  # k of the item-item edges by common users; 0 for none
     mutual: bool = False  # keep an edge only where both ends chose each other
     min_similarity: float = 0.0  # cosine of standardized features, 0 to 1; edges that are not above it are left out
-    missing: str = "propagate"  # propagate: fill from co-consumed items; mask: leave the node out
+    missing: str = "propagate"  # what stands for an item's missing content, see MISSING
     friends: bool = True  # use user-user edges where the data has them
     descriptions: bool = False  # pictures and sounds in words as a modality of items, `description` (words/)
     transcripts: bool = False  # speech in sounds as a modality of items, `transcript` (words/)
     profiles: bool = False  # what training users like in words as a modality of items and of users, `profile` (words/)
 
     def __post_init__(self) -> None:
-        if self.missing not in ("propagate", "mask"):
-            raise UserError(f"graph.missing: found {self.missing!r}; allowed: propagate, mask")
+        if self.missing not in MISSING:
+            raise UserError(f"graph.missing: found {self.missing!r}; allowed: {', '.join(MISSING)}")
         for key in ("neighbors", "together"):
             if getattr(self, key) < 0:
                 raise UserError(f"graph.{key}: found {getattr(self, key)}; allowed: 0 or more")
@@ -174,8 +175,12 @@ def _add_modality(graph: HeteroData, owner: str, modality: str, features: Featur
     mean, scale = mean_and_scale(values[known])
     values = torch.where(known[:, None], (values - mean) / scale, torch.zeros(()))
     present = known
-    if owner == "item" and config.missing == "propagate" and not known.all():
-        values, present = propagate_features(values, known, graph)
+    if owner == "item" and not known.all():
+        if config.missing == "propagate":
+            values, present = propagate_features(values, known, graph)
+        elif config.missing != "drop":
+            fill = -mean / scale if config.missing == "zero" else torch.zeros(())  # standardized, the mean is zero
+            values, present = torch.where(known[:, None], values, fill), torch.ones_like(known)
     index = present.nonzero().squeeze(1)
     nodes = graph[modality]
     nodes.x, nodes.num_nodes, nodes.imputed = values[index], len(index), ~known[index]
@@ -248,51 +253,6 @@ def together_edges(log: Interactions, k: int) -> tuple[Tensor, Tensor]:
     cosine = common[target, place] / (count[target] * count[source])
     edges = np.stack([source, target]).astype(np.int64)
     return torch.from_numpy(edges), torch.from_numpy(cosine.astype(np.float32))
-
-
-def add_items(graph: HeteroData, features: Mapping[str, NDArray[np.float32]], config: GraphConfig) -> HeteroData:
-    """The graph with n new items at the end, known by content only: modality -> [n, d], raw as encoded.
-
-    New nodes listen to their nearest neighbours; nothing that was there listens to them, so no old embedding moves.
-    """
-    grown = with_interactions(graph, interactions_of(graph))
-    num_new = max(len(rows) for rows in features.values())
-    first = graph["item"].num_nodes
-    grown["item"].num_nodes = first + num_new
-    if TOGETHER in graph.edge_types:
-        _replace(grown, TOGETHER, edge_index=graph[TOGETHER].edge_index, edge_weight=graph[TOGETHER].edge_weight)
-    for modality, rows in features.items():
-        if modality not in item_modalities(graph):
-            raise UserError(
-                f"{modality}: this run knows no such modality; allowed: {', '.join(item_modalities(graph))}"
-            )
-        nodes = graph[modality]
-        if rows.shape[1] != nodes.x.shape[1]:
-            raise UserError(
-                f"{modality}: found {count(rows.shape[1], 'dimension')}, this run was trained with {nodes.x.shape[1]}"
-            )
-        x = torch.cat([nodes.x, (torch.from_numpy(rows) - nodes.mean) / nodes.scale])
-        new = torch.arange(len(nodes.x), len(x))
-        grown[modality].x, grown[modality].num_nodes = x, len(x)
-        grown[modality].imputed = torch.cat([nodes.imputed, torch.zeros(len(new), dtype=torch.bool)])
-        has = torch.stack([torch.arange(first, first + num_new), new])
-        has = torch.cat([graph["item", f"has_{modality}", modality].edge_index, has], dim=1)
-        _replace(grown, ("item", f"has_{modality}", modality), edge_index=has)
-        _replace(grown, (modality, f"rev_has_{modality}", "item"), edge_index=has.flip(0))
-        if (similar := (modality, "similar", modality)) in graph.edge_types:
-            edges, weight = nearest_edges(x, (~nodes.imputed).nonzero().squeeze(1), config, queries=new)
-            old = graph[similar]
-            edges, weight = torch.cat([old.edge_index, edges], dim=1), torch.cat([old.edge_weight, weight])
-            _replace(grown, similar, edge_index=edges, edge_weight=weight)
-    return grown
-
-
-def _replace(graph: HeteroData, edge_type: tuple[str, str, str], **tensors: Tensor) -> None:
-    """New edges of a type, without the operators that were made from the old ones."""
-    store = graph[edge_type]
-    for key in list(store.keys()):
-        del store[key]
-    store.update(tensors)
 
 
 def interactions_of(graph: HeteroData) -> Interactions:

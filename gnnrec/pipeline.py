@@ -29,7 +29,7 @@ from gnnrec.files import claim_folder, sha256_of_file
 from gnnrec.graph import build_graph, interactions_of, item_modalities, owners, user_modalities
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
 from gnnrec.recipe import Recipe
-from gnnrec.run_folder import FILES, Run, save_rejected, save_run
+from gnnrec.run_folder import FILES, Run, join_logs, save_rejected, save_run
 from gnnrec.tracking import Tracker
 from gnnrec.training import fit, ranking_metric
 from gnnrec.words.content import Written, write_content
@@ -80,27 +80,9 @@ def train(
     if len(parts.val):
         evaluation = evaluate_model(model, graph, parts.val, parts.train, parts.train)
         metrics = evaluation.to_json("val")
-    feedback = dataset.feedback and {"path": str(dataset.feedback.path), "num_events": dataset.feedback.num_events}
     provenance = {
-        "dataset": {
-            "name": dataset.name,
-            "path": str(dataset.root.resolve()),
-            "fingerprint": fingerprint(dataset),
-            "catalog": catalog_fingerprint(dataset),
-            "licence": dataset.licence,
-            "rejected_rows": len(dataset.rejected),
-            "feedback": feedback,
-        },
-        "split": {"method": split_method(dataset, recipe), "train": len(logs[0]), "val": len(logs[1])},
-        "encoders": {
-            owner: {modality: features.encoder for modality, features in content.items()}
-            for owner, content in (
-                ("items", {**item_features, **written.items}),
-                ("users", {**user_features, **written.users}),
-            )
-        },
+        **origin(dataset, recipe, parts, item_features, user_features, written),
         "finetuned": {modality: facts_of(encoders.encoder_of(modality)) for modality in recipe.finetune.chosen()},
-        "written": written.record,
         "unusable_content": len(unusable),
         # Weight, l2 and confidence of iALS, see models/factors.py.
         "factor_settings": getattr(model, "factor_settings", torch.empty(0)).tolist(),
@@ -118,6 +100,35 @@ def train(
     run = save_run(out, recipe, dataset, graph, *logs, model, metrics, provenance)
     (out / "checkpoint.safetensors").unlink(missing_ok=True)
     return run
+
+
+def origin(
+    dataset: Dataset,
+    recipe: Recipe,
+    parts: Split,
+    items: Mapping[str, Features],
+    users: Mapping[str, Features],
+    written: Written,
+) -> dict[str, Any]:
+    """What of a run's provenance says which data it is of, how they were cut and what made their features."""
+    feedback = dataset.feedback and {"path": str(dataset.feedback.path), "num_events": dataset.feedback.num_events}
+    contents = (("items", {**items, **written.items}), ("users", {**users, **written.users}))
+    return {
+        "dataset": {
+            "name": dataset.name,
+            "path": str(dataset.root.resolve()),
+            "fingerprint": fingerprint(dataset),
+            "catalog": catalog_fingerprint(dataset),
+            "licence": dataset.licence,
+            "rejected_rows": len(dataset.rejected),
+            "feedback": feedback,
+        },
+        "split": {"method": split_method(dataset, recipe), "train": len(parts.train), "val": len(parts.val)},
+        "encoders": {
+            owner: {modality: features.encoder for modality, features in content.items()} for owner, content in contents
+        },
+        "written": written.record,
+    }
 
 
 def learnt_from(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
@@ -238,6 +249,11 @@ def evaluate(
     known = run.known if mask == "train+val" else run.train
     graph = run.known_graph if mask == "train+val" else run.graph
     return evaluate_model(run.model, graph, relevant, run.train, known, ks=ks, candidates=candidates)
+
+
+def known_at_test(dataset: Dataset, recipe: Recipe, parts: Split) -> Interactions:
+    """What counts as known at test by default, as `default_mask` says of a run."""
+    return join_logs(parts.train, parts.val) if split_method(dataset, recipe) in OWN_SPLITS else parts.train
 
 
 def default_mask(run: Run) -> str:

@@ -1,5 +1,7 @@
 """Scores for an ad-hoc query of text, picture and sound: it joins the graph as a new item, and the model places it.
 
+And for a new user, who joins it with her history.
+
 Letters: U users, I items, d dimensions.
 """
 
@@ -7,8 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
@@ -18,8 +22,9 @@ from gnnrec.encoders.media import Unreadable
 from gnnrec.encoders.requests import Requests
 from gnnrec.encoders.speech import SpeechModel
 from gnnrec.errors import UserError
-from gnnrec.graph import add_items, item_modalities, owners
-from gnnrec.models import EmbeddingModel
+from gnnrec.graph import item_modalities, owners
+from gnnrec.graph_growth import add_items, add_user
+from gnnrec.models import EmbeddingModel, model_scorer
 from gnnrec.run_folder import Run
 
 
@@ -31,7 +36,7 @@ class ContentQuery:
         model = run.model
         if not isinstance(model, EmbeddingModel) or not model.places_new_items:
             name = run.recipe.model_name
-            raise UserError(f"{run.folder}: the model {name} cannot place new content; modality_gnn can")
+            raise UserError(f"{run.folder}: the model {name} cannot place new content; modality_gnn and tower can")
         if not item_modalities(run.graph):
             raise UserError(f"{run.folder}: was trained without content, so a query has nowhere to go")
         self.run, self.model = run, model
@@ -105,6 +110,17 @@ class ContentQuery:
 def _standardized(scores: Tensor) -> Tensor:
     """In standard deviations from the mean; all 0 where all are the same."""
     return (scores - scores.mean()) / scores.std(correction=0).clamp(min=1e-12)
+
+
+def score_history(run: Run, items: NDArray[np.int32]) -> Tensor:
+    """How much a new user who had these items [n], the last one last, would like each item. [I]
+
+    Raises UserError for a model that knows users by training alone.
+    """
+    if not run.model.places_new_users:
+        raise UserError(f"{run.folder}: the model {run.recipe.model_name} cannot place new users; modality_gnn can")
+    graph = add_user(run.known_graph, items)
+    return model_scorer(run.model, graph)(torch.tensor([graph["user"].num_nodes - 1]))[0]
 
 
 def content_similarity(graph: HeteroData) -> Tensor:

@@ -1,10 +1,11 @@
-"""Recommender: lists for known users, for new items, and for ad-hoc queries of text, picture and sound.
+"""Recommender: lists for known and new users, for new items, and for ad-hoc queries of text, picture and sound.
 
 Known users and items are served by NumPy alone from the embeddings in the run folder, or from the lists there where a
 model does more than that, within half a second of a cold start; what needs the model or the graph imports torch when
 it is asked. Letters: U users, I items, k length of a list.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,6 +58,18 @@ class Recommender:
         scores = self._scores(index)
         for log in (self.run.train, self.run.val):
             scores[log.item[log.user == index]] = -np.inf
+        return self.places(_best(scores, k))
+
+    def recommend_history(self, items: Sequence[str], k: int = 10) -> list[Recommendation]:
+        """The k best items for somebody who is in no log and had these items, the newest last; nothing is trained.
+
+        Raises UserError for an unknown item, and for a model that knows users by training alone.
+        """
+        from gnnrec.query import score_history
+
+        indexes = np.array([self.run.item_index(item) for item in items], dtype=np.int32)
+        scores = score_history(self.run, indexes).numpy()
+        scores[indexes] = -np.inf
         return self.places(_best(scores, k))
 
     def history(self, user: str, k: int = 10) -> list[Recommendation]:

@@ -14,10 +14,10 @@ from gnnrec.errors import UserError
 from gnnrec.graph import (
     FRIEND,
     INTERACTS,
+    MISSING,
     REV_INTERACTS,
     TOGETHER,
     GraphConfig,
-    add_items,
     build_graph,
     interactions_of,
     item_modalities,
@@ -103,7 +103,7 @@ def test_rows_outside_train_are_nowhere_in_the_graph() -> None:
 def test_similar_edges_equal_a_naive_search(mutual: bool, threshold: float) -> None:
     k, rows = 4, 25
     given = features(rows, 5, missing=(2, 9))
-    config = GraphConfig(neighbors=k, mutual=mutual, min_similarity=threshold, missing="mask")
+    config = GraphConfig(neighbors=k, mutual=mutual, min_similarity=threshold, missing="drop")
     graph = build_graph(log_of([(0, 0)], 1, rows), {"image": given}, config=config)
     standard = given.values[given.mask].astype(np.float64)
     standard = (standard - standard.mean(0)) / standard.std(0)
@@ -169,8 +169,26 @@ def test_missing_content_is_filled_from_items_taken_together() -> None:
         3,
         4,
     }  # nobody listens to what was filled in
-    masked = build_graph(log, {"text": given}, config=GraphConfig(missing="mask"))
-    assert owners(masked, "text").tolist() == [0, 5, 6] and not masked["text"].imputed.any()
+
+
+@pytest.mark.parametrize("missing", MISSING)
+def test_four_ways_to_stand_in_for_missing_content(missing: str) -> None:
+    given = features(7, 3, missing=(1, 2, 3, 4))
+    log = log_of([(0, 0), (0, 1), (1, 1), (1, 2), (2, 3), (0, 5)], 3, 7)
+    nodes = build_graph(log, {"text": given}, config=replace(NONE, missing=missing))["text"]
+    raw = nodes.x.double() * nodes.scale + nodes.mean  # undone: features as they came
+    known = given.values[given.mask].astype(np.float64)
+    np.testing.assert_allclose(raw[~nodes.imputed], known, atol=1e-6)
+    filled = raw[nodes.imputed]
+    if missing == "drop":
+        assert len(filled) == 0
+    elif missing == "zero":
+        np.testing.assert_allclose(filled, np.zeros((4, 3)), atol=1e-6)
+    elif missing == "mean":
+        np.testing.assert_allclose(filled, np.tile(known.mean(0), (4, 1)), atol=1e-6)
+    else:  # item 1 shares a user with 0 and 5, and its own filled row and that of 2 lie on the same path
+        assert len(filled) == 2  # 3 and 4 are reached by nobody
+        np.testing.assert_allclose(filled, np.tile((known[0] + known[1]) / 2, (2, 1)), atol=1e-5)
 
 
 def test_a_dimension_that_is_the_same_everywhere_says_nothing() -> None:
@@ -178,43 +196,6 @@ def test_a_dimension_that_is_the_same_everywhere_says_nothing() -> None:
     values[:, 1] = 123.456
     graph = build_graph(log_of([(0, 0)], 1, 200), {"image": from_array(values)})
     assert not graph["image"].x[:, 1].any()
-    query = values[:1] + np.array([[0, 5.0, 0]], np.float32)
-    grown = add_items(graph, {"image": query}, GraphConfig())
-    torch.testing.assert_close(grown["image"].x[-1], grown["image"].x[0])
-
-
-@pytest.mark.parametrize("mutual", [False, True])
-def test_new_items_join_without_touching_what_was_there(mutual: bool) -> None:
-    log = powerlaw(30, 40, 200).interactions
-    config = GraphConfig(neighbors=3, mutual=mutual)
-    content = {"text": features(40, 6, missing=(7,)), "image": features(40, 4, seed=1)}
-    graph = build_graph(log, content, config=config)
-    before = build_graph(log, content, config=config)
-    operator(graph, ("text", "similar", "text"), "mean")  # made from the old edges, and not to be taken along
-    new = features(2, 6, seed=2).values
-    new[0] = content["text"].values[11]
-    grown = add_items(graph, {"text": new}, config)
-    assert grown.validate() and grown["item"].num_nodes == 42
-    assert owners(grown, "text").tolist() == [*owners(before, "text").tolist(), 40, 41]
-    similar = ("text", "similar", "text")
-    old = before[similar].edge_index.shape[1]
-    assert torch.equal(grown[similar].edge_index[:, :old], before[similar].edge_index)
-    listeners, heard = grown[similar].edge_index[1, old:], grown[similar].edge_index[0, old:]
-    assert set(listeners.tolist()) == {40, 41} and heard.max() < 40  # nodes of text 40 and 41 are the new ones
-    nearest = heard[grown[similar].edge_weight[old:].argmax()]
-    assert owners(grown, "text")[nearest] == 11  # its twin
-    assert operator(grown, similar, "mean").shape == (42, 42)
-    assert torch.equal(grown["image"].x, before["image"].x)
-    twice = add_items(grown, {"image": features(1, 4, seed=3).values}, config)
-    assert twice.validate() and twice["item"].num_nodes == 43
-
-
-def test_new_content_that_does_not_fit_is_refused_in_one_line() -> None:
-    graph = build_graph(log_of([(0, 0)], 1, 5), {"text": features(5, 6)})
-    with pytest.raises(UserError, match="image: this run knows no such modality; allowed: text"):
-        add_items(graph, {"image": features(1, 6).values}, GraphConfig())
-    with pytest.raises(UserError, match="text: found 7 dimensions, this run was trained with 6"):
-        add_items(graph, {"text": features(1, 7).values}, GraphConfig())
 
 
 def test_other_interactions_over_the_same_content() -> None:
@@ -233,14 +214,14 @@ def test_names_that_would_collide_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("neighbors", -1), ("together", -1), ("missing", "zero"), ("min_similarity", -0.5)]
+    ("key", "value"), [("neighbors", -1), ("together", -1), ("missing", "mask"), ("min_similarity", -0.5)]
 )
 def test_settings_out_of_range(key: str, value: object) -> None:
     with pytest.raises(UserError, match=f"graph.{key}: found {value!r}; allowed"):
         GraphConfig(**{key: value})
 
 
-OTHER = {"neighbors": 2, "together": 2, "mutual": True, "min_similarity": 0.5, "missing": "mask", "friends": False}
+OTHER = {"neighbors": 2, "together": 2, "mutual": True, "min_similarity": 0.5, "missing": "drop", "friends": False}
 WRITTEN = ("descriptions", "transcripts", "profiles")  # make content, which is no matter of this module: tests/words
 
 

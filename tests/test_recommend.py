@@ -201,7 +201,7 @@ def test_what_is_asked_wrongly_is_one_clear_line(shop: Recommender, planted_run:
 
 def test_a_model_that_cannot_place_content_says_so(planted_folder: Path, tmp_path: Path) -> None:
     ease = Recommender(train(Dataset.load(planted_folder), tmp_path / "ease", load_recipe("ease")))
-    with pytest.raises(UserError, match="the model ease cannot place new content; modality_gnn can"):
+    with pytest.raises(UserError, match="the model ease cannot place new content; modality_gnn and tower can"):
         ease.recommend_query(text="anything")
     with pytest.raises(UserError, match="the model ease scores without embeddings"):
         ease.similar_items(ease.run.item_ids[0])

@@ -1,11 +1,13 @@
 """What is known about items (or users): one row each, text columns, checked paths of pictures and sounds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+
+from gnnrec.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,13 @@ class Catalog:
     def content(self, modality: str) -> Sequence[Any]:
         """What an encoder of the modality takes: texts, or paths of files; None where a row has none. [I]"""
         return self.text() if modality == "text" else (self.media or {}).get(modality, (None,) * len(self))
+
+    def with_text(self, columns: Sequence[str]) -> "Catalog":
+        """The same rows with other text columns. Raises UserError for one that is not in the table."""
+        for name in columns:
+            if name not in self.table.columns:
+                raise UserError(f"encoders.columns: found {name!r}; allowed: {', '.join(self.table.columns)}")
+        return replace(self, text_columns=tuple(columns))
 
     def titles(self) -> tuple[str | None, ...]:
         """The first text column, by which people know the row; None where it is empty. [I]"""

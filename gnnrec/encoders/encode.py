@@ -37,6 +37,7 @@ class EncodersConfig:
     text: str = "use"
     image: str = "efficientnet_lite0"
     audio: str = "musicnn"
+    columns: str = ""  # whose text is encoded, of items: "title,genres"; empty takes those of dataset.toml
     speech: str = "whisper"  # what makes text of speech where that is asked for: a name or a folder; none: nothing does
     pooling: str = AUTO  # of texts by a model of Hugging Face: auto is as its folder says, else the mean of its tokens
     batch_size: int = 32
@@ -55,6 +56,12 @@ class EncodersConfig:
         name = {"text": self.text, "image": self.image, "audio": self.audio}[modality]
         return None if name == "none" else name
 
+    def items_of(self, dataset: Dataset) -> Catalog | None:
+        """The items with the text columns that are encoded. Raises UserError for a column that is not there."""
+        if not self.columns or dataset.items is None:
+            return dataset.items
+        return dataset.items.with_text([name.strip() for name in self.columns.split(",")])
+
 
 def encode_dataset(
     dataset: Dataset,
@@ -67,7 +74,8 @@ def encode_dataset(
 
     Raises UserError as `encode_catalog`.
     """
-    items = encode_catalog(dataset.items, config, cache_dir=cache_dir, device=device, given=dataset.item_features)
+    given = dataset.item_features
+    items = encode_catalog(config.items_of(dataset), config, cache_dir=cache_dir, device=device, given=given)
     users = encode_catalog(dataset.users, config, cache_dir=cache_dir, device=device, given=dataset.user_features)
     return items, users
 

@@ -22,6 +22,7 @@ from gnnrec.models.sasrec import SASRec, SASRecConfig
 from gnnrec.models.sgl import SGL, SGLConfig
 from gnnrec.models.slim import SLIM, SLIMConfig
 from gnnrec.models.slist import SLIST, SLISTConfig
+from gnnrec.models.tower import Tower, TowerConfig
 from gnnrec.models.transition import Transition, TransitionConfig
 from gnnrec.models.vbpr import VBPR, VBPRConfig
 from gnnrec.models.xsimgcl import XSimGCL, XSimGCLConfig
@@ -41,6 +42,7 @@ MODELS: dict[str, tuple[Any, Any]] = {
     "sgl": (SGL, SGLConfig),
     "sasrec": (SASRec, SASRecConfig),
     "vbpr": (VBPR, VBPRConfig),
+    "tower": (Tower, TowerConfig),
     "modality_gnn": (ModalityGNN, ModalityGNNConfig),
 }
 

@@ -27,10 +27,15 @@ class EmbeddingModel(nn.Module):
     """A model trained by gradients: `forward(graph)` gives everybody's embedding from the edges of that graph."""
 
     places_new_items = False  # whether items that join the graph after training get an embedding from their content
+    places_new_users = False  # whether users that join it get one from their history
+    takes_other_graphs = False  # whether its weights are of content alone, so that any items of such content will do
     fitted_buffers: tuple[str, ...] = ()  # whose sizes are known only once `finish` chose them; empty before
 
     def forward(self, graph: HeteroData) -> Embeddings:
         raise NotImplementedError
+
+    def leave_source(self) -> None:
+        """Before it goes to other data: drop what holds for the log alone that it was trained on. Nothing here."""
 
     def asked(self, graph: HeteroData) -> Embeddings:
         """As `forward`, for a graph whose new items are queries, which may have a part of an item's content only."""
@@ -70,6 +75,8 @@ class ClosedFormModel(nn.Module):
 
     Its state are buffers whose sizes are known only after fitting, so loading replaces them.
     """
+
+    places_new_users = True  # a user is her history in the graph
 
     def fit_closed_form(self, graph: HeteroData) -> None:
         raise NotImplementedError

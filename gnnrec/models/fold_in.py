@@ -1,7 +1,7 @@
 """Folding in: users by their histories alone, while the items stand still (Sarwar et al. 2002).
 
 A history that has grown, or one of somebody who never was in the graph, gets scores within milliseconds and without
-training. Closed-form models, sasrec and modality_gnn compute just what they would for such a user (of modality_gnn
+training. Closed-form models, sasrec, tower and modality_gnn compute just what they would for such a user (of modality_gnn
 that leaves out how the items would move by a few more interactions); of the others, whose users are free embeddings, a
 linear map by least squares takes the mean of a history's items to what training made of its user.
 
@@ -21,6 +21,7 @@ from gnnrec.models.base import ClosedFormModel, EmbeddingModel, Embeddings, Mode
 from gnnrec.models.factors import with_factors
 from gnnrec.models.modality_gnn import ModalityGNN
 from gnnrec.models.sasrec import SASRec
+from gnnrec.models.tower import Tower
 from gnnrec.models.unit import unit_rows
 from gnnrec.ranking import Scorer, embedding_scorer
 from gnnrec.recency import histories_of
@@ -84,6 +85,8 @@ def _place(model: EmbeddingModel, graph: HeteroData, embeddings: Embeddings) -> 
         return _place_by_graph(model, graph)
     if isinstance(model, SASRec):  # its users are nothing but their histories
         return lambda histories, users: model(histories).user
+    if isinstance(model, Tower):
+        return lambda histories, users: model._users(operator(histories, REV_INTERACTS, "none") @ embeddings.context)
     return _place_by_least_squares(graph, embeddings)
 
 

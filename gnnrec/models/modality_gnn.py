@@ -89,7 +89,7 @@ class ModalityGNNConfig:
 
 
 class ModalityGNN(EmbeddingModel):
-    places_new_items = True
+    places_new_items = places_new_users = True
     fitted_buffers = ("factor_items", *PLACEMENT, *PATHS)
     path_offsets: Tensor  # CSR of the item paths [I, I] once chosen, see paths.py; empty for none
     path_columns: Tensor

@@ -59,6 +59,8 @@ class SASRecConfig:
 
 
 class SASRec(EmbeddingModel):
+    places_new_users = True
+
     def __init__(self, config: SASRecConfig, graph: HeteroData, generator: Generator) -> None:
         super().__init__()
         check_order(graph, "sasrec")

@@ -14,6 +14,7 @@ import argparse
 import json
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,10 @@ import torch
 from accuracy import FOLDERS
 from rows import row, save, save_tests, tested
 
-from gnnrec.datasets import Dataset, Interactions, Split, split
+from gnnrec.cold_items import FOLDS, cold_values, folds_of
+from gnnrec.datasets import Dataset, Split, split
 from gnnrec.encoders import encode_dataset
 from gnnrec.encoders.fitted.recurrent import RecurrentConfig
-from gnnrec.evaluation import evaluate_ranking
 from gnnrec.fitting import fit_encoder
 from gnnrec.models import model_scorer
 from gnnrec.pipeline import fit_model, training_graph
@@ -38,12 +39,11 @@ RECURRENT = "recurrent:"
 PLAIN = ("random", "popularity", "no content", "audio=log_mel")  # what the others are tested against
 
 
-def scorer_of(
-    variant: str, dataset: Dataset, train: Interactions, val: Interactions, seed: int, overrides: list[str]
-) -> Scorer:
+def scorer_of(variant: str, dataset: Dataset, warm: Split, seed: int, overrides: list[str]) -> Scorer:
+    """`warm`: the split without the rows of the fold."""
     if variant == "random":
         generator = torch.Generator().manual_seed(seed)
-        return lambda users: torch.rand(len(users), train.num_items, generator=generator)
+        return lambda users: torch.rand(len(users), warm.train.num_items, generator=generator)
     if variant == "popularity":
         recipe = load_recipe("popularity")
     else:
@@ -54,28 +54,23 @@ def scorer_of(
         if kept.get("audio", "").startswith(RECURRENT):
             recipe, objective = load_recipe(None, off), kept["audio"].removeprefix(RECURRENT)
             folder = Path(tempfile.mkdtemp()) / "encoder"
-            warm = Split(train, val, val.rows(slice(0, 0)))
             fit_encoder(
                 dataset, folder, "recurrent", RecurrentConfig(objective=objective, seed=seed), recipe=recipe, parts=warm
             )
             chosen = [f"encoders.audio={folder}"]
         recipe = load_recipe(None, [*off, *chosen, *overrides, f"train.seed={seed}"])
     items, users = encode_dataset(dataset, recipe.encoders)
-    graph = training_graph(dataset, Split(train, val, val.rows(slice(0, 0))), items, users, recipe)
-    model, _ = fit_model(graph, val, recipe)
+    graph = training_graph(dataset, warm, items, users, recipe)
+    model, _ = fit_model(graph, warm.val, recipe)
     model.eval()
     return model_scorer(model, graph)
-
-
-def without(log: Interactions, cold: np.ndarray) -> Interactions:
-    return log.rows(~cold[log.item])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("dataset", choices=FOLDERS)
     parser.add_argument("--variants", default="random,popularity,audio")
-    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--folds", type=int, default=FOLDS)
     parser.add_argument("--use-folds", type=int, help="only the first so many")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--set", nargs="*", default=[], help="settings laid over the default recipe")
@@ -84,29 +79,20 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     dataset = Dataset.load(FOLDERS[options.dataset])
     log, parts = dataset.interactions, split(dataset)
-    variants = options.variants.split(",")
-    sums = {variant: np.zeros((len(options.seeds), log.num_users)) for variant in variants}
-    counts = np.zeros(log.num_users)
+    folds, used = folds_of(log.num_items, options.folds), range(options.use_folds or options.folds)
+    variants, users = options.variants.split(","), np.zeros(0)
+    values: dict[str, np.ndarray] = {}  # [seeds, users]
     seconds = dict.fromkeys(variants, 0.0)
-    fold_of = np.random.default_rng(0).permutation(log.num_items) % options.folds
-    for fold in range(options.use_folds or options.folds):
-        cold = fold_of == fold
-        relevant = log.rows(cold[log.item])
-        train, val = without(parts.train, cold), without(parts.val, cold)
-        for variant in variants:
-            for place, seed in enumerate(options.seeds):
-                began = time.monotonic()
-                scorer = scorer_of(variant, dataset, train, val, seed, options.set)
-                found = evaluate_ranking(
-                    scorer, relevant=relevant, train=train, seen=None, candidates=cold, resamples=0
-                )
-                seconds[variant] += time.monotonic() - began
-                sums[variant][place, found.users] += found.per_user[METRIC]
-                print(fold, variant, seed, f"{found.metrics[METRIC]:.4f} over {found.num_users} users", flush=True)
-        counts[found.users] += 1
-    some = counts > 0
-    users = np.flatnonzero(some)
-    values = {variant: sums[variant][:, some] / counts[some] for variant in variants}  # [seeds, users]
+    for variant in variants:
+        by_seed = []
+        for seed in options.seeds:
+            began = time.monotonic()
+            make = partial(scorer_of, variant, dataset, seed=seed, overrides=options.set)
+            users, found = cold_values(log, parts, make, folds=folds, used=used)
+            seconds[variant] += time.monotonic() - began
+            by_seed.append(found[METRIC])
+            print(variant, seed, f"{found[METRIC].mean():.4f} over {len(users)} users", flush=True)
+        values[variant] = np.stack(by_seed)
     rows = [
         row(
             f"{options.dataset}, cold items",

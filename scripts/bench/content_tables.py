@@ -85,6 +85,28 @@ def finetune() -> str:
     return table(["content", "encoder", "validation", "p", "cold items", "p", "seeds", "seconds"], rows)
 
 
+def transfers() -> str:
+    tests, rows = load("significance") or {}, []
+    for entry in load("transfer"):
+        found, cells = tests.get(f"{entry['dataset']}, transfer", {}), []
+        for part in ("cold items", "all items"):
+            test = found.get(f"transferred against {entry['variant']}, {part}")
+            cells += [value(entry, f"{part} ndcg@10"), f"{test['p']:.4f}" if test else ""]
+        rows.append([entry["dataset"], entry["variant"], *cells, str(len(entry["seeds"]))])
+    return table(["from, to", "ranked by", "cold items", "p", "all items", "p", "seeds"], rows)
+
+
+def missing() -> str:
+    rows = []
+    for entry in load("missing"):
+        cells = []
+        for part in ("cold items", "validation"):
+            share = entry["kept"][part]["share"]
+            cells += [value(entry, f"{part} ndcg@10"), "–" if share is None else f"{share:.0%}"]
+        rows.append([entry["dataset"], entry["variant"], *cells, str(len(entry["seeds"]))])
+    return table(["data", "removed, in its place", "cold items", "gain kept", "validation", "gain kept", "seeds"], rows)
+
+
 def compressed(kind: str) -> list[dict[str, Any]]:
     return [entry for entry in load("compress") if entry["table"] == kind]
 

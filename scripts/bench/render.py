@@ -202,6 +202,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "content": content_tables.content,
     "alignment": content_tables.alignment,
     "alignment_ranking": content_tables.alignment_ranking,
+    "transfer": content_tables.transfers,
+    "missing": content_tables.missing,
     "reasons": reasons,
     "rerank": rerank,
     "rerank_speed": rerank_speed,

@@ -239,6 +239,18 @@ def test_a_dataset_with_the_default_encoders(tmp_path: Path) -> None:
     assert items["text"].encoder.startswith("use@")
 
 
+def test_the_text_of_items_is_that_of_the_columns_asked_for(tmp_path: Path) -> None:
+    dataset = small_dataset(tmp_path)
+    config = EncodersConfig(columns="item, title", image="none", audio="none")
+    items, users = encode_dataset(dataset, config, cache_dir=tmp_path / "cache", device="cpu")
+    joined = Catalog(table=pl.DataFrame({"text": ["a. A book about robots", "b"]}), text_columns=("text",))
+    expected = encode_catalog(joined, EncodersConfig(), cache_dir=tmp_path / "cache", device="cpu")["text"]
+    np.testing.assert_array_equal(items["text"].values, expected.values)
+    assert items["text"].mask.all() and users["text"].mask.all()  # those of users stay as they are
+    with pytest.raises(UserError, match=r"encoders\.columns: found 'plot'; allowed: item, title"):
+        encode_dataset(dataset, EncodersConfig(columns="title,plot"))
+
+
 def test_none_leaves_a_modality_out(tmp_path: Path) -> None:
     catalog = small_dataset(tmp_path).items
     config = EncodersConfig(text="none", audio="none")

@@ -11,7 +11,8 @@ from gnnrec.datasets import Dataset, Interactions, planted, powerlaw, split
 from gnnrec.encoders.encode import from_array
 from gnnrec.encoders.features import Features
 from gnnrec.evaluation import evaluate_ranking
-from gnnrec.graph import GraphConfig, add_items, build_graph, item_modalities
+from gnnrec.graph import GraphConfig, build_graph, item_modalities
+from gnnrec.graph_growth import add_items
 from gnnrec.models import model_scorer
 from gnnrec.models.modality_gnn import ModalityGNN, ModalityGNNConfig
 from gnnrec.training import TrainConfig, fit

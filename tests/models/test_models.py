@@ -13,6 +13,7 @@ from gnnrec.encoders.encode import from_array
 from gnnrec.encoders.features import Features
 from gnnrec.errors import UserError
 from gnnrec.graph import build_graph, with_interactions
+from gnnrec.graph_growth import add_user
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
 from gnnrec.pipeline import fit_model
 from gnnrec.recipe import Recipe
@@ -105,6 +106,26 @@ def test_a_grown_history_changes_that_user_s_scores(name: str) -> None:
     assert changed == (name not in ("popularity", "mf", "vbpr"))  # these know users by their free embedding alone
 
 
+NEW_USERS = [name for name, (kind, _) in MODELS.items() if kind.places_new_users]
+
+
+@pytest.mark.parametrize("name", [name for name in NEW_USERS if name != "modality_gnn"])  # which knows users beside
+def test_a_new_user_gets_what_a_known_one_with_her_history_gets(name: str) -> None:
+    log = toy_log()
+    graph = build_graph(log, {"text": from_array(np.random.default_rng(0).normal(size=(ITEMS, 6)).astype(np.float32))})
+    model = fitted(name, graph)
+    grown = add_user(graph, log.item[log.user == 5])
+    scores = scores_of(model, grown)
+    torch.testing.assert_close(scores[-1], scores[5], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", NEW_USERS)
+def test_a_new_user_without_a_history_has_finite_scores(name: str) -> None:
+    graph = toy_graph()
+    scores = scores_of(fitted(name, graph), add_user(graph, np.zeros(0, np.int32)))
+    assert scores.shape == (USERS + 1, ITEMS) and scores.isfinite().all()
+
+
 # One other value for every field of every model's settings; a field that is not here fails the test.
 OTHER: dict[str, Any] = {
     "dim": 8,
@@ -138,6 +159,8 @@ OTHER: dict[str, Any] = {
     "align": 1.0,
     "align_item": 1.0,
     "align_temperature": 1.0,
+    "content": 0.2,
+    "popularity": False,
 }
 # What has to be on for a setting to matter.
 ON: dict[tuple[str, str], dict[str, Any]] = {

@@ -12,7 +12,8 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Interactions, planted, split
 from gnnrec.encoders.encode import from_array
-from gnnrec.graph import GraphConfig, add_items, build_graph, interactions_of, item_modalities, with_interactions
+from gnnrec.graph import GraphConfig, build_graph, interactions_of, item_modalities, with_interactions
+from gnnrec.graph_growth import add_items
 from gnnrec.models import Embeddings
 from gnnrec.models import placement as placement_module
 from gnnrec.models.ials import item_factors, user_factors
