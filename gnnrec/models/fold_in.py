@@ -1,9 +1,9 @@
 """Folding in: users by their histories alone, while the items stand still (Sarwar et al. 2002).
 
 A history that has grown, or one of somebody who never was in the graph, gets scores within milliseconds and without
-training. Closed-form models, sasrec, tower and modality_gnn compute just what they would for such a user (of modality_gnn
-that leaves out how the items would move by a few more interactions); of the others, whose users are free embeddings, a
-linear map by least squares takes the mean of a history's items to what training made of its user.
+training. Closed-form models, sasrec, tower and modality_gnn compute just what they would for such a user (modality_gnn
+but for how the items would move by a few more interactions). Users of the others are free embeddings: a linear map by
+least squares takes the mean of a history's items to what training made of its user.
 
 Letters: U users, I items, d dimensions, B histories.
 """
@@ -86,7 +86,9 @@ def _place(model: EmbeddingModel, graph: HeteroData, embeddings: Embeddings) -> 
     if isinstance(model, SASRec):  # its users are nothing but their histories
         return lambda histories, users: model(histories).user
     if isinstance(model, Tower):
-        return lambda histories, users: model._users(operator(histories, REV_INTERACTS, "none") @ embeddings.context)
+        context = embeddings.context
+        assert context is not None
+        return lambda histories, users: model._users(operator(histories, REV_INTERACTS, "none") @ context)
     return _place_by_least_squares(graph, embeddings)
 
 
