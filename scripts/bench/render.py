@@ -247,3 +247,7 @@ def main() -> None:
     if options.check:
         sys.exit(0 if new == old else f"{README}: tables differ from results; run scripts/bench/render.py")
     README.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
