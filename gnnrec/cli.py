@@ -304,6 +304,9 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         help=f"what to leave out: {', '.join(STUDIES)}, which takes the longest",
     )
+    modalities.add_argument(
+        "--missing", type=float, nargs="+", default=[], help="also take away such shares of the contents: 0.2 0.5 0.8"
+    )
     modalities.add_argument("--json", action="store_true", help="print one JSON document")
 
     serve = add(
