@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from gnnrec.cleaning import clean
     from gnnrec.datasets import Dataset, SplitConfig, split
     from gnnrec.errors import UserError
     from gnnrec.export import export_embeddings, import_embeddings
     from gnnrec.finetuning import train
+    from gnnrec.inspect import inspect_folder
+    from gnnrec.llm.explainer import Explainer
     from gnnrec.pipeline import evaluate
     from gnnrec.recipe import Recipe, load_recipe
     from gnnrec.recommend import Recommendation, Recommender
@@ -19,15 +22,18 @@ if TYPE_CHECKING:
 # Public name -> its module. Imported when first asked for, so that `gnnrec --help` does not wait for torch.
 _PUBLIC = {
     "Dataset": "gnnrec.datasets",
+    "Explainer": "gnnrec.llm.explainer",
     "Recipe": "gnnrec.recipe",
     "Recommendation": "gnnrec.recommend",
     "Recommender": "gnnrec.recommend",
     "Run": "gnnrec.run_folder",
     "SplitConfig": "gnnrec.datasets",
     "UserError": "gnnrec.errors",
+    "clean": "gnnrec.cleaning",
     "evaluate": "gnnrec.pipeline",
     "export_embeddings": "gnnrec.export",
     "import_embeddings": "gnnrec.export",
+    "inspect_folder": "gnnrec.inspect",
     "load_recipe": "gnnrec.recipe",
     "split": "gnnrec.datasets",
     "train": "gnnrec.finetuning",
@@ -36,15 +42,18 @@ _PUBLIC = {
 
 __all__ = [
     "Dataset",
+    "Explainer",
     "Recipe",
     "Recommendation",
     "Recommender",
     "Run",
     "SplitConfig",
     "UserError",
+    "clean",
     "evaluate",
     "export_embeddings",
     "import_embeddings",
+    "inspect_folder",
     "load_recipe",
     "split",
     "train",

@@ -1,0 +1,147 @@
+"""What the three examples have in common: their argument, their folders, and a service that is asked over HTTP."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import tomli_w
+import torch
+from numpy.typing import NDArray
+
+from gnnrec import evaluate, load_recipe, train
+from gnnrec.comparison import differences
+from gnnrec.datasets import Dataset
+from gnnrec.evaluation import Evaluation, evaluate_ranking
+from gnnrec.files import write_json
+from gnnrec.pipeline import held_out
+from gnnrec.run_folder import Run
+from gnnrec.tables import comparison_table, metrics_table
+
+BASELINES = ("popularity", "item_knn", "ease")
+DECIDES = "ndcg@10"
+START, STOP = 60, 20  # seconds that the service may take to load its run, and to finish what is under way
+
+
+def data_folder() -> Path:
+    """The only argument. Ends the script with one line where it is missing or no dataset folder."""
+    script, *given = sys.argv
+    if len(given) != 1:
+        sys.exit(f"{script}: expected one argument, the data folder; found {' '.join(given) or 'none'}")
+    folder = Path(given[0])
+    if not (folder / "dataset.toml").is_file():
+        sys.exit(f"{script}: {folder}: expected a folder with dataset.toml, as the first lines of the script say")
+    return folder
+
+
+def new_output(name: str) -> Path:
+    """A folder of this start: nothing of an earlier one is overwritten."""
+    folder = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def write_folder(folder: Path, log: pl.DataFrame, items: pl.DataFrame, described: Mapping[str, Any]) -> Path:
+    """A dataset folder: the log, the items, and dataset.toml, which says what their columns are."""
+    folder.mkdir(parents=True)
+    log.write_csv(folder / "interactions.csv")
+    items.write_csv(folder / "items.csv")
+    files = {"interactions": {"path": "interactions.csv"}, "items": {"path": "items.csv"}}
+    whole = {**described, **{section: files[section] | dict(described[section]) for section in files}}
+    (folder / "dataset.toml").write_text(tomli_w.dumps(whole), encoding="utf-8")
+    return folder
+
+
+def hide(log: pl.DataFrame, hidden: Sequence[str | int], seed: int = 0) -> pl.DataFrame:
+    """The log with a column `split`: all rows of the hidden items are test, a tenth of the others, by lot, val."""
+    lot = pl.Series(np.random.default_rng(seed).random(len(log)))
+    warm = pl.when(lot < 0.1).then(pl.lit("val")).otherwise(pl.lit("train"))
+    return log.with_columns(split=pl.when(pl.col("item").is_in(hidden)).then(pl.lit("test")).otherwise(warm))
+
+
+def train_all(data: Dataset, out: Path, settings: list[str]) -> dict[str, Run]:
+    """The baselines and, with `settings`, the product's own model, each in a folder of its name."""
+    runs = {name: train(data, out / name, load_recipe(name)) for name in BASELINES}
+    return runs | {"modality_gnn": train(data, out / "modality_gnn", load_recipe("default", settings))}
+
+
+def judge(
+    runs: Mapping[str, Run], what: str, *, beside: Mapping[str, Evaluation] | None = None, **how: Any
+) -> tuple[dict[str, Evaluation], str]:
+    """Every run on the test rows, and as text: side by side, the interval of the last one, its test against the best other.
+
+    beside: what else stands in the table and is not tested. how: arguments of `gnnrec.evaluate`.
+    """
+    found = {name: evaluate(run, **how) for name, run in runs.items()}
+    *others, ours = found
+    best = max(others, key=lambda name: found[name].metrics[DECIDES])
+    low, high = found[ours].confidence[DECIDES]
+    title = f"{what}, {found[ours].num_users:,} users, {found[ours].candidates:,} items ranked"
+    tested = comparison_table(differences(found[ours], [found[best]])[0], ours, best)
+    interval = f"{DECIDES} of {ours}: {found[ours].metrics[DECIDES]:.4f}, 95 % from {low:.4f} to {high:.4f}"
+    found |= beside or {}
+    side_by_side = metrics_table({name: one.to_json("test") for name, one in found.items()}, title)
+    return found, f"{side_by_side}\n\n{interval}\n\n{tested}"
+
+
+def hindsight(run: Run, candidates: NDArray[np.bool_]) -> Evaluation:
+    """The same list for everybody, in the order of how often the candidates are taken in the test rows themselves.
+
+    Nobody can know that beforehand. It is the most that can be had without knowing who asks: what passes it is personal.
+    """
+    test = held_out(run).test
+    taken = torch.from_numpy(np.bincount(test.item, minlength=test.num_items).astype(np.float32))
+    return evaluate_ranking(
+        lambda users: taken.expand(len(users), -1),
+        relevant=test,
+        train=run.train,
+        seen=run.train,
+        candidates=candidates,
+    )
+
+
+def keep(path: Path, questions: Mapping[str, Mapping[str, Evaluation]]) -> None:
+    """The figures of this start as JSON: question -> model -> its evaluation."""
+    write_json(
+        path,
+        {what: {name: one.to_json("test") for name, one in found.items()} for what, found in questions.items()},
+    )
+
+
+@contextmanager
+def serving(run: Path) -> Iterator[str]:
+    """`gnnrec serve` of a run as a process of its own, on a free port of this machine: its address."""
+    command = [sys.executable, "-W", "ignore", "-m", "gnnrec.cli", "serve", str(run), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        found = re.search(r"http://\S+?:\d+", said)
+        if found is None:
+            sys.exit(f"gnnrec serve {run}: did not start; it said {said.strip() or 'nothing'}")
+        yield found.group()
+    finally:
+        process.terminate()
+        process.wait(STOP)
+
+
+def ask(url: str, **fields: Any) -> Any:
+    """What a GET of `url` with these query fields answers."""
+    with urllib.request.urlopen(f"{url}?{urllib.parse.urlencode(fields, doseq=True)}", timeout=START) as answer:
+        return json.load(answer)
+
+
+def tell(url: str, **fields: Any) -> Any:
+    """What a POST of these fields as JSON answers."""
+    body, kind = json.dumps(fields).encode(), {"Content-Type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(url, body, kind), timeout=START) as answer:
+        return json.load(answer)
