@@ -194,6 +194,19 @@ def reasons() -> str:
     return table(head, rows)
 
 
+def examples() -> str:
+    rows = []
+    for entry in load("examples"):
+        low, high = entry["interval"]
+        name, _, question = entry["dataset"].partition(", ")
+        ranked = f"{entry['metrics']['ndcg@10']:.4f} [{low:.4f}, {high:.4f}]"
+        sizes = [f"{entry[key]:,}" for key in ("users", "candidates")]
+        shares = [f"{entry['metrics'][key]:.4f}" for key in ("recall@10", "coverage@10")]
+        rows.append([name, question, *sizes, entry["variant"], ranked, *shares, f"{entry['seconds']:.0f}"])
+    head = ["example", "question", "users", "items ranked", "model", "NDCG@10 [95 %]", "Recall@10", "coverage@10"]
+    return table([*head, "s, whole script"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "goals": lambda: table(["what", "goal", "ours", "reached", "beside"], goals(load)),
     "accuracy": accuracy,
@@ -224,6 +237,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "read": read,
     "cold_start": cold_start,
     "serve": serve,
+    "examples": examples,
 }
 
 

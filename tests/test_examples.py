@@ -1,0 +1,164 @@
+"""The worked examples run cell by cell, as a notebook does, on small folders of the same columns."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import numpy as np
+import polars as pl
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "scripts" / "examples"
+NAMES = ("ecommerce", "social", "education")
+SUBJECTS = ("cooking soup, pasta and bread", "programming computers and software")  # what users differ in
+DAY = 86_400
+LOG = 'name = "{}"\n[interactions]\npath = "interactions.csv.gz"\nuser = "user"\nitem = "item"\n'
+ITEMS = '[split]\nmethod = "random"\n[items]\npath = "items.csv.gz"\nid = "item"\ntext = ["title"]\n'
+
+Cells = dict[str, Any]  # the variables that a script's cells leave
+
+
+def write(folder: Path, log: dict[str, Any], items: dict[str, Any]) -> Path:
+    folder.mkdir()
+    for name, columns in (("interactions", log), ("items", items)):
+        pl.DataFrame(columns).write_csv(folder / f"{name}.csv.gz", compression="gzip")
+    (folder / "dataset.toml").write_text(LOG.format(folder.name) + ITEMS)
+    return folder
+
+
+def pairs(num_users: int, num_items: int, each: int) -> list[tuple[int, int]]:
+    """User u takes `each` items of the subject u % 2, as the items' numbers have it too."""
+    random = np.random.default_rng(0)
+    return [
+        (user, int(item))
+        for user in range(num_users)
+        for item in random.permutation(np.arange(user % 2, num_items, 2))[:each]
+    ]
+
+
+@pytest.fixture
+def run_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Path], Cells]:
+    def run(name: str, data: Path) -> Cells:
+        script = EXAMPLES / f"{name}.py"
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(EXAMPLES)
+        monkeypatch.setattr(sys, "argv", [str(script), str(data)])
+        variables: Cells = {}
+        for number, cell in enumerate(jupytext.read(script).cells):
+            if cell.cell_type == "code":
+                exec(compile(cell.source, f"{script}, cell {number}", "exec"), variables)
+        return variables
+
+    return run
+
+
+def check_figures(out: Path, questions: set[str]) -> dict[str, Any]:
+    """Each question has figures of our model, with intervals around them."""
+    kept: dict[str, Any] = json.loads((out / "examples.json").read_text())
+    assert set(kept) == questions
+    for found in kept.values():
+        for one in found.values():
+            low, high = one["confidence"]["ndcg@10"]
+            assert low <= one["metrics"]["ndcg@10"] <= high
+    assert list((out / "plots").glob("*.png")) and (out / "exported" / "items.parquet").is_file()
+    return kept
+
+
+def test_ecommerce(tmp_path: Path, run_cells: Callable[[str, Path], Cells]) -> None:
+    taken = pairs(24, 20, 6)
+    shades = [(user, shade) for user in range(5) for shade in (20, 21, 22)]  # one review shown at three shades
+    rows = [(user, item, 4.0, DAY * (1 + place)) for place, (user, item) in enumerate(taken)]
+    rows += [(user, shade, 5.0, DAY * (1000 + user)) for user, shade in shades]
+    user, item, rating, timestamp = (list(column) for column in zip(*rows))
+    titles = [f"Product {number} for {SUBJECTS[number % 2]}" for number in range(20)] + ["Nail colour"] * 3
+    texts = [f"<b>No. {number}</b> is all about {SUBJECTS[number % 2]}" for number in range(20)]
+    texts += ["A polish", "A polish", "Another polish of a warm and shimmering red"]  # the first two are one product
+    price = ["$1,200.50", ".page{color:#fff}", None, *(f"${number}.00" for number in range(3, 23))]
+    data = write(
+        tmp_path / "shop",
+        {"user": user, "item": item, "rating": rating, "timestamp": timestamp, "split": ["train"] * len(rows)},
+        {"item": list(range(23)), "title": titles, "description": texts, "price": price},
+    )
+    cells = run_cells("ecommerce", data)
+    assert len(cells["shared"]) == len(shades)
+    assert len(cells["log"]) == len(taken) + 5  # one row of each shared review stays
+    assert sorted(cells["items"]["item"]) == [number for number in range(23) if number != 21]
+    assert cells["price_of"]["0"] == 1200.5 and not {"1", "2"} & set(cells["price_of"])
+    kept = check_figures(cells["out"], {"next purchase", "the log as it came", "new products"})
+    assert kept["new products"]["modality_gnn"]["candidates"] == len(cells["hidden"]) == 22 // 5
+    assert cells["told"]["item"] in {place["id"] for place in cells["before"]}
+    assert cells["told"]["item"] not in {place["id"] for place in cells["after"]}
+
+
+def test_social(tmp_path: Path, run_cells: Callable[[str, Path], Cells]) -> None:
+    taken = pairs(24, 30, 6)
+    rows = taken + taken[:10] + taken[:3]  # repeated pairs
+    data = write(
+        tmp_path / "stories",
+        {
+            "user": [f"{user:04}" for user, _ in rows],
+            "item": [100 + item for _, item in rows],
+            "count": [1] * len(rows),
+        },
+        {
+            "item": list(range(100, 130)),
+            "title": [f"{number} things on {SUBJECTS[number % 2]}" for number in range(30)],
+            "score": list(range(500, 530)),
+            "poster": ["somebody"] * 30,
+        },
+    )
+    cells = run_cells("social", data)
+    comments = {(user, item): number for user, item, number in cells["log"].iter_rows()}
+    assert len(comments) == len(taken) and sum(comments.values()) == len(rows)
+    assert comments[f"{taken[0][0]:04}", 100 + taken[0][1]] == 3
+    assert sorted(cells["newest"]) == [127, 128, 129]
+    kept = check_figures(cells["out"], {"stories held out", "newest stories"})
+    # Popularity knows nothing of the newest; titles tell the two subjects apart.
+    newest = {name: one["metrics"]["mrr"] for name, one in kept["newest stories"].items()}
+    assert newest["modality_gnn"] > newest["chance"]
+    assert {place["title"].partition(" things on ")[2] for place in cells["like"]} <= set(SUBJECTS)
+
+
+def test_education(tmp_path: Path, run_cells: Callable[[str, Path], Cells]) -> None:
+    taken = pairs(24, 20, 6)
+    titles = [f"Course {number} on {SUBJECTS[number % 2]}" for number in range(30)]
+    data = write(
+        tmp_path / "courses",
+        {"user": [user for user, _ in taken], "item": [f"C{item}" for _, item in taken], "rating": [3.0] * len(taken)},
+        {
+            "item": [f"C{number}" for number in range(30)],
+            "title": titles,
+            "description": titles,
+            "genres": ["Cooking" if number % 2 == 0 else "Software" for number in range(30)],
+        },
+    )
+    cells = run_cells("education", data)
+    assert cells["never"] == sorted(f"C{number}" for number in range(20, 30))
+    kept = check_figures(cells["out"], {"all courses", "courses that were taken", "new courses"})
+    assert kept["courses that were taken"]["ease"]["candidates"] == 20
+    # Nobody has taken C20 to C29, and the texts alone say which of them are of the user's subject.
+    first = [int(place.id[1:]) for place in cells["everything"] if place.id in cells["never"]][:3]
+    assert {number % 2 for number in first} == {int(cells["user"]) % 2}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_a_notebook(name: str) -> None:
+    written = jupytext.writes(jupytext.read(EXAMPLES / f"{name}.py"), fmt="ipynb")
+    notebook = nbformat.reads(written, as_version=4)
+    nbformat.validate(notebook)
+    assert [cell.cell_type for cell in notebook.cells[:2]] == ["markdown", "code"]
+    assert notebook.cells[0].source.startswith("# ")
+
+
+def test_says_what_it_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from steps import data_folder
+
+    for given, said in (([], "found none"), ([str(tmp_path)], "with dataset.toml")):
+        monkeypatch.setattr(sys, "argv", ["social.py", *given])
+        with pytest.raises(SystemExit, match=said):
+            data_folder()
