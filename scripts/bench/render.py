@@ -204,7 +204,7 @@ def examples() -> str:
         shares = [f"{entry['metrics'][key]:.4f}" for key in ("recall@10", "coverage@10")]
         rows.append([name, question, *sizes, entry["variant"], ranked, *shares, f"{entry['seconds']:.0f}"])
     head = ["example", "question", "users", "items ranked", "model", "NDCG@10 [95 %]", "Recall@10", "coverage@10"]
-    return table([*head, "s, whole script"], rows)
+    return table([*head, "CPU s, whole script"], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {

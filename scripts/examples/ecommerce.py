@@ -123,8 +123,8 @@ print(text)
 #
 # ## Price
 #
-# The model knows no price: titles and descriptions only. Does it meet what a user spends? Some price cells hold the page's
-# markup instead of a price; those count as unknown.
+# The model knows no price: titles and descriptions only. Does it meet what a user spends? Some price cells hold markup
+# of the page instead of a price, some a range; those count as unknown.
 
 # %%
 price = items.select(pl.col("item").cast(pl.String), pl.col("price").str.extract(r"^\$([\d,.]+)$").str.replace(",", ""))
@@ -158,8 +158,8 @@ print(
 )
 
 # %% [markdown]
-# `popularity` offers everybody the same. Where a column rises with what was spent, the model has learnt a price level from
-# who buys what, without seeing one. A shop that wants more of it can add the price to the text columns.
+# `popularity` offers everybody the same. Where a column rises with what was spent, the model has learnt a price level
+# from who buys what, without seeing one. A shop that wants more of it can add the price to the text columns.
 #
 # ## New products
 #

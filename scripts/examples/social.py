@@ -112,9 +112,9 @@ print(table(("model", *beyond), rows, "beyond accuracy", numbers=beyond))
 #
 # ## Freshness
 #
-# Ids of stories rise with time, so the newest tenth can be told without timestamps. All their comments are hidden: this is the
-# first minute of a story, when nobody has said a word. Only the title is known. Users are those with three stories or
-# more before.
+# Ids of stories rise with time, so the newest tenth can be told without timestamps. All their comments are hidden: this
+# is the first minute of a story, when nobody has said a word. Only the title is known. Users are those with three
+# stories or more before.
 
 # %%
 newest = items["item"].sort(descending=True).head(max(len(items) // 10, 2)).to_list()
@@ -153,8 +153,8 @@ print(explanation_tables(Explainer(run).explain(quiet, found_best.id)))
 # %% [markdown]
 # ## Those who come once
 #
-# Most people of this log have one story. They need no training of their own: a history is folded in as it is. This is what
-# somebody gets who just commented her first story.
+# Most people of this log have one story. They need no training of their own: a history is folded in as it is. This is
+# what somebody gets who just commented her first story.
 
 # %%
 first = items.sort("score", descending=True).row(0, named=True)

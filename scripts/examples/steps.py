@@ -77,7 +77,7 @@ def train_all(data: Dataset, out: Path, settings: list[str]) -> dict[str, Run]:
 def judge(
     runs: Mapping[str, Run], what: str, *, beside: Mapping[str, Evaluation] | None = None, **how: Any
 ) -> tuple[dict[str, Evaluation], str]:
-    """Every run on the test rows, and as text: side by side, the interval of the last one, its test against the best other.
+    """Every run on the test rows; as text side by side, the interval of the last, its test against the best other.
 
     beside: what else stands in the table and is not tested. how: arguments of `gnnrec.evaluate`.
     """
@@ -96,7 +96,7 @@ def judge(
 def hindsight(run: Run, candidates: NDArray[np.bool_]) -> Evaluation:
     """The same list for everybody, in the order of how often the candidates are taken in the test rows themselves.
 
-    Nobody can know that beforehand. It is the most that can be had without knowing who asks: what passes it is personal.
+    Nobody can know that beforehand. It is about the most that can be had without knowing who asks.
     """
     test = held_out(run).test
     taken = torch.from_numpy(np.bincount(test.item, minlength=test.num_items).astype(np.float32))
