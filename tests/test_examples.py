@@ -15,7 +15,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "scripts" / "examples"
 NAMES = ("ecommerce", "social", "education")
 SUBJECTS = ("cooking soup, pasta and bread", "programming computers and software")  # what users differ in
-DAY = 86_400
+DAY, START = 86_400, 1_400_000_000
 LOG = 'name = "{}"\n[interactions]\npath = "interactions.csv.gz"\nuser = "user"\nitem = "item"\n'
 ITEMS = '[split]\nmethod = "random"\n[items]\npath = "items.csv.gz"\nid = "item"\ntext = ["title"]\n'
 
@@ -71,12 +71,12 @@ def check_figures(out: Path, questions: set[str]) -> dict[str, Any]:
 def test_ecommerce(tmp_path: Path, run_cells: Callable[[str, Path], Cells]) -> None:
     taken = pairs(24, 20, 6)
     shades = [(user, shade) for user in range(5) for shade in (20, 21, 22)]  # one review shown at three shades
-    rows = [(user, item, 4.0, DAY * (1 + place)) for place, (user, item) in enumerate(taken)]
-    rows += [(user, shade, 5.0, DAY * (1000 + user)) for user, shade in shades]
+    rows = [(user, item, 4.0, START + DAY * place) for place, (user, item) in enumerate(taken)]
+    rows += [(user, shade, 5.0, START + DAY * (1000 + user)) for user, shade in shades]
     user, item, rating, timestamp = (list(column) for column in zip(*rows))
     titles = [f"Product {number} for {SUBJECTS[number % 2]}" for number in range(20)] + ["Nail colour"] * 3
     texts = [f"<b>No. {number}</b> is all about {SUBJECTS[number % 2]}" for number in range(20)]
-    texts += ["A polish", "A polish", "Another polish of a warm and shimmering red"]  # the first two are one product
+    texts += ["A polish for all seasons"] * 2 + ["Another one, of a warm and shimmering red"]  # the first two are one product
     price = ["$1,200.50", ".page{color:#fff}", None, *(f"${number}.00" for number in range(3, 23))]
     data = write(
         tmp_path / "shop",

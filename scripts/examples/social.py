@@ -146,7 +146,7 @@ user = data.user_ids[np.bincount(data.interactions.user).argmax()]
 best = recommender.recommend(user, k=5)
 print("had last:", "; ".join(had.title or had.id for had in recommender.history(user, 5)))
 print(recommendations_table(best, f"for user {user}"))
-quiet = data.user_ids[int(np.flatnonzero(np.bincount(run.train.user) == 3)[0])]
+quiet = data.user_ids[int(np.flatnonzero(np.bincount(run.train.user) >= 3)[0])]
 found_best = recommender.recommend(quiet, k=1)[0]
 print(explanation_tables(Explainer(run).explain(quiet, found_best.id)))
 
