@@ -76,7 +76,9 @@ def test_ecommerce(tmp_path: Path, run_cells: Callable[[str, Path], Cells]) -> N
     user, item, rating, timestamp = (list(column) for column in zip(*rows))
     titles = [f"Product {number} for {SUBJECTS[number % 2]}" for number in range(20)] + ["Nail colour"] * 3
     texts = [f"<b>No. {number}</b> is all about {SUBJECTS[number % 2]}" for number in range(20)]
-    texts += ["A polish for all seasons"] * 2 + ["Another one, of a warm and shimmering red"]  # the first two are one product
+    texts += ["A polish for all seasons"] * 2 + [
+        "Another one, of a warm and shimmering red"
+    ]  # the first two are one product
     price = ["$1,200.50", ".page{color:#fff}", None, *(f"${number}.00" for number in range(3, 23))]
     data = write(
         tmp_path / "shop",

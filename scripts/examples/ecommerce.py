@@ -148,8 +148,8 @@ print(
 )
 
 # %% [markdown]
-# `popularity` offers everybody the same. Where a column rises with what was spent, the model meets a price level that it
-# was never told. The baselines hardly do; ours does, though less than people differ: it is drawn to the middle.
+# `popularity` offers everybody the same. Where a column rises with what was spent, the model meets a price level without
+# knowing it. The baselines hardly do; ours does, though less than people differ: it is drawn to the middle.
 #
 # ## New products
 #
@@ -210,5 +210,5 @@ print("before:", [place["title"] for place in before])
 print(f"after buying {told['item']}:", [place["title"] for place in after])
 
 # %%
-keep(out / "examples.json", {"next purchase": found, "the log as it came": flattered, "new products": found_new})
+keep(out, {"next purchase": found, "the log as it came": flattered, "new products": found_new})
 print(f"all of it is in {out}")

@@ -18,7 +18,8 @@ import numpy as np
 import polars as pl
 from steps import ask, data_folder, hide, hindsight, judge, keep, new_output, serving, tell, train_all, write_folder
 
-from gnnrec import Dataset, Explainer, Recommender, clean, export_embeddings, inspect_folder, load_recipe, train
+from gnnrec import Dataset, Explainer, Recommender, clean, inspect_folder, load_recipe, train
+from gnnrec.cli import main as command
 from gnnrec.tables import explanation_tables, facts_tables, findings_table, recommendations_table, table
 
 folder, out = data_folder(), new_output("education")
@@ -172,15 +173,16 @@ print(explanation_tables(Explainer(runs["modality_gnn"]).explain(user, best)))
 # %% [markdown]
 # ## Out and served
 #
-# The embeddings go to whatever searches vectors. The service is the one of `gnnrec serve`; a learner who is in no log
-# gets a list at once from what she tells of, and no training.
+# What stands above in Python is also typed, and a run does not care which: `gnnrec train`, `evaluate --against`,
+# `recommend`, `explain`. The embeddings, for whatever searches vectors, this time by the command:
 
 # %%
 run = runs["modality_gnn"]
-files = export_embeddings(
-    run.user_vectors, run.item_vectors, run.user_ids, run.item_ids, out / "exported", ("parquet", "npy")
-)
-print(*files, sep="\n")
+command(["export", str(run.folder), "--to", str(out / "exported"), "--format", "parquet,npy"])
+
+# %% [markdown]
+# The service is the one of `gnnrec serve`; a learner who is in no log gets a list at once from what she tells of, and
+# no training.
 
 # %%
 with serving(run.folder) as url:
@@ -192,5 +194,5 @@ print("for her:", [place["title"] for place in served])
 print(f"for somebody who took {best} only:", [place["title"] for place in newcomer])
 
 # %%
-keep(out / "examples.json", {"all courses": found, "courses that were taken": found_taken, "new courses": found_new})
+keep(out, {"all courses": found, "courses that were taken": found_taken, "new courses": found_new})
 print(f"all of it is in {out}")

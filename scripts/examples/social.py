@@ -168,5 +168,5 @@ print("after two comments:", [place["title"] for place in newcomer])
 print(f"like {best[0].title}:", [place["title"] for place in like])
 
 # %%
-keep(out / "examples.json", {"stories held out": found, "newest stories": found_new})
+keep(out, {"stories held out": found, "newest stories": found_new})
 print(f"all of it is in {out}")

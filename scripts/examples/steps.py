@@ -24,6 +24,7 @@ from gnnrec.datasets import Dataset
 from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.files import write_json
 from gnnrec.pipeline import held_out
+from gnnrec.plots import bars, save_png
 from gnnrec.run_folder import Run
 from gnnrec.tables import comparison_table, metrics_table
 
@@ -109,12 +110,16 @@ def hindsight(run: Run, candidates: NDArray[np.bool_]) -> Evaluation:
     )
 
 
-def keep(path: Path, questions: Mapping[str, Mapping[str, Evaluation]]) -> None:
-    """The figures of this start as JSON: question -> model -> its evaluation."""
+def keep(out: Path, questions: Mapping[str, Mapping[str, Evaluation]]) -> None:
+    """The figures of this start: examples.json, question -> model -> its evaluation, and a plot of each question."""
     write_json(
-        path,
+        out / "examples.json",
         {what: {name: one.to_json("test") for name, one in found.items()} for what, found in questions.items()},
     )
+    for what, found in questions.items():
+        values, intervals = zip(*((one.metrics[DECIDES], one.confidence[DECIDES]) for one in found.values()))
+        plot = bars(what.capitalize(), "Bars: mean over users; lines: 95 %", list(found), values, DECIDES, intervals)
+        save_png(plot, out / "plots" / f"{what.replace(' ', '_')}.png")
 
 
 @contextmanager
