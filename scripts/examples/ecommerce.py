@@ -148,8 +148,8 @@ print(
 )
 
 # %% [markdown]
-# `popularity` offers everybody the same. Where a column rises with what was spent, the model meets a price level it does
-# not know. The baselines hardly do; ours does, though less than people differ: it is drawn to the middle.
+# `popularity` offers everybody the same. Where a column rises with what was spent, the model meets a price level that
+# it does not know. The baselines hardly do; ours does, though less than people differ: it is drawn to the middle.
 #
 # ## New products
 #
