@@ -10,8 +10,8 @@
 # - `items.csv.gz`: item, title, description, price; one row a product
 # - `dataset.toml`: the names of these files and columns, see "Your data" in README
 #
-# Everything is written into a new folder below `runs/`. It takes three minutes on one core, the first time half a
-# minute more to read the descriptions. In a notebook say `sys.argv[1:] = ["DATA"]` in a cell before the first.
+# Everything is written into a new folder below `runs/`. It takes a minute on one core, the first time a little more to
+# encode the descriptions. In a notebook say `sys.argv[1:] = ["DATA"]` in a cell before the first.
 
 # %%
 import numpy as np

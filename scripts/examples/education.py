@@ -10,7 +10,7 @@
 # - `items.csv.gz`: item, title, description, genres; one row a course, also those that nobody has taken
 # - `dataset.toml`: the names of these files and columns, see "Your data" in README
 #
-# Everything is written into a new folder below `runs/`. It takes a minute on one core. In a notebook say
+# Everything is written into a new folder below `runs/`. It takes half a minute on one core. In a notebook say
 # `sys.argv[1:] = ["DATA"]` in a cell before the first.
 
 # %%
