@@ -101,9 +101,9 @@ found_taken, text = judge(runs, "courses that were taken", candidates=np.isin(da
 print(text)
 
 # %% [markdown]
-# That is the fair comparison of what goes with what, and it is close. `p Holm` is corrected for there being four metrics:
-# what is below .05 only without the correction is not shown. So accuracy on old courses is no reason to leave the
-# simpler model. The new ones are, which the log alone cannot reach:
+# That is the fair comparison of what goes with what, and it is close. `p Holm` is corrected for there being four
+# metrics: what is below .05 only without the correction is not shown. So accuracy on old courses is no reason to leave
+# the simpler model. The new ones are, which the log alone cannot reach:
 
 # %%
 beyond = ("coverage@10", "gini@10", "novelty@10", "popularity_lift@10")

@@ -30,7 +30,7 @@ from gnnrec.tables import comparison_table, metrics_table
 
 BASELINES = ("popularity", "item_knn", "ease")
 DECIDES = "ndcg@10"
-START, STOP = 60, 20  # seconds that the service may take to load its run, and to finish what is under way
+START, STOP = 120, 20  # seconds that the service may take to be warm, and to finish what is under way
 
 
 def data_folder() -> Path:
@@ -133,7 +133,12 @@ def serving(run: Path) -> Iterator[str]:
         found = re.search(r"http://\S+?:\d+", said)
         if found is None:
             sys.exit(f"gnnrec serve {run}: did not start; it said {said.strip() or 'nothing'}")
-        yield found.group()
+        url, latest = found.group(), time.monotonic() + START
+        while not ask(f"{url}/ready")["warm"]:  # known users are answered at once, histories once torch is loaded
+            if time.monotonic() > latest:
+                sys.exit(f"gnnrec serve {run}: not warm after {START} s")
+            time.sleep(0.2)
+        yield url
     finally:
         process.terminate()
         process.wait(STOP)
