@@ -3,15 +3,18 @@
 Letters: n users, U users, I items, d dimensions, k places.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
+from functools import partial
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gnnrec.errors import UserError, count
-from gnnrec.export import Exported, Vectors
+from gnnrec.export import Exported, Vectors, import_embeddings, search_index
 
 CUT = 10
 MOST_USERS = 200
@@ -25,9 +28,9 @@ Search = Callable[[Vectors, int], list[list[str]]]
 class Answers:
     """How a target answered."""
 
-    recall: float
+    recall: float  # at CUT
     users: int
-    milliseconds: float  # of one query, median
+    milliseconds: float  # of one query, mean
 
     def __str__(self) -> str:
         asked = count(self.users, "user")
@@ -39,11 +42,10 @@ def check_embeddings(embeddings: Exported, where: str) -> None:
     sides = ("users", embeddings.user_ids, embeddings.user), ("items", embeddings.item_ids, embeddings.item)
     for side, ids, vectors in sides:
         if len(set(ids)) < len(ids):
-            twice = sorted(np.unique(ids, return_counts=True)[0][np.unique(ids, return_counts=True)[1] > 1])[0]
-            raise UserError(f"{where}: {side}: the id {str(twice)!r} is there twice; ids have to be unique")
-        if not np.isfinite(vectors).all():
-            row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-            raise UserError(f"{where}: {side}: the vector of {ids[row]!r} is not of finite numbers")
+            (name, times), *_ = Counter(ids).most_common(1)
+            raise UserError(f"{where}: {side}: the id {name!r} is there {times} times; ids have to be unique")
+        if len(broken := np.flatnonzero(~np.isfinite(vectors).all(axis=1))):
+            raise UserError(f"{where}: {side}: the vector of {ids[broken[0]]!r} is not of finite numbers")
     if embeddings.user.shape[1] != embeddings.item.shape[1]:
         found = f"{embeddings.user.shape[1]} dimensions of users, {embeddings.item.shape[1]} of items"
         raise UserError(f"{where}: {found}; users and items of one export have the same")
@@ -52,22 +54,39 @@ def check_embeddings(embeddings: Exported, where: str) -> None:
 def check_answers(search: Search, queries: Vectors, exact: Exported) -> Answers:
     """Ask for the ten best of up to MOST_USERS users and compare with the exact search over `exact`.
 
-    queries [U, d]: the users' vectors as the target knows them, row by row those of `exact`. An answer counts where its
+    queries [U, d]: the users' vectors as the target has them, row by row those of `exact`. An answer counts where its
     exact inner product reaches the tenth best one, so that it does not matter which of equal items stands there (as in
     ann-benchmarks, Aumüller et al. 2018).
     """
+    users = np.unique(np.linspace(0, len(queries) - 1, min(MOST_USERS, len(queries))).astype(np.int64))
+    k = min(CUT, len(exact.item))
+    best = exact_best(exact.user[users], exact.item, k)
+    began = perf_counter()
+    answers = search(queries[users], k)
+    seconds = perf_counter() - began
+    place, hits = {name: row for row, name in enumerate(exact.item_ids)}, 0
+    for user, lists, answer in zip(exact.user[users].astype(np.float64), best, answers):
+        least = (exact.item[lists] @ user).min()
+        known = [place[name] for name in set(answer[:k]) if name in place]
+        hits += int((exact.item[known] @ user >= least - CLOSE * abs(least)).sum())
+    return Answers(recall=hits / best.size, users=len(users), milliseconds=1000 * seconds / len(users))
+
+
+def check_files(folder: Path, format: str, exact: Exported) -> Answers:
+    """The same for what `export_embeddings` wrote in one format: its index, or an exact search over what is read back."""
+    back = import_embeddings(folder, format)
+
+    def search(queries: Vectors, k: int) -> list[list[str]]:
+        return [[back.item_ids[item] for item in exact_best(query[None], back.item, k)[0]] for query in queries]
+
+    return check_answers(partial(search_index, folder) if format.startswith("faiss") else search, back.user, exact)
+
+
+def exact_best(user: Vectors, item: Vectors, k: int) -> NDArray[np.int64]:
+    """The k items with the highest inner products for each user [n, d], best first. [n, k]"""
+    import torch
+
     from gnnrec.ranking import embedding_scorer, top_k
 
-    users = np.unique(np.linspace(0, len(queries) - 1, min(MOST_USERS, len(queries))).astype(np.int64))
-    user, item = exact.user[users], exact.item
-    k = min(CUT, len(item))
-    scores = top_k(embedding_scorer(*_tensors(user, item)), np.arange(len(users)), k).scores.numpy()
-    place = {name: row for row, name in enumerate(exact.item_ids)}
-    hits, times = 0, []
-    for row, vector, least in zip(user, queries[users], scores[:, -1]):
-        began = perf_counter()
-        (found,) = search(vector[None], k)
-        times.append(perf_counter() - began)
-        known = item[[place[name] for name in set(found[:k]) if name in place]]
-        hits += int((known @ row >= least - CLOSE * max(1.0, abs(float(least)))).sum())
-    return Answers(recall=hits / (k * len(users)), users=len(users), milliseconds=1000 * median(times))
+    scorer = embedding_scorer(torch.from_numpy(user), torch.from_numpy(item))
+    return top_k(scorer, np.arange(len(user)), k).items.numpy()
