@@ -32,6 +32,9 @@ class Answers:
     users: int
     milliseconds: float  # of one query, mean
 
+    def to_json(self) -> dict[str, float | int]:
+        return {f"recall@{CUT}": self.recall, "users": self.users, "milliseconds": self.milliseconds}
+
     def __str__(self) -> str:
         asked = count(self.users, "user")
         return f"recall@{CUT} {self.recall:.4f} against the exact search ({asked}), {self.milliseconds:.1f} ms a query"
@@ -73,7 +76,7 @@ def check_answers(search: Search, queries: Vectors, exact: Exported) -> Answers:
 
 
 def check_files(folder: Path, format: str, exact: Exported) -> Answers:
-    """The same for what `export_embeddings` wrote in one format: its index, or an exact search over what is read back."""
+    """The same for what `export_embeddings` wrote: its index, or an exact search over what is read back."""
     back = import_embeddings(folder, format)
 
     def search(queries: Vectors, k: int) -> list[list[str]]:

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 import polars as pl
+import tomli_w
 
 from gnnrec.datasets.clean import as_id
 from gnnrec.datasets.raw import ROW, RawCatalog
@@ -58,13 +59,13 @@ def fetch(source: str, name: str) -> Exported:
         with closing(open_target(source, name)) as target:
             where, embeddings = target.where, gathered(target)
     else:
-        folder = where = Path(source)
+        folder, where = Path(source), source
         formats = [format for format, file in FOUND_BY.items() if (folder / file).exists()]
         if not formats:
             files = ", ".join(FOUND_BY.values())
             raise UserError(f"{folder}: none of {files}; gnnrec export writes them; databases: {', '.join(TARGETS)}:…")
         embeddings = import_embeddings(folder, formats[0])
-    check_embeddings(embeddings, str(where))
+    check_embeddings(embeddings, where)
     return embeddings
 
 
@@ -93,7 +94,9 @@ def rows_of(data: Path, embeddings: Exported) -> dict[str, Vectors]:
         found = {"items": _in_order(raw.items, embeddings.item_ids, embeddings.item)}
         if np.isnan(found["items"]).all():
             example = f"such as {embeddings.item_ids[0]!r}"
-            raise UserError(f"{raw.items.table.file}: none of its ids has a vector; {len(embeddings.item_ids)} have one, {example}")
+            raise UserError(
+                f"{raw.items.table.file}: none of its ids has a vector; {len(embeddings.item_ids)} have one, {example}"
+            )
         if raw.users is not None:
             found["users"] = _in_order(raw.users, embeddings.user_ids, embeddings.user)
     return found
@@ -107,15 +110,14 @@ def write_features(folder: Path, rows: Mapping[str, Vectors]) -> None:
 
 
 def described(folder: Path, data: Path, rows: Mapping[str, Vectors]) -> str:
-    """The lines of dataset.toml that use these features, and how many rows have one."""
-    lines = []
+    """What dataset.toml says to use these features, and how many rows have one."""
     inside = folder.resolve().is_relative_to(data.resolve())
-    for side, vectors in rows.items():
-        have = int((~np.isnan(vectors).all(axis=1)).sum())
-        path = folder.resolve().relative_to(data.resolve()) / f"{side}.npy" if inside else Path("…") / f"{side}.npy"
-        owner = "" if side == "items" else "user."
-        lines += [f"# {have:,} of {len(vectors):,} {side}", f"[features.{owner}{folder.name}]", f'path = "{path}"']
-    return "\n".join(lines)
+    place = folder.resolve().relative_to(data.resolve()) if inside else Path(folder.name)
+    entries = {side: {folder.name: {"path": str(place / f"{side}.npy")}} for side in rows}
+    features = entries["items"] | ({"user": entries["users"]} if "users" in entries else {})
+    have = [f"{int((~np.isnan(found[:, 0])).sum()):,} of {len(found):,} {side}" for side, found in rows.items()]
+    moved = "" if inside else f", with {folder} moved into {data}"
+    return f"# {data}/dataset.toml: {', '.join(have)}{moved}\n" + tomli_w.dumps({"features": features}).strip()
 
 
 def _in_order(catalog: RawCatalog, ids: Sequence[str], vectors: Vectors) -> Vectors:

@@ -26,7 +26,9 @@ class PostgreSQL:
 
     def taken(self) -> list[str]:
         with self._told():
-            found = (self.connection.execute("SELECT to_regclass(quote_ident(%s))", (n,)).fetchone() for n in self._names)
+            found = (
+                self.connection.execute("SELECT to_regclass(quote_ident(%s))", (n,)).fetchone() for n in self._names
+            )
             return [name for name, (known,) in zip(self._names, found) if known]
 
     def write(self, tables: Mapping[str, Table], stamp: str, *, exact: bool) -> list[str]:
@@ -40,7 +42,7 @@ class PostgreSQL:
             for side, name in zip(SIDES, self._names):
                 with self.connection.cursor(name="gnnrec") as cursor:  # a named one stays there: rows come in parts
                     cursor.execute(self._sql("SELECT id, vector FROM {}", name))
-                    for part in iter(lambda: cursor.fetchmany(BATCH), []):  # noqa: B023 (used up at once)
+                    for part in iter(lambda: cursor.fetchmany(BATCH), []):
                         yield side, [name for name, _ in part], np.stack([vector.to_numpy() for _, vector in part])
 
     def search(self, queries: Vectors, k: int) -> list[list[str]]:
