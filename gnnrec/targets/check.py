@@ -91,5 +91,5 @@ def exact_best(user: Vectors, item: Vectors, k: int) -> NDArray[np.int64]:
 
     from gnnrec.ranking import embedding_scorer, top_k
 
-    scorer = embedding_scorer(torch.from_numpy(user), torch.from_numpy(item))
+    scorer = embedding_scorer(*(torch.from_numpy(np.require(rows, requirements="W")) for rows in (user, item)))
     return top_k(scorer, np.arange(len(user)), k).items.numpy()
