@@ -1,28 +1,15 @@
 """Every target, opened as a user opens it; Qdrant in this process, PostgreSQL by a real server."""
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
 
-import numpy as np
 import pytest
 
-from gnnrec.export import Exported
-from gnnrec.targets import TARGETS, open_target
+from gnnrec.targets import TARGETS, Target, open_target
 from gnnrec.targets.qdrant import Qdrant
-
-# A comma, a quote, a newline, another script and a number: all of them are ids.
-ODD_IDS = ("1", 'a,"b"', "two\nlines", "书籍", "it's")
-
-
-def made(num_items: int = 2_500, seed: int = 0, dim: int = 16) -> Exported:
-    """More items than a batch holds."""
-    random = np.random.default_rng(seed)
-    user, item = (random.normal(size=(rows, dim)).astype(np.float32) for rows in (30, num_items))
-    return Exported(user, item, tuple(f"u{row}" for row in range(30)), (*ODD_IDS, *map(str, range(5, num_items))))
 
 
 @pytest.fixture(params=[name for name in TARGETS if name != "postgres"])
-def opened(request, tmp_path, unused_name) -> Callable[[], object]:
+def opened(request, tmp_path, unused_name) -> Iterator[Callable[[], Target]]:
     """A function that opens the same place again."""
     if request.param == "qdrant":
         qdrant_client = pytest.importorskip("qdrant_client")
@@ -40,8 +27,7 @@ def opened(request, tmp_path, unused_name) -> Callable[[], object]:
 
     yield again
     for target in targets:
-        with closing(target):
-            pass
+        target.close()
 
 
 @pytest.fixture

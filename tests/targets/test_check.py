@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from made_export import made
 
 from gnnrec.export import Exported, export_embeddings
 from gnnrec.targets.check import check_answers, check_files
-from tests.targets.conftest import made
 
 
 def searched(embeddings: Exported):
@@ -20,9 +20,7 @@ def test_what_is_missing_lowers_recall():
     assert check_answers(search, embeddings.user, embeddings).recall == 1
 
     def worse(queries, k):  # the eleventh in the place of the third, the first twice, an id that nobody has
-        return [
-            [*row[:2], row[10], row[3], row[4], row[0], row[6], "nobody", row[8], row[9]] for row in search(queries, 11)
-        ]
+        return [[*row[:2], row[10], *row[3:5], row[0], row[6], "nobody", *row[8:10]] for row in search(queries, 11)]
 
     assert check_answers(worse, embeddings.user, embeddings).recall == pytest.approx(0.7)
 

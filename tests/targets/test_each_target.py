@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from made_export import made
 
 from gnnrec.errors import UserError
 from gnnrec.targets import open_target
 from gnnrec.targets.moving import gathered, store
 from gnnrec.targets.qdrant import Qdrant
-from tests.targets.conftest import made
 
 WORDS = {"title": ["one", None, "three"], "text": ["one. a", None, "three. c"]}
 
@@ -45,10 +45,8 @@ def test_lancedb_has_an_index_where_it_is_wanted(tmp_path):
 
     for name, exact in (("one", True), ("two", False)):
         store(open_target(f"lancedb:{tmp_path}", name), made(), {}, exact=exact)
-        (kinds, *_) = [
-            [index.index_type for index in lancedb.connect(tmp_path).open_table(f"{name}_items").list_indices()]
-        ]
-        assert kinds == ([] if exact else ["IvfHnswSq"])
+        indexes = lancedb.connect(tmp_path).open_table(f"{name}_items").list_indices()
+        assert [index.index_type for index in indexes] == ([] if exact else ["IvfHnswSq"])
 
 
 @pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
@@ -87,9 +85,9 @@ def test_postgresql_is_asked_in_sql(postgresql, unused_name, few):
         rows = connection.execute(f"SELECT id, title, text FROM {unused_name}_items ORDER BY id").fetchall()
         assert rows == list(zip("abc", *WORDS.values()))
         # the list of one user, within the database
-        best = connection.execute(
-            f"SELECT i.id FROM {unused_name}_items i, {unused_name}_users u WHERE u.id = 'u7' ORDER BY i.vector <#> u.vector"
-        ).fetchall()
+        tables = f"{unused_name}_items item, {unused_name}_users person"
+        asked = f"SELECT item.id FROM {tables} WHERE person.id = 'u7' ORDER BY item.vector <#> person.vector"
+        best = connection.execute(asked).fetchall()
     expected = np.argsort(-(few.item @ few.user[7]))
     assert [name for (name,) in best] == ["abc"[item] for item in expected]
 
@@ -97,7 +95,8 @@ def test_postgresql_is_asked_in_sql(postgresql, unused_name, few):
 def test_postgresql_uses_its_index(postgresql, unused_name):
     import psycopg
 
-    asked = f"EXPLAIN SELECT id FROM {unused_name}_items ORDER BY vector <#> (SELECT vector FROM {unused_name}_users LIMIT 1) LIMIT 10"
+    query = f"(SELECT vector FROM {unused_name}_users LIMIT 1)"
+    asked = f"EXPLAIN SELECT id FROM {unused_name}_items ORDER BY vector <#> {query} LIMIT 10"
     for exact in (True, False):
         store(open_target(postgresql, unused_name), made(), {}, exact=exact, replace=True)
         with psycopg.connect(postgresql) as connection:

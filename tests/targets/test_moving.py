@@ -1,12 +1,12 @@
 import numpy as np
 import polars as pl
 import pytest
+from made_export import made
 
 from gnnrec.datasets import Dataset
 from gnnrec.errors import UserError
 from gnnrec.export import FORMATS, Exported, export_embeddings, import_embeddings
 from gnnrec.targets.moving import fetch, rows_of
-from tests.targets.conftest import made
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -1,14 +1,14 @@
-"""One contract for all targets: what is written comes back, is found by the exact search, and is replaced as a whole."""
+"""One contract for all targets: what is written comes back, is found by the exact search, is replaced as a whole."""
 
 import numpy as np
 import pytest
+from made_export import ODD_IDS, made
 
 from gnnrec.errors import UserError
 from gnnrec.export import Exported
 from gnnrec.targets.check import check_answers
 from gnnrec.targets.moving import gathered, store
 from gnnrec.targets.table import BATCH
-from tests.targets.conftest import ODD_IDS, made
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")  # of Qdrant in this process
 
@@ -27,10 +27,9 @@ class Watched(tuple):
         return super().__getitem__(rows)
 
 
-def by_id(found: Exported) -> dict[str, bytes]:
-    return dict(zip(found.item_ids, found.item)) | {
-        f"user {name}": row for name, row in zip(found.user_ids, found.user)
-    }
+def by_id(found: Exported) -> dict[str, np.ndarray]:
+    users = {f"user {name}": row for name, row in zip(found.user_ids, found.user)}
+    return dict(zip(found.item_ids, found.item)) | users
 
 
 def same(found: Exported, expected: Exported) -> bool:
@@ -54,9 +53,7 @@ def test_what_is_written_comes_back_and_is_found(opened):
 def test_what_is_there_stays_unless_it_is_to_be_replaced(opened):
     old, new = made(), made(num_items=1_200, seed=1, dim=8)  # of another size in every way
     names = store(opened(), old, {})
-    with pytest.raises(
-        UserError, match=f"{names[0]}, {names[1]}: there already; allowed: --replace, or another --name"
-    ):
+    with pytest.raises(UserError, match=f"{names[0]}, {names[1]}: there already; allowed: --replace, or another"):
         store(opened(), new, {})
     assert same(gathered(opened()), old)
     assert store(opened(), new, {"title": ["t"] * 1_200}, replace=True) == names == opened().taken()
