@@ -15,7 +15,8 @@ from gnnrec.export import Vectors
 from gnnrec.progress import progress
 
 SIDES = ("users", "items")
-BATCH = 1_000  # rows on their way at a time
+BATCH = 1_000  # rows on their way at a time, fewer where they are long
+NUMBERS = 2**18  # of one batch: 5 MB as JSON, where Qdrant takes 32
 
 Batch = tuple[str, Sequence[str], Vectors]
 """One of SIDES, ids [B], vectors [B, d]."""
@@ -30,10 +31,11 @@ class Table:
     words: Mapping[str, Sequence[str | None]] = field(default_factory=dict)  # column -> [n]
 
     def batches(self, text: str) -> Iterator["Table"]:
-        """The rows in order, BATCH at a time; `text` stands before the progress bar."""
+        """The rows in order, some at a time; `text` stands before the progress bar."""
+        size = max(1, min(BATCH, NUMBERS // self.vectors.shape[1]))
         with progress(total=len(self.ids), text=text, unit="row") as bar:
-            for start in range(0, len(self.ids), BATCH):
-                rows = slice(start, start + BATCH)
+            for start in range(0, len(self.ids), size):
+                rows = slice(start, start + size)
                 words = {name: column[rows] for name, column in self.words.items()}
                 yield Table(ids=self.ids[rows], vectors=self.vectors[rows], words=words)
                 bar.update(len(self.ids[rows]))
