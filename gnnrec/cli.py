@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import gnnrec
-from gnnrec import commands, content_commands, embedding_commands
+from gnnrec import commands, content_commands, embedding_commands, serve_commands
 from gnnrec.arguments import file, folder, length, one_of, recipe
 from gnnrec.errors import UserError
 from gnnrec.progress import without_progress
@@ -98,6 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("data", type=folder, help="dataset folder")
     train.add_argument("--out", type=Path, required=True, help="new run folder; an interrupted one is resumed")
     train.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
+    train.add_argument("--with-feedback", type=file, metavar="FILE", help="a log of gnnrec serve: more interactions")
     train.add_argument("--set", **_SETTING)
     train.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -302,7 +303,39 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         help=f"what to leave out: {', '.join(STUDIES)}, which takes the longest",
     )
+    modalities.add_argument(
+        "--missing", type=float, nargs="+", default=[], help="also take away such shares of the contents: 0.2 0.5 0.8"
+    )
     modalities.add_argument("--json", action="store_true", help="print one JSON document")
+
+    serve = add(
+        "serve",
+        serve_commands.serve,
+        "answer over HTTP: lists, likeness, reasons and feedback; on this machine alone unless --host says otherwise",
+        "gnnrec serve runs/movies --port 8000",
+    )
+    serve.add_argument("run", type=folder)
+    serve.add_argument("--host", default="127.0.0.1", help="address (default: 127.0.0.1); another one needs --keys")
+    serve.add_argument("--port", type=int, default=8000, help="0 for any free one (default: 8000)")
+    serve.add_argument("--runs", type=folder, help="folder whose runs /admin/run may change to (default: the run's)")
+    serve.add_argument("--feedback", type=Path, metavar="FILE", help="log of /feedback (default: beside the run)")
+    serve.add_argument(
+        "--keys", type=file, metavar="FILE", help="API keys, made by gnnrec key; without, all are let in"
+    )
+    serve.add_argument("--rate", type=float, default=0.0, help="requests a second of one caller (default: 0, no limit)")
+    serve.add_argument("--timeout", type=float, default=10.0, help="seconds that a request may take (default: 10)")
+    serve.add_argument("--max-mb", type=float, default=16.0, help="megabytes of a request (default: 16)")
+    serve.add_argument("--allow-origin", nargs="+", default=[], help="web pages of other hosts that may call (CORS)")
+
+    key = add(
+        "key",
+        serve_commands.key,
+        "make an API key for gnnrec serve; it is shown once, the file keeps its hash",
+        "gnnrec key keys.json shop",
+    )
+    key.add_argument("file", type=Path, help="file of keys; made where it is not there")
+    key.add_argument("name", help="whose key it is")
+    key.add_argument("--admin", action="store_true", help="may change the run too")
 
     transfer = add(
         "transfer",
