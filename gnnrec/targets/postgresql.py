@@ -33,12 +33,15 @@ class PostgreSQL:
 
     def write(self, tables: Mapping[str, Table], stamp: str, *, exact: bool) -> list[str]:
         with self._told(), self.connection.transaction():
+            self.connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            self._register()
             for side, table in tables.items():
                 self._fill(f"{self.name}_{side}", f"{self.name}_{stamp}_{side}", table, exact or side == "users")
         return list(self._names)
 
     def read(self) -> Iterator[Batch]:
         with self._told(), self.connection.transaction():  # of repeatable read: both tables as they are now
+            self._register()
             for side, name in zip(SIDES, self._names):
                 with self.connection.cursor(name="gnnrec") as cursor:  # a named one stays there: rows come in parts
                     cursor.execute(self._sql("SELECT id, vector FROM {}", name))
@@ -51,6 +54,7 @@ class PostgreSQL:
         # <#> is the negative inner product, for which alone the index is used.
         asked = self._sql("SELECT id FROM {} ORDER BY vector <#> %s LIMIT %s", self._names[1])
         with self._told():
+            self._register()
             found = (self.connection.execute(asked, (Vector(query), k)).fetchall() for query in queries)
             return [[name for (name,) in rows] for rows in found]
 
@@ -61,6 +65,12 @@ class PostgreSQL:
         import psycopg
 
         return told(self.where, psycopg.Error)
+
+    def _register(self) -> None:
+        """The type vector, which only a database with the extension has."""
+        from pgvector.psycopg import register_vector
+
+        register_vector(self.connection)
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -91,10 +101,10 @@ class PostgreSQL:
 
 
 def open_postgresql(address: str, name: str) -> PostgreSQL:
-    """postgresql://user@host/database. Raises UserError where nobody answers or pgvector is not there."""
+    """postgresql://user@host/database. Raises UserError where nobody answers."""
     try:
+        import pgvector  # noqa: F401 (missing, it shows before anybody is asked)
         import psycopg
-        from pgvector.psycopg import register_vector
     except ImportError as error:
         raise missing_extra("postgres", str(error.name)) from error
     where = public(address)
@@ -104,11 +114,4 @@ def open_postgresql(address: str, name: str) -> PostgreSQL:
         except psycopg.ProgrammingError as error:  # its own words could hold the password
             raise UserError(f"{where}: not the address of a server; as in postgresql://user@host/database") from error
     connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-    try:
-        with told(f"{where}: the extension vector", psycopg.Error):
-            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-            register_vector(connection)
-    except UserError:
-        connection.close()
-        raise
     return PostgreSQL(connection, name, where)

@@ -108,7 +108,7 @@ def test_what_cannot_be_right_is_not_written(opened, broken, said):
 
 
 def test_nothing_is_read_where_nothing_is(opened):
-    with pytest.raises(UserError, match=r"no table|no alias|does not exist"):
+    with pytest.raises(UserError, match=r"no table|no alias|does not exist|vector type not found"):
         gathered(opened())
 
 
