@@ -141,10 +141,9 @@ def import_embeddings(options: argparse.Namespace) -> None:
             export_embeddings(*found, made, options.format or ("npy",))
         else:
             write_features(made, rows)
-    use = described(options.to, options.rows_of, rows) if rows is not None else f"read it: gnnrec import {options.to}"
-    facts = ", ".join(f"{number:,} {what}" for what, number in sizes.items())
-    show(
-        options,
-        {"folder": str(options.to)} | sizes | ({"use": use} if rows is not None else {}),
-        lambda: f"{options.to}: {facts}\n{use}",
-    )
+    document: dict[str, Any] = {"folder": str(options.to)} | sizes
+    lines = [f"{options.to}: {', '.join(f'{number:,} {what}' for what, number in sizes.items())}"]
+    if rows is not None:
+        document["use"] = described(options.to, options.rows_of, rows)
+        lines.append(document["use"])
+    show(options, document, lambda: "\n".join(lines))
