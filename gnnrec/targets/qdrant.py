@@ -47,7 +47,7 @@ class Qdrant:
             moved: list[Any] = []
             for side, table in tables.items():
                 alias, new = f"{self.name}_{side}", f"{self.name}_{side}.{stamp}"
-                self._fill(new, table, exact)
+                self._fill(new, table, exact or side == "users")
                 made = models.CreateAlias(collection_name=new, alias_name=alias)
                 if alias in self._aliases():
                     old = models.DeleteAlias(alias_name=alias)

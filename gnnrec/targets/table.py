@@ -77,7 +77,7 @@ def told(where: str, *kinds: type[Exception]) -> Iterator[None]:
         raise UserError(f"{where}: {first_line(error)}") from error
 
 
-def same_stamp(where: str, stamps: Sequence[str | None]) -> None:
+def same_stamp(where: str, stamps: Sequence[str | bytes | None]) -> None:
     """Raise UserError where users and items are of different exports."""
     if len(set(stamps)) > 1:
         raise UserError(f"{where}: users and items are of different exports; gnnrec export --replace writes both")

@@ -109,3 +109,12 @@ def test_postgresql_tells_no_secrets(postgresql):
     with pytest.raises(UserError, match='role "nobody" does not exist') as caught:
         open_target(address, "shop")
     assert "geheim" not in str(caught.value) and "nobody:" not in str(caught.value)
+
+
+def test_lancedb_leaves_a_table_alone_that_is_not_its_own(tmp_path, few):
+    import lancedb
+
+    theirs = lancedb.connect(tmp_path).create_table("shop_users", [{"id": "mine"}])
+    with pytest.raises(UserError, match="shop_users: there already"):
+        store(open_target(f"lancedb:{tmp_path}", "shop"), few, {})
+    assert theirs.to_arrow()["id"].to_pylist() == ["mine"]
