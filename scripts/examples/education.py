@@ -36,9 +36,8 @@ print(log.head(3), log["rating"].value_counts(sort=True), sep="\n")
 
 # %% [markdown]
 # The rating has two values, and nearly all rows have the same: it says that somebody enrolled, not how she liked it. So
-# the log is implicit feedback, and what was not taken is unknown rather than disliked.
-#
-# How much of the catalogue was ever taken?
+# the log is implicit feedback, and what was not taken is unknown rather than disliked. The texts come from several
+# sources, so before anything is counted: is everything there once, and whole?
 
 # %%
 cleaning = clean(folder, to=out / "clean", kinds="mojibake,duplicate-items")
