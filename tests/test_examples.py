@@ -84,7 +84,7 @@ def test_ecommerce(tmp_path: Path, run_cells: Callable[[str, Path], Cells]) -> N
     taken = pairs(24, 20, 6)
     shades = [(user, shade) for user in range(5) for shade in (20, 21, 22)]  # one review shown at three shades
     rows = [(user, item, 4.0, START + DAY * place) for place, (user, item) in enumerate(taken)]
-    rows += [(user, shade, 5.0, START + DAY * (1000 + user)) for user, shade in shades]
+    rows += [(user, shade, 5.0, START + DAY * (200 + user)) for user, shade in shades]
     user, item, rating, timestamp = (list(column) for column in zip(*rows))
     titles = [f"Product {number} for {SUBJECTS[number % 2]}" for number in range(20)] + ["Nail colour"] * 3
     texts = [f"<b>No. {number}</b> is all about {SUBJECTS[number % 2]}" for number in range(20)]
