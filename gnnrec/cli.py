@@ -366,6 +366,8 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("run", type=_folder)
     report.add_argument("--out", type=Path, help="the file (default: report.html in the run folder)")
     report.add_argument("--against", type=_folder, nargs="*", default=[], help="other runs to stand beside it")
+    report.add_argument("--study", type=_folder, help="a folder of tune-settings")
+    report.add_argument("--modalities", type=_file, help="what gnnrec modalities --json printed")
 
     models = add("models", commands.models, "list the pretrained models, or bring one", "gnnrec models get use")
     models.add_argument("action", nargs="?", choices=["get"])

@@ -281,7 +281,7 @@ def report(options: argparse.Namespace) -> None:
     check_runs(options.run, *options.against)
     from gnnrec.report import write_report
 
-    print(write_report(options.run, options.out, options.against))
+    print(write_report(options.run, options.out, options.against, options.study, options.modalities))
 
 
 def models(options: argparse.Namespace) -> None:
