@@ -59,7 +59,7 @@ HEAVY = {
     "psycopg": {"datasets/sources/sql.py"},
     "torch.utils.tensorboard": {"tracking.py"},
     "matplotlib": {"plots/draw.py", "plots/network.py", "plots/render.py", "plots/sheet.py"},
-    "sklearn": {"encoders/fitted/lsa.py", "modalities/consumption.py", "plots/draw.py"},
+    "sklearn": {"encoders/fitted/lsa.py", "modalities/consumption.py", "plots/draw.py", "plots/project.py"},
     "gensim": {"encoders/fitted/word_vectors.py"},
     "nltk": {"encoders/fitted/tokens.py"},
     "jieba": {"encoders/fitted/tokens.py"},

@@ -44,6 +44,7 @@ class Sample:
     history: Sequence[Card]
     recommended: Sequence[Card]
     missed: Card | None = None  # what she took and the model did not see coming
+    missed_at: str = ""  # where it ranked, in words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from gnnrec.files import write_text
 from gnnrec.progress import progress
 from gnnrec.report.data import Bars, ReportData
 
+WITH_PLOTS = ("data", "training", "tail", "modalities", "search")  # sections
 SMALL = (52, 78)  # pixels of a picture on the map
 LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))  # p below -> mark
 
@@ -39,10 +40,10 @@ def render_report(data: ReportData) -> str:
     environment.filters["small_picture"] = partial(thumbnail, size=SMALL)
     metric_names = list(data.models[0].metrics) if data.models else []
     best = {name: max(row.metrics.get(name, 0.0) for row in data.models) for name in metric_names}
-    figures: dict[str, list[tuple[str, str, str]]] = {}
+    figures: dict[str, list[tuple[str, str, str]]] = {section: [] for section in WITH_PLOTS}
     for section, plot, about in progress(_figures(data), text="drawing", unit="plot"):
         caption = plot.finding[:1].upper() + plot.finding[1:] + about
-        figures.setdefault(section, []).append((plot.heading, caption, Markup(plots.svg(plot))))
+        figures[section].append((plot.heading, caption, Markup(plots.svg(plot))))
     return environment.get_template("report.html").render(
         data=data,
         figures=figures,

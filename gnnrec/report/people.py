@@ -68,10 +68,9 @@ def failures(measured: Measured) -> list[Sample]:
     cards = Cards(measured.run)
     found = []
     for row, recommended in zip(worst, lists):
-        missed = cards.of(int(items[row]))
         where = f"rank {ranks[row]:,}; {count(int(popularity[items[row]]), 'user')} had it in train"
         one = sample(measured, cards, int(users[row]), recommended, "")
-        found.append(replace(one, missed=replace(missed, note=where)))
+        found.append(replace(one, missed=cards.of(int(items[row])), missed_at=where))
     return found
 
 
