@@ -47,7 +47,7 @@ def train(options: argparse.Namespace) -> None:
     recipe, say = load_recipe(options.recipe, options.set), remarks(options)
     dataset = Dataset.load(options.data)
     say(dataset.summary())
-    run = finetuning.train(dataset, options.out, recipe, say=say)
+    run = finetuning.train(dataset, options.out, recipe, track=options.track, say=say)
     metrics = run.metrics
     beside = {"frozen encoders": run.frozen.metrics} if run.frozen else {}
     if options.json:

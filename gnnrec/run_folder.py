@@ -9,7 +9,7 @@ graph.safetensors        the training graph, and the train and val interactions
 items.parquet, users.parquet    ids in index order, and the columns of the catalogue
 metrics.json             the evaluation on val
 rejected.csv             content that could not be used: file and line that name it, reason, path or text
-log.jsonl, tensorboard/  the training
+log.jsonl, tensorboard/  the training; wandb/ where it is followed by --track wandb:…
 encoders/MODALITY/       an encoder that was fine-tuned for this run
 frozen/                  the run of the same settings with the encoders as they came
 """
@@ -40,7 +40,7 @@ FILES = (
     *("settings.toml", "run.json", "weights.safetensors", "embeddings.safetensors", "graph.safetensors"),
     "lists.safetensors",
     *("items.parquet", "users.parquet", "metrics.json", "rejected.csv"),
-    *("log.jsonl", "tensorboard", "checkpoint.safetensors"),
+    *("log.jsonl", "tensorboard", "wandb", "checkpoint.safetensors"),
     *("encoders", "frozen"),
 )
 LISTED = 100  # length of the saved lists

@@ -113,7 +113,7 @@ def test_failures_are_the_popular_items_that_rank_worst(data, tiny_run):
         if popular[item]:
             ranks[tiny_run.user_ids[user]] = 1 + int((scores[user] > own).sum())
     worst = sorted(ranks.values(), reverse=True)[:3]
-    assert worst[0] > 10
+    assert worst[0] > worst[-1] > 1
     found = [(failure.user.split()[0], failure.missed_at) for failure in data.failures]
     assert [f"rank {rank};" in words for rank, (_, words) in zip(worst, found)] == [True] * 3
     assert [ranks[name] for name, _ in found] == worst

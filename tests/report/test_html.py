@@ -145,8 +145,8 @@ def test_bars_are_as_long_as_their_values():
     html = render_report(ReportData(title="t", cohorts=cohorts, modality_shares={"text": 0.75, "sound": 0.25}))
     found = re.findall(r'class="series(\d)" style="--share: ([\d.]+)"></i>([\d.]+)<', html)
     assert found == [
-        *(("0", "1.0000", "0.750"), ("0", "0.3333", "0.250")),
         *(("0", "0.5000", "0.200"), ("1", "0.2500", "0.100"), ("0", "0.1250", "0.050"), ("1", "1.0000", "0.400")),
+        *(("0", "1.0000", "0.750"), ("0", "0.3333", "0.250")),
     ]
 
 
