@@ -144,7 +144,9 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="new run folder; an interrupted one is resumed")
     train.add_argument("--recipe", type=_recipe, help="a shipped recipe or a .toml file (default: default)")
     train.add_argument("--set", **_SETTING)
-    train.add_argument("--track", nargs="+", default=[], metavar="KIND:WHERE", help="mlflow:FOLDER_OR_URI, wandb:offline")
+    train.add_argument(
+        "--track", nargs="+", default=[], metavar="KIND:WHERE", help="mlflow:FOLDER_OR_URI, wandb:offline"
+    )
     train.add_argument("--json", action="store_true", help="print one JSON document")
 
     search = add(

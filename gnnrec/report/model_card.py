@@ -76,7 +76,10 @@ def metrics_table(rows: list[ModelRow] | tuple[ModelRow, ...]) -> str:
     lines += [
         [
             plain(row.name),
-            *(f"{row.metrics[name]:.4f} [{row.confidence[name][0]:.4f}, {row.confidence[name][1]:.4f}]" for name in names),
+            *(
+                f"{row.metrics[name]:.4f} [{row.confidence[name][0]:.4f}, {row.confidence[name][1]:.4f}]"
+                for name in names
+            ),
         ]
         for row in rows
     ]
@@ -99,9 +102,7 @@ def limits(run: Run, data: ReportData) -> list[str]:
         "Offline figures: what users would do with other lists than those they saw is not known.",
         "The log holds what people met; what was shown to few is recommended to few.",
     ]
-    better = [
-        row.name for row in data.models[1:] if row.metrics["ndcg@10"] > ours.metrics["ndcg@10"]
-    ]
+    better = [row.name for row in data.models[1:] if row.metrics["ndcg@10"] > ours.metrics["ndcg@10"]]
     if better:
         found.append(f"By NDCG@10 these stand above it here: {', '.join(plain(name) for name in better)}.")
     coverage = data.beyond[ours.name]["coverage@10"]

@@ -155,7 +155,9 @@ def test_the_map_puts_items_where_they_are(data):
     found = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="[\d.]+" class="(label-?\d) (popular\d)"', html)
     assert found == [("12.0", "320.0", "label-1", "popular1"), ("256.0", "628.0", "label0", "popular0")]
     # In per cent of 1000 x 640, so that the picture opens at the dot; near the lower edge it opens upwards.
-    assert re.findall(r'<b class=" (low)?" style="left: ([\d.]+)%; top: ([\d.]+)%">', html) == [("low", "25.60", "98.10")]
+    assert re.findall(r'<b class=" (low)?" style="left: ([\d.]+)%; top: ([\d.]+)%">', html) == [
+        ("low", "25.60", "98.10")
+    ]
 
 
 def test_what_cannot_be_seen_has_words(data):
