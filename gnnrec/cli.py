@@ -13,18 +13,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import gnnrec
-from gnnrec import commands, content_commands
+from gnnrec import commands, content_commands, serve_commands
+from gnnrec.arguments import FORMATS, file, folder, formats, length, one_of, recipe
 from gnnrec.errors import UserError
 from gnnrec.progress import without_progress
-from gnnrec.recipes import read_recipe
 
 Command = Callable[[argparse.Namespace], None]
 
 SPLITS = ("val", "test")
 MASKS = ("train+val", "train")
 STUDIES = ("agreement", "alignment", "consumption", "ablation")
-FORMATS = ("parquet", "npy", "safetensors", "faiss")  # without a word
-MORE_FORMATS = ("faiss-pq",)
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
@@ -64,48 +62,6 @@ def _fail(status: int, message: str) -> int:
     return status
 
 
-# The types of arguments: what can be seen at once is wrong before anything heavy is loaded.
-
-
-def _one_of(allowed: Sequence[str]) -> Callable[[str], str]:
-    def check(typed: str) -> str:
-        if typed not in allowed:
-            raise argparse.ArgumentTypeError(f"found {typed!r}; allowed: {', '.join(allowed)}")
-        return typed
-
-    return check
-
-
-def _formats(typed: str) -> tuple[str, ...]:
-    return tuple(_one_of((*FORMATS, *MORE_FORMATS))(name.strip()) for name in typed.split(","))
-
-
-def _length(typed: str) -> int:
-    if not typed.isdecimal() or int(typed) < 1:
-        raise argparse.ArgumentTypeError(f"found {typed}; allowed: 1 or more")
-    return int(typed)
-
-
-def _folder(typed: str) -> Path:
-    if not Path(typed).is_dir():
-        raise argparse.ArgumentTypeError(f"{typed}: {'a file' if Path(typed).exists() else 'no such folder'}")
-    return Path(typed)
-
-
-def _file(typed: str) -> Path:
-    if not Path(typed).is_file():
-        raise argparse.ArgumentTypeError(f"{typed}: {'a folder' if Path(typed).exists() else 'no such file'}")
-    return Path(typed)
-
-
-def _recipe(typed: str) -> str:
-    try:
-        read_recipe(typed)
-    except UserError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return typed
-
-
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -130,7 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo = add(
         "demo", commands.demo, "the main job on the shipped movies data, with a report at the end", "gnnrec demo"
     )
-    demo.add_argument("--data", type=_folder, help="a dataset folder (default: the movies data of the checkout)")
+    demo.add_argument("--data", type=folder, help="a dataset folder (default: the movies data of the checkout)")
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of the runs (default: runs/demo)")
     demo.add_argument("--set", **_SETTING)
 
@@ -140,9 +96,10 @@ def build_parser() -> argparse.ArgumentParser:
         "train a model on a dataset folder and keep it as a run",
         "gnnrec train data/movies --out runs/movies --set train.epochs=20",
     )
-    train.add_argument("data", type=_folder, help="dataset folder")
+    train.add_argument("data", type=folder, help="dataset folder")
     train.add_argument("--out", type=Path, required=True, help="new run folder; an interrupted one is resumed")
-    train.add_argument("--recipe", type=_recipe, help="a shipped recipe or a .toml file (default: default)")
+    train.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
+    train.add_argument("--with-feedback", type=file, metavar="FILE", help="a log of gnnrec serve: more interactions")
     train.add_argument("--set", **_SETTING)
     train.add_argument(
         "--track", nargs="+", default=[], metavar="KIND:WHERE", help="mlflow:FOLDER_OR_URI, wandb:offline"
@@ -155,12 +112,12 @@ def build_parser() -> argparse.ArgumentParser:
         "search the settings that are best on validation; the same command goes on after a stop",
         "gnnrec tune-settings data/movies --out study --search train.temperature=0.1..0.5:log model.layers=1,2,3",
     )
-    search.add_argument("data", type=_folder, help="dataset folder")
+    search.add_argument("data", type=folder, help="dataset folder")
     search.add_argument(
         "--out", type=Path, required=True, help="folder of the study; best.toml in it is the best recipe"
     )
     search.add_argument(
-        "--recipe", type=_recipe, help="a shipped recipe or a .toml file to start from (default: default)"
+        "--recipe", type=recipe, help="a shipped recipe or a .toml file to start from (default: default)"
     )
     search.add_argument("--set", **_SETTING)
     search.add_argument("--search", **_SETTING | {"help": "LOW..HIGH, LOW..HIGH:log or a,b,c (default: by the model)"})
@@ -175,12 +132,12 @@ def build_parser() -> argparse.ArgumentParser:
         "measure a run by ranking the full catalogue for every user",
         "gnnrec evaluate runs/movies --against runs/ease",
     )
-    evaluate.add_argument("run", type=_folder)
-    evaluate.add_argument("--split", type=_one_of(SPLITS), default="test", help="val or test (default: test)")
-    evaluate.add_argument("--mask", type=_one_of(MASKS), help="train+val or train: which interactions count as known")
-    evaluate.add_argument("--against", type=_folder, help="another run, compared by paired tests over the same users")
+    evaluate.add_argument("run", type=folder)
+    evaluate.add_argument("--split", type=one_of(SPLITS), default="test", help="val or test (default: test)")
+    evaluate.add_argument("--mask", type=one_of(MASKS), help="train+val or train: which interactions count as known")
+    evaluate.add_argument("--against", type=folder, help="another run, compared by paired tests over the same users")
     evaluate.add_argument("--candidates", default="all", help="what is ranked: all; samples are refused (default: all)")
-    evaluate.add_argument("--data", type=_folder, help="the dataset folder, where it has moved")
+    evaluate.add_argument("--data", type=folder, help="the dataset folder, where it has moved")
     evaluate.add_argument("--json", action="store_true", help="print one JSON document")
 
     export = add(
@@ -189,14 +146,14 @@ def build_parser() -> argparse.ArgumentParser:
         "write user and item embeddings with their ids",
         "gnnrec export runs/movies --to exported --format parquet,faiss",
     )
-    export.add_argument("run", type=_folder)
+    export.add_argument("run", type=folder)
     export.add_argument("--to", type=Path, required=True, help="folder")
-    export.add_argument("--format", type=_formats, default=FORMATS, help="comma-separated (default: all but faiss-pq)")
+    export.add_argument("--format", type=formats, default=FORMATS, help="comma-separated (default: all but faiss-pq)")
     export.add_argument(
-        "--precision", type=_one_of(PRECISIONS), default="fp32", help="fp32, fp16 or int8 (a scale a row)"
+        "--precision", type=one_of(PRECISIONS), default="fp32", help="fp32, fp16 or int8 (a scale a row)"
     )
     export.add_argument(
-        "--dim", type=_length, help="dimensions to keep, after a rotation that puts the weightiest ones first"
+        "--dim", type=length, help="dimensions to keep, after a rotation that puts the weightiest ones first"
     )
 
     recommend = add(
@@ -205,13 +162,13 @@ def build_parser() -> argparse.ArgumentParser:
         "recommend items for a user, like an item, or for any text, picture and sound",
         'gnnrec recommend runs/movies --text "a heist in space" --image cover.jpg',
     )
-    recommend.add_argument("run", type=_folder)
+    recommend.add_argument("run", type=folder)
     recommend.add_argument("--user", help="id of a known user")
     recommend.add_argument("--item", help="id of a known item: what is like it")
     recommend.add_argument("--history", metavar="ID,ID", help="somebody new: ids of items she had, the newest last")
     recommend.add_argument("--text", help="free text, in any language the text encoder knows")
-    recommend.add_argument("--image", type=_file, help="picture file")
-    recommend.add_argument("--audio", type=_file, help="sound file; what is said in it, where the run knows no sounds")
+    recommend.add_argument("--image", type=file, help="picture file")
+    recommend.add_argument("--audio", type=file, help="sound file; what is said in it, where the run knows no sounds")
     recommend.add_argument("--to-users", action="store_true", help="whom to recommend a new item of this content to")
     recommend.add_argument(
         "--rerank", action="store_true", help="let a language model reorder a user's best candidates"
@@ -225,7 +182,7 @@ def build_parser() -> argparse.ArgumentParser:
     recommend.add_argument(
         "--set", **_SETTING | {"help": "llm.key=value, such as llm.noun=movies; gnnrec/llm/settings.py has all"}
     )
-    recommend.add_argument("-k", type=_length, default=10, help="length of the list (default: 10)")
+    recommend.add_argument("-k", type=length, default=10, help="length of the list (default: 10)")
     recommend.add_argument("--json", action="store_true", help="print one JSON document")
 
     explain = add(
@@ -234,7 +191,7 @@ def build_parser() -> argparse.ArgumentParser:
         "show what in the graph a recommendation rests on",
         "gnnrec explain runs/movies --user 1 --item 318 --counterfactual",
     )
-    explain.add_argument("run", type=_folder)
+    explain.add_argument("run", type=folder)
     explain.add_argument("--user", required=True, help="id of a known user")
     explain.add_argument("--item", required=True, help="id of a known item")
     explain.add_argument(
@@ -253,7 +210,7 @@ def build_parser() -> argparse.ArgumentParser:
         "tune a language model to reorder a run's best candidates; the same command goes on after a stop",
         "gnnrec tune runs/movies --set llm.noun=movies",
     )
-    tune.add_argument("run", type=_folder)
+    tune.add_argument("run", type=folder)
     tune.add_argument(
         "--set", **_SETTING | {"help": "tune.key=value, llm.key=value; gnnrec/llm/tune.py and settings.py have all"}
     )
@@ -265,8 +222,8 @@ def build_parser() -> argparse.ArgumentParser:
         "make the content features of a dataset, cached for later",
         "gnnrec encode data/movies",
     )
-    encode.add_argument("data", type=_folder)
-    encode.add_argument("--recipe", type=_recipe, help="a shipped recipe or a .toml file (default: default)")
+    encode.add_argument("data", type=folder)
+    encode.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
     encode.add_argument("--set", **_SETTING)
     encode.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -276,10 +233,10 @@ def build_parser() -> argparse.ArgumentParser:
         "fit an encoder to the content of a dataset, into a folder that encoders.text, image or audio takes",
         "gnnrec fit-encoder data/movies --kind lsa --out encoders/lsa",
     )
-    fitting.add_argument("data", type=_folder, help="dataset folder")
+    fitting.add_argument("data", type=folder, help="dataset folder")
     fitting.add_argument("--kind", required=True, help="gnnrec/encoders/fitted/kinds.py has all")
     fitting.add_argument("--out", type=Path, required=True, help="new folder of the encoder")
-    fitting.add_argument("--recipe", type=_recipe, help="a shipped recipe or a .toml file (default: default)")
+    fitting.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
     fitting.add_argument("--set", **_SETTING | {"help": "encoder.key=value for the kind, and settings of the recipe"})
     fitting.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -296,16 +253,16 @@ def build_parser() -> argparse.ArgumentParser:
         "gnnrec profiles data/movies --out described --set profiles.model=smollm2 profiles.noun=movies",
     )
     for writer in (describe, profiles):
-        writer.add_argument("data", type=_folder, help="dataset folder")
+        writer.add_argument("data", type=folder, help="dataset folder")
         writer.add_argument("--out", type=Path, help="folder that a .csv.gz of all texts is written to")
-        writer.add_argument("--recipe", type=_recipe, help="a shipped recipe or a .toml file (default: default)")
+        writer.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
         writer.add_argument("--set", **_SETTING)
         writer.add_argument("--json", action="store_true", help="print one JSON document")
 
     inspect = add(
         "inspect", commands.inspect, "show what is in a dataset or a run", "gnnrec inspect data/movies --plots plots"
     )
-    inspect.add_argument("folder", type=_folder, help="dataset or run folder")
+    inspect.add_argument("folder", type=folder, help="dataset or run folder")
     inspect.add_argument("--plots", type=Path, help="folder to write plots to")
     inspect.add_argument("--user", help="of a run: draw this user's neighbourhood in the graph (needs --plots)")
     inspect.add_argument(
@@ -322,7 +279,7 @@ def build_parser() -> argparse.ArgumentParser:
         "find what is wrong with a dataset, and write a cleaned copy; the original is never changed",
         "gnnrec clean data/movies --to cleaned --repair mojibake,html",
     )
-    clean.add_argument("data", type=_folder, help="dataset folder")
+    clean.add_argument("data", type=folder, help="dataset folder")
     clean.add_argument("--to", type=Path, help="new folder for the cleaned copy, with a list of all findings in it")
     clean.add_argument(
         "--repair", metavar="KIND,KIND", help="what the copy has repaired, or all (default: what is safe)"
@@ -336,21 +293,53 @@ def build_parser() -> argparse.ArgumentParser:
         "show which modalities agree, which predict what is taken together, and what each one is worth",
         "gnnrec modalities data/movies --out study --plots plots",
     )
-    modalities.add_argument("data", type=_folder, help="dataset folder")
-    modalities.add_argument("--recipe", type=_recipe, help="a shipped recipe or a .toml file (default: default)")
+    modalities.add_argument("data", type=folder, help="dataset folder")
+    modalities.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
     modalities.add_argument("--set", **_SETTING)
     modalities.add_argument("--out", type=Path, help="folder of finished trainings; the same command goes on there")
     modalities.add_argument("--plots", type=Path, help="folder to write plots to")
-    modalities.add_argument("--seeds", type=_length, default=1, help="of alignment and ablation (default: 1)")
-    modalities.add_argument("--epochs", type=_length, default=20, help="of a training of the ablation (default: 20)")
+    modalities.add_argument("--seeds", type=length, default=1, help="of alignment and ablation (default: 1)")
+    modalities.add_argument("--epochs", type=length, default=20, help="of a training of the ablation (default: 20)")
     modalities.add_argument(
         "--skip",
-        type=_one_of(STUDIES),
+        type=one_of(STUDIES),
         nargs="+",
         default=[],
         help=f"what to leave out: {', '.join(STUDIES)}, which takes the longest",
     )
+    modalities.add_argument(
+        "--missing", type=float, nargs="+", default=[], help="also take away such shares of the contents: 0.2 0.5 0.8"
+    )
     modalities.add_argument("--json", action="store_true", help="print one JSON document")
+
+    serve = add(
+        "serve",
+        serve_commands.serve,
+        "answer over HTTP: lists, likeness, reasons and feedback; on this machine alone unless --host says otherwise",
+        "gnnrec serve runs/movies --port 8000",
+    )
+    serve.add_argument("run", type=folder)
+    serve.add_argument("--host", default="127.0.0.1", help="address (default: 127.0.0.1); another one needs --keys")
+    serve.add_argument("--port", type=int, default=8000, help="0 for any free one (default: 8000)")
+    serve.add_argument("--runs", type=folder, help="folder whose runs /admin/run may change to (default: the run's)")
+    serve.add_argument("--feedback", type=Path, metavar="FILE", help="log of /feedback (default: beside the run)")
+    serve.add_argument(
+        "--keys", type=file, metavar="FILE", help="API keys, made by gnnrec key; without, all are let in"
+    )
+    serve.add_argument("--rate", type=float, default=0.0, help="requests a second of one caller (default: 0, no limit)")
+    serve.add_argument("--timeout", type=float, default=10.0, help="seconds that a request may take (default: 10)")
+    serve.add_argument("--max-mb", type=float, default=16.0, help="megabytes of a request (default: 16)")
+    serve.add_argument("--allow-origin", nargs="+", default=[], help="web pages of other hosts that may call (CORS)")
+
+    key = add(
+        "key",
+        serve_commands.key,
+        "make an API key for gnnrec serve; it is shown once, the file keeps its hash",
+        "gnnrec key keys.json shop",
+    )
+    key.add_argument("file", type=Path, help="file of keys; made where it is not there")
+    key.add_argument("name", help="whose key it is")
+    key.add_argument("--admin", action="store_true", help="may change the run too")
 
     transfer = add(
         "transfer",
@@ -358,19 +347,19 @@ def build_parser() -> argparse.ArgumentParser:
         "use a run of the model tower on data that it was not trained on, beside what needs no training",
         "gnnrec transfer runs/tower --data data/other --out runs/other",
     )
-    transfer.add_argument("run", type=_folder)
-    transfer.add_argument("--data", type=_folder, required=True, help="dataset folder of other items and users")
+    transfer.add_argument("run", type=folder)
+    transfer.add_argument("--data", type=folder, required=True, help="dataset folder of other items and users")
     transfer.add_argument("--out", type=Path, help="new run folder: the model on that data, for all other commands")
     transfer.add_argument("--json", action="store_true", help="print one JSON document")
 
     report = add(
         "report", commands.report, "write one self-contained HTML file about a run", "gnnrec report runs/movies"
     )
-    report.add_argument("run", type=_folder)
+    report.add_argument("run", type=folder)
     report.add_argument("--out", type=Path, help="the file (default: report.html in the run folder)")
-    report.add_argument("--against", type=_folder, nargs="*", default=[], help="other runs to stand beside it")
-    report.add_argument("--study", type=_folder, help="a folder of tune-settings")
-    report.add_argument("--modalities", type=_file, help="what gnnrec modalities --json printed")
+    report.add_argument("--against", type=folder, nargs="*", default=[], help="other runs to stand beside it")
+    report.add_argument("--study", type=folder, help="a folder of tune-settings")
+    report.add_argument("--modalities", type=file, help="what gnnrec modalities --json printed")
 
     models = add("models", commands.models, "list the pretrained models, or bring one", "gnnrec models get use")
     models.add_argument("action", nargs="?", choices=["get"])

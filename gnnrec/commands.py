@@ -40,12 +40,13 @@ def demo(options: argparse.Namespace) -> None:
 
 def train(options: argparse.Namespace) -> None:
     from gnnrec import finetuning
-    from gnnrec.datasets import Dataset
+    from gnnrec.datasets import Dataset, open_feedback
     from gnnrec.recipe import load_recipe
     from gnnrec.tables import metrics_table
 
     recipe, say = load_recipe(options.recipe, options.set), remarks(options)
-    dataset = Dataset.load(options.data)
+    feedback = None if options.with_feedback is None else open_feedback(options.with_feedback)
+    dataset = Dataset.load(options.data, feedback)
     say(dataset.summary())
     run = finetuning.train(dataset, options.out, recipe, track=options.track, say=say)
     metrics = run.metrics
@@ -88,13 +89,13 @@ def evaluate(options: argparse.Namespace) -> None:
     runs = [options.run] if options.against is None else [options.run, options.against]
     check_runs(*runs)
     from gnnrec.comparison import evaluate_against
-    from gnnrec.datasets import Dataset
     from gnnrec.evaluation import refuse_samples
+    from gnnrec.run_folder import Run
     from gnnrec.tables import cohorts_table, comparison_table, metrics_table
 
     if options.candidates != "all":
         refuse_samples(options.candidates)
-    dataset = None if options.data is None else Dataset.load(options.data)
+    dataset = None if options.data is None else Run.load(options.run).dataset(options.data)
     documents, comparison = evaluate_against(runs, options.split, options.mask, dataset)
     if options.json:
         print_json(documents[0] | ({"against": documents[1], "comparison": comparison} if comparison else {}))

@@ -44,7 +44,7 @@ def measure(
     for other in runs[1:]:
         check_same_data(runs[0], other)
     if split == "test" and dataset is None:
-        dataset = Dataset.load(runs[0].provenance["dataset"]["path"])
+        dataset = runs[0].dataset()
     mask = mask_of(runs[0], split, mask)
     return [
         evaluate(run, split_name=split, mask=mask, dataset=dataset)

@@ -126,13 +126,13 @@ def clean(options: argparse.Namespace) -> None:
 
 
 def modalities(options: argparse.Namespace) -> None:
+    from gnnrec.content_tables import study_tables
     from gnnrec.datasets import Dataset
     from gnnrec.modalities import draw_study, study_modalities
     from gnnrec.recipe import load_recipe
-    from gnnrec.tables import study_tables
 
     recipe = load_recipe(options.recipe, options.set)
-    how = {name: getattr(options, name) for name in ("out", "seeds", "epochs", "skip")}
+    how = {name: getattr(options, name) for name in ("out", "seeds", "epochs", "skip", "missing")}
     study = study_modalities(Dataset.load(options.data), recipe, **how, say=remarks(options))
     pictures = draw_study(study, options.plots) if options.plots else []
     if options.json:

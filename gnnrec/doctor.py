@@ -28,7 +28,13 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
     "clean": ("gnnrec clean", ("imagededup", "datasketch", "ftfy", "lingua-language-detector")),
     "lora": ("gnnrec tune, and fine-tuning of encoders by lora", ("peft",)),
     "llm": ("gnnrec recommend --rerank", ("gguf", "accelerate", "openai")),
-    "serve": (None, ("fastapi", "uvicorn")),
+    "serve": (
+        "gnnrec serve",
+        (
+            *("fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "httptools"),
+            *("python-multipart", "prometheus-client"),
+        ),
+    ),
     "scale": (None, ("ray",)),
     "privacy": (None, ("cryptography", "opacus", "dp-accounting", "tenseal")),
 }

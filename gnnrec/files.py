@@ -66,7 +66,8 @@ def claim_folder(folder: Path, allowed: Collection[str]) -> None:
         names = sorted(path.name for path in folder.iterdir())
     except OSError as error:
         raise UserError(f"{folder}: cannot be made a folder of results ({error.strerror})") from error
-    foreign = [name for name in names if name not in allowed and not name.startswith(".tmp-")]
+    # Of a writer that was killed: .tmp- and a name are ours, .tmp and one those of safetensors.
+    foreign = [name for name in names if name not in allowed and not name.startswith(".tmp")]
     if foreign:
         raise UserError(f"{folder}: holds {foreign[0]}, so it is no unfinished run; expected a new or empty folder")
 

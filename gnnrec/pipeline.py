@@ -112,6 +112,7 @@ def origin(
     written: Written,
 ) -> dict[str, Any]:
     """What of a run's provenance says which data it is of, how they were cut and what made their features."""
+    feedback = dataset.feedback and {"path": str(dataset.feedback.path), "num_events": dataset.feedback.num_events}
     contents = (("items", {**items, **written.items}), ("users", {**users, **written.users}))
     return {
         "dataset": {
@@ -121,6 +122,7 @@ def origin(
             "catalog": catalog_fingerprint(dataset),
             "licence": dataset.licence,
             "rejected_rows": len(dataset.rejected),
+            "feedback": feedback,
         },
         "split": {"method": split_method(dataset, recipe), "train": len(parts.train), "val": len(parts.val)},
         "encoders": {
@@ -261,8 +263,7 @@ def default_mask(run: Run) -> str:
 
 def held_out(run: Run, dataset: Dataset | None = None) -> Split:
     """The split that the run was trained on, read again from the dataset's folder."""
-    where = run.provenance["dataset"]["path"]
-    dataset = dataset or Dataset.load(where)
+    dataset = dataset or run.dataset()
     if fingerprint(dataset) != run.provenance["dataset"]["fingerprint"]:
         raise UserError(
             f"{dataset.root}: the data is not what {run.folder} was trained on; pass the right one by --data"

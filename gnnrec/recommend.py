@@ -54,11 +54,11 @@ class Recommender:
         index = self.run.user_index(user)
         if not self.run.ranks_by_embeddings and _count(k) <= LISTED:
             items, scores = self.run.user_list(index)
-            return self._items(list(zip(items.tolist(), scores.tolist()))[:k])
+            return self.places(list(zip(items.tolist(), scores.tolist()))[:k])
         scores = self._scores(index)
         for log in (self.run.train, self.run.val):
             scores[log.item[log.user == index]] = -np.inf
-        return self._items(_best(scores, k))
+        return self.places(_best(scores, k))
 
     def recommend_history(self, items: Sequence[str], k: int = 10) -> list[Recommendation]:
         """The k best items for somebody who is in no log and had these items, the newest last; nothing is trained.
@@ -70,7 +70,7 @@ class Recommender:
         indexes = np.array([self.run.item_index(item) for item in items], dtype=np.int32)
         scores = score_history(self.run, indexes).numpy()
         scores[indexes] = -np.inf
-        return self._items(_best(scores, k))
+        return self.places(_best(scores, k))
 
     def history(self, user: str, k: int = 10) -> list[Recommendation]:
         """The last k items the user had, the newest first; the score is her rating where the log has one, else 1."""
@@ -93,13 +93,13 @@ class Recommender:
         unit = unit_length(vectors)
         scores = unit @ unit[index]
         scores[index] = -np.inf
-        return self._items(_best(scores, k))
+        return self.places(_best(scores, k))
 
     def recommend_query(
         self, text: str | None = None, image: Path | None = None, audio: Path | None = None, k: int = 10
     ) -> list[Recommendation]:
         """The k items nearest to an ad-hoc query of any of the three, placed in the item space like a new item."""
-        return self._items(_best(self._query.score_items(text, image, audio).numpy(), k))
+        return self.places(_best(self._query.score_items(text, image, audio).numpy(), k))
 
     def users_for_query(
         self, text: str | None = None, image: Path | None = None, audio: Path | None = None, k: int = 10
@@ -129,7 +129,8 @@ class Recommender:
         scores = model_scorer(self.run.model, self.run.known_graph)(torch.tensor([user]))[0].numpy()
         return scores
 
-    def _items(self, best: list[tuple[int, float]]) -> list[Recommendation]:
+    def places(self, best: list[tuple[int, float]]) -> list[Recommendation]:
+        """A list of item indexes and scores, the best first, as it is shown."""
         return [
             Recommendation(rank=place + 1, id=self.run.item_ids[item], score=score, title=self.titles[item])
             for place, (item, score) in enumerate(best)

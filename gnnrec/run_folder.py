@@ -25,7 +25,7 @@ import polars as pl
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from gnnrec.datasets import Catalog, Dataset, Interactions
+from gnnrec.datasets import Catalog, Dataset, Feedback, Interactions
 from gnnrec.errors import UserError, count
 from gnnrec.files import atomic_path, sha256_of_file, write_json, write_text
 
@@ -142,12 +142,17 @@ class Run:
 
         from gnnrec.models import Embeddings
 
-        return Embeddings(torch.from_numpy(self._vectors("user")), torch.from_numpy(self.item_vectors))
+        return Embeddings(torch.from_numpy(self.user_vectors), torch.from_numpy(self.item_vectors))
 
     @cached_property
     def item_vectors(self) -> NDArray[np.float32]:
         """The items' embeddings. [I, d]"""
         return self._vectors("item")
+
+    @cached_property
+    def user_vectors(self) -> NDArray[np.float32]:
+        """The users' embeddings. [U, d]"""
+        return self._vectors("user")
 
     def user_vector(self, index: int) -> NDArray[np.float32]:
         """The embedding of one user, of whom alone the file is read. [d]"""
@@ -167,6 +172,15 @@ class Run:
             self._rows("lists.safetensors", key, len(self.user_ids), slice(None)) for key in ("item", "score")
         )
         return items, scores
+
+    def dataset(self, folder: Path | None = None) -> Dataset:
+        """The data it was trained on, read again from its folder or, where that has moved, from the given one, with as
+        many events of the feedback log as there were."""
+        made_of = self.provenance["dataset"]
+        feedback = made_of.get("feedback")
+        if feedback is not None:
+            feedback = Feedback(path=Path(feedback["path"]), num_events=feedback["num_events"])
+        return Dataset.load(folder or made_of["path"], feedback)
 
     def user_index(self, name: str) -> int:
         """Raises UserError for an unknown id."""

@@ -108,7 +108,7 @@ def _axis(text: str, recipe: Recipe) -> Axis:
 def _setting(key: str, recipe: Recipe) -> Any:
     """The value that the recipe has for `section.key`. Raises UserError where it has none, or none to be searched."""
     # Nor who writes content: the graph of a trial is kept by its encoders and its own settings.
-    left_out = ("split", "describe", "profiles")
+    left_out = ("split", "describe", "profiles", "finetune")
     sections = {name: table for name, table in recipe.to_dict().items() if name not in left_out}
     section, _, name = key.partition(".")
     if section == "split" or key in FIXED:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gnnrec import cli, compression, export, pipeline
+from gnnrec import arguments, cli, compression, export, pipeline
 from gnnrec.pipeline import evaluate
 from gnnrec.run_folder import Run
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = (
     *("demo", "train", "tune-settings", "evaluate", "export", "recommend"),
     *("explain", "tune", "encode", "fit-encoder", "describe", "profiles"),
-    *("inspect", "clean", "modalities", "transfer", "report", "models", "doctor"),
+    *("inspect", "clean", "modalities", "serve", "key", "transfer", "report", "models", "doctor"),
 )
 FEW_STEPS = ("--set", "train.epochs=2", "model.dim=8")
 
@@ -305,7 +305,7 @@ def test_what_is_no_run_is_told_without_torch(tiny_data):
 
 def test_what_is_allowed_is_what_there_is():
     assert cli.MASKS == pipeline.MASKS
-    assert (*cli.FORMATS, *cli.MORE_FORMATS) == tuple(export.FORMATS)
+    assert (*arguments.FORMATS, *arguments.MORE_FORMATS) == tuple(export.FORMATS)
     assert cli.PRECISIONS == compression.PRECISIONS
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gnnrec.errors import UserError
-from gnnrec.files import atomic_path, new_folder, sha256_of_file, write_json
+from gnnrec.files import atomic_path, claim_folder, new_folder, sha256_of_file, write_json
 
 
 def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -53,3 +53,12 @@ def test_a_new_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be made"), new_folder(tmp_path / "file" / "below"):
         pass
+
+
+def test_what_a_killed_writer_left_is_nobody_elses(tmp_path: Path) -> None:
+    for name in (".tmp-abc.json", ".tmpX8kq2P", "weights.bin"):
+        (tmp_path / name).touch()
+    claim_folder(tmp_path, ("weights.bin",))
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UserError, match=r"holds thesis\.tex"):
+        claim_folder(tmp_path, ("weights.bin",))

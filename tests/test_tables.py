@@ -1,5 +1,6 @@
 import pytest
 
+from gnnrec.content_tables import study_tables
 from gnnrec.recommend import Recommendation
 from gnnrec.tables import (
     comparison_table,
@@ -7,7 +8,6 @@ from gnnrec.tables import (
     metrics_table,
     recommendations_table,
     shown,
-    study_tables,
     table,
 )
 

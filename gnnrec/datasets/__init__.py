@@ -2,6 +2,7 @@
 
 from gnnrec.datasets.catalog import Catalog
 from gnnrec.datasets.dataset import SPLIT_METHODS, SPLIT_NAMES, Dataset, SplitConfig
+from gnnrec.datasets.feedback import Feedback, open_feedback, read_events
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.datasets.split import Split, in_order, split, split_report
 from gnnrec.datasets.synthetic import planted, powerlaw
@@ -11,12 +12,15 @@ __all__ = [
     "SPLIT_NAMES",
     "Catalog",
     "Dataset",
+    "Feedback",
     "Interactions",
     "Split",
     "SplitConfig",
     "in_order",
+    "open_feedback",
     "planted",
     "powerlaw",
+    "read_events",
     "split",
     "split_report",
 ]

@@ -6,6 +6,7 @@ External ids are strings; internal indexes are positions in `user_ids` and `item
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 from gnnrec.datasets.catalog import Catalog
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.errors import UserError, count
+
+if TYPE_CHECKING:
+    from gnnrec.datasets.feedback import Feedback  # builds on the readers, which build on this module
 
 SPLIT_NAMES = ("train", "val", "test")
 
@@ -62,6 +66,7 @@ class Dataset:
     below_min_rating: int = 0  # good rows of the log that min_rating left out
     rejected: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REJECTED_SCHEMA))
     licence: str = ""
+    feedback: "Feedback | None" = None  # whose events are among the interactions
 
     def __post_init__(self) -> None:
         for name, ids in (("user", self.user_ids), ("item", self.item_ids)):
@@ -81,11 +86,12 @@ class Dataset:
         )
 
     @classmethod
-    def load(cls, path: str | Path) -> "Dataset":
+    def load(cls, path: str | Path, feedback: "Feedback | None" = None) -> "Dataset":
         """Read a folder with a dataset.toml, or with RecBole, MMRec, MovieLens or Hugging Face files as they are.
 
+        feedback: what a service was told of (`open_feedback`), taken in as further rows of the log.
         Bad rows are set aside in `rejected`. Raises UserError where the data as a whole cannot be used.
         """
         from gnnrec.datasets.sources import load  # the readers build on this module
 
-        return load(Path(path))
+        return load(Path(path), feedback)

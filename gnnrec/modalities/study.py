@@ -1,6 +1,6 @@
 """The whole study of a dataset as one document."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from gnnrec.modalities.ablation import ablate, prepare
 from gnnrec.modalities.agreement import agreement
 from gnnrec.modalities.consumption import co_consumption
 from gnnrec.modalities.meeting import retrieval
+from gnnrec.modalities.missing import gain_left
 from gnnrec.pipeline import written_content
 from gnnrec.recipe import Recipe
 
@@ -27,14 +28,16 @@ def study_modalities(
     seeds: int = 1,
     epochs: int = EPOCHS,
     skip: Collection[str] = (),
+    missing: Sequence[float] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """`modalities` (what there is) and every section that is not skipped, in what JSON can hold.
 
     Of the log only train and validation rows are looked at. Modalities are those of items: encoded, made elsewhere,
     and generated texts where the recipe has them. `seeds` are of alignment and ablation, counted from train.seed.
-    `out` keeps the trainings of the ablation, so that the same call goes on after a stop.
-    Raises UserError for data without item content, and where the ablation has no validation rows.
+    missing: shares of the contents to take away, each in every pattern and with every method of graph.missing.
+    `out` keeps the trainings of ablation and missing content, so that the same call goes on after a stop.
+    Raises UserError for data without item content, and where there are no validation rows to measure trainings on.
     """
     recipe = (recipe or Recipe()).resolved(dataset)
     recipe.refuse_finetuning("modalities")
@@ -43,6 +46,8 @@ def study_modalities(
             raise UserError(f"modalities {name}: found {number}; allowed: 1 or more")
     if unknown := sorted(set(skip) - set(SECTIONS)):
         raise UserError(f"modalities --skip: found {unknown[0]!r}; allowed: {', '.join(SECTIONS)}")
+    if wrong := [share for share in missing if not 0 < share < 1]:
+        raise UserError(f"modalities --missing: found {wrong[0]:g}; allowed: above 0, below 1")
     parts = split(dataset, recipe.split_config(dataset))
     items, users = encode_dataset(dataset, recipe.encoders)
     written = written_content(dataset, parts, items, recipe, say)
@@ -70,8 +75,11 @@ def study_modalities(
         study["alignment"] = retrieval(features, parts.train, numbers, say)
     if "consumption" not in skip:
         study["consumption"] = co_consumption(features, parts.train, recipe.train.seed, say)
+    recipe = replace(recipe, train=replace(recipe.train, epochs=epochs))
     if "ablation" not in skip:
         trial = prepare(dataset, parts, features, users, recipe.train.seed)
-        recipe = replace(recipe, train=replace(recipe.train, epochs=epochs))
         study["ablation"] = ablate(trial, recipe, numbers, out, say)
+    if missing:
+        trials = [prepare(dataset, parts, features, users, number) for number in numbers]
+        study["missing"] = gain_left(trials, recipe, missing, out, say=say)
     return study

@@ -97,10 +97,7 @@ class ModalityGNN(EmbeddingModel):
     path_weights: Tensor  # of what goes together, of what follows
     factor_items: Tensor  # [I, f] of iALS once chosen, see factors.py; empty for none
     factor_settings: Tensor  # weight, l2, confidence
-    placement_landmarks: Tensor  # [L] once fitted, as the others see placement.py; empty for none
-    placement_coefficients: Tensor  # [L, D]
-    placement_mean: Tensor  # [D]
-    placement_weights: Tensor  # [M]
+    placement_landmarks: Tensor  # as the other buffers placement_… see placement.py; empty for none
     user_trained: Tensor  # [U] who has training interactions
     item_trained: Tensor  # [I]
 

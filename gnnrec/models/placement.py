@@ -5,13 +5,16 @@ case of Gantner et al. 2010, "Learning attribute-to-feature mappings for cold-st
 sum over the modalities, w_m exp(-|x_m - y_m|^2) of rows of length one; as in banded ridge regression (Nunez-Elizalde
 et al. 2019) each has a weight. Weights and penalty are those by which users' scores of an item err least while it
 stands where the content of the *others* foretells it (leave-one-out, in closed form). So what a modality is worth to a
-cold item is measured on items without a history, and one that foretells nothing does not blur the others. Large
-catalogues are fitted through landmarks (Nystroem's method, Williams & Seeger 2000).
+cold item is measured on items without a history, and one that foretells nothing does not blur the others. Every set of
+modalities that an item may have has a regression of its own (pattern submodels, Fletcher Mercaldo & Blume 2020), fitted
+to all items that have any of them: where one is missing, another has to say what it would have said. Large catalogues
+are fitted through landmarks (Nystroem's method, Williams & Seeger 2000).
 
-Letters: n items that are fitted to, L landmarks among them, M modalities, p_m dimensions of one, D of an embedding.
+Letters: I items, n that are fitted to, L landmarks among them, M modalities, P sets of them, D of an embedding.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import torch
@@ -30,78 +33,110 @@ FACTORS = (0.1, 0.3, 3.0, 10.0)  # by which the weight of one modality is moved,
 ROUNDS = 2  # through all modalities
 BLOCK = 4_096  # items that are placed at a time
 JITTER = 1e-8
+ALL_SETS = 3  # up to so many modalities each set of them is fitted; of more only all together and each alone
 
 
 class Placement(NamedTuple):
-    landmarks: Tensor  # [L] indexes of items
-    coefficients: Tensor  # [L, D]
-    mean: Tensor  # [D] of the rows that were fitted to
-    weights: Tensor  # [M], modalities in alphabetical order
+    """The regressions of P sets of modalities, the larger sets first."""
+
+    weights: Tensor  # [P, M], modalities in alphabetical order; 0 for those that are not in the set
+    means: Tensor  # [P, D] of the rows that were fitted to
+    offsets: Tensor  # [P + 1] where the landmarks of each set begin
+    landmarks: Tensor  # [sum of L] indexes of items
+    coefficients: Tensor  # [sum of L, D]
 
 
 def fit_placement(graph: HeteroData, embeddings: Embeddings) -> Placement | None:
-    """None where fewer than LEAST_ITEMS items have both interactions and content."""
-    taken = (has_content(graph) & (num_interactions(graph, "item") > 0)).nonzero().squeeze(1)
-    if len(taken) < LEAST_ITEMS:
+    """None where fewer than LEAST_ITEMS items have both interactions and some modality."""
+    there = contents(graph)
+    taken = num_interactions(graph, "item") > 0
+    fitted = []
+    for chosen in sets_of(there.shape[1]):
+        items = (taken & there[:, list(chosen)].any(1)).nonzero().squeeze(1)
+        if len(items) >= LEAST_ITEMS:
+            fitted.append(_fit(graph, embeddings, items, chosen))
+    if not fitted:
         return None
-    items = taken[torch.randperm(len(taken), generator=torch.Generator().manual_seed(0))[:FITTED].to(taken.device)]
+    weights, means, landmarks, coefficients = zip(*fitted)
+    offsets = torch.tensor([0, *(len(part) for part in landmarks)]).cumsum(0)
+    return Placement(torch.stack(weights), torch.stack(means), offsets, torch.cat(landmarks), torch.cat(coefficients))
+
+
+def placed(graph: HeteroData, embeddings: Embeddings, placement: Placement) -> Embeddings:
+    """The embeddings with the rows of items that have content and no interactions in `graph` replaced.
+
+    An item stands where the largest of the fitted sets whose modalities it has puts it.
+    """
+    there = contents(graph)
+    left = num_interactions(graph, "item") == 0
+    item = embeddings.item.clone()
+    for place, weights in enumerate(placement.weights):
+        mine = left & there[:, weights > 0].all(1)
+        left = left & ~mine
+        part = slice(*placement.offsets[place : place + 2].tolist())
+        for block in mine.nonzero().squeeze(1).split(BLOCK):
+            near = mixed(graph, weights, block, placement.landmarks[part]).float()
+            item[block] = near @ placement.coefficients[part] + placement.means[place]
+    return embeddings._replace(item=item)
+
+
+def sets_of(num_modalities: int) -> list[tuple[int, ...]]:
+    """The sets of modalities that get a regression of their own, the larger first: all sets where they are few."""
+    names = range(num_modalities)
+    sizes = names if num_modalities <= ALL_SETS else (0, num_modalities - 1)
+    return [chosen for size in reversed(sizes) for chosen in combinations(names, size + 1)]
+
+
+def _fit(
+    graph: HeteroData, embeddings: Embeddings, items: Tensor, chosen: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Weights [M], mean [D], landmarks [L], coefficients [L, D] of a set of modalities, one of which each item has."""
+    order = torch.randperm(len(items), generator=torch.Generator().manual_seed(0))[:FITTED]
+    items = items[order.to(items.device)]
     rows = embeddings.item[items].double()
     mean = rows.mean(0)
-    sample = items[:SAMPLE]
-    weights, penalty = choose_weights(embeddings, sample, kernels(graph, sample, sample))
-    landmarks = items[:LANDMARKS]
-    across = summed(weights, kernels(graph, items, landmarks))  # [n, L]
+    sample, landmarks = items[:SAMPLE], items[:LANDMARKS]
+    modalities = item_modalities(graph)
+    parts = [kernel(graph, modalities[place], sample, sample) for place in chosen]
+    found, penalty = choose_weights(embeddings, sample, parts)
+    weights = torch.zeros(len(modalities), device=rows.device)
+    weights[list(chosen)] = torch.tensor(found, device=rows.device)
+    across = mixed(graph, weights, items, landmarks)  # [n, L]
     among = across[: len(landmarks)]
     left = across.T @ across + penalty * among
     left.diagonal().add_(JITTER * left.diagonal().mean())
     coefficients = torch.linalg.solve(left, across.T @ (rows - mean))
-    return Placement(landmarks, coefficients.float(), mean.float(), torch.tensor(weights))
+    return weights, mean.float(), landmarks, coefficients.float()
 
 
-def placed(graph: HeteroData, embeddings: Embeddings, placement: Placement) -> Embeddings:
-    """The embeddings with the rows of items that have content and no interactions in `graph` replaced."""
-    cold = (has_content(graph) & (num_interactions(graph, "item") == 0)).nonzero().squeeze(1)
-    if not len(cold):
-        return embeddings
-    item = embeddings.item.clone()
-    weights = placement.weights.tolist()
-    for block in cold.split(BLOCK):
-        kernel = summed(weights, kernels(graph, block, placement.landmarks)).float()
-        item[block] = kernel @ placement.coefficients + placement.mean
-    return embeddings._replace(item=item)
-
-
-def has_content(graph: HeteroData) -> Tensor:
-    """Which items have any modality. [I]
+def contents(graph: HeteroData) -> Tensor:
+    """Which items have which modality. [I, M]
 
     What was filled in from other items counts as missing here: it is made of who took the item.
     """
-    device = num_interactions(graph, "item").device
-    known = torch.zeros(graph["item"].num_nodes, dtype=torch.bool, device=device)
-    for modality in item_modalities(graph):
-        known |= _real_nodes(graph, modality) >= 0
-    return known
+    there = [_real_nodes(graph, modality) >= 0 for modality in item_modalities(graph)]
+    return torch.stack(there, dim=1) if there else torch.zeros(graph["item"].num_nodes, 0, dtype=torch.bool)
 
 
-def kernels(graph: HeteroData, first: Tensor, second: Tensor) -> list[Tensor]:
-    """For each modality the kernel of items [a] with items [b], zero where one of them lacks it. M of [a, b]"""
-    found = []
-    for modality in item_modalities(graph):
-        nodes, x = _real_nodes(graph, modality), graph[modality].x
-        sides = [F.normalize(x[nodes[items]].double(), dim=1) for items in (first, second)]
-        there = [nodes[items] >= 0 for items in (first, second)]
-        squares = 2 - 2 * (sides[0] @ sides[1].T)  # |x - y|^2 of rows of length one
-        found.append(torch.exp(-squares) * there[0][:, None] * there[1])
-    return found
+def kernel(graph: HeteroData, modality: str, first: Tensor, second: Tensor) -> Tensor:
+    """Of items [a] with items [b], zero where one of them lacks the modality. [a, b]"""
+    nodes, x = _real_nodes(graph, modality), graph[modality].x
+    sides = [F.normalize(x[nodes[items]].double(), dim=1) for items in (first, second)]
+    there = [(nodes[items] >= 0).double() for items in (first, second)]
+    near = torch.exp(2 * (sides[0] @ sides[1].T) - 2)  # |x - y|^2 = 2 - 2 x'y of rows of length one
+    return near * there[0][:, None] * there[1]
+
+
+def mixed(graph: HeteroData, weights: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """The weighted sum of the kernels of the modalities whose weight [M] is not 0. [a, b]"""
+    chosen = zip(weights.tolist(), item_modalities(graph))
+    parts = [weight * kernel(graph, modality, first, second) for weight, modality in chosen if weight]
+    return torch.stack(parts).sum(0)
 
 
 def _real_nodes(graph: HeteroData, modality: str) -> Tensor:
     nodes = nodes_of(graph, modality)
     return torch.where(graph[modality].imputed[nodes], -1, nodes)
-
-
-def summed(weights: Sequence[float], parts: Sequence[Tensor]) -> Tensor:
-    return torch.stack([weight * part for weight, part in zip(weights, parts)]).sum(0)
 
 
 def choose_weights(embeddings: Embeddings, items: Tensor, parts: Sequence[Tensor]) -> tuple[list[float], float]:
@@ -113,8 +148,11 @@ def choose_weights(embeddings: Embeddings, items: Tensor, parts: Sequence[Tensor
     rows, users = embeddings.item[items].double(), embeddings.user.double()
     metric = users.T @ users / len(users)  # [D, D]
 
+    def weighted(weights: Sequence[float]) -> Tensor:
+        return torch.stack([weight * part for weight, part in zip(weights, parts)]).sum(0)
+
     def tried(weights: Sequence[float]) -> tuple[float, float]:
-        errors = ((foretold - rows, penalty) for penalty, foretold in leave_one_out(summed(weights, parts), rows))
+        errors = ((foretold - rows, penalty) for penalty, foretold in leave_one_out(weighted(weights), rows))
         return min((float(((error @ metric) * error).sum()), penalty) for error, penalty in errors)
 
     weights = [1.0] * len(parts)

@@ -84,7 +84,7 @@ def read_modalities(path: Path) -> dict[str, Any]:
 def read_held_out(run: Run) -> tuple[Dataset | None, Interactions]:
     """The dataset and its test rows; None and the val rows where the data is not there any more."""
     try:
-        dataset = Dataset.load(run.provenance["dataset"]["path"])
+        dataset = run.dataset()
         relevant = held_out(run, dataset).test
     except UserError:
         return None, run.val

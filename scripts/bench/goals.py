@@ -35,7 +35,9 @@ def goals(load: Any) -> list[list[str]]:
     """Rows of cells; `load` reads a results file by name."""
     found = [*_accuracy(load("accuracy")), *_baby(load("accuracy")), *_speed(load("speed"))]
     found += [*_cost(load("account"), load("rank"), load("cold_start")), *_scale(load("scale"))]
-    found += _encoding(load("encode"))
+    found += [*_encoding(load("encode")), *_compression(load("compress"))]
+    found += [*_fusion(load("content"), load("significance") or {}), *_missing(load("missing"))]
+    found += [*_transfer(load("transfer"), load("significance") or {}), *_serve(load("serve"))]
     verdict = {True: "yes", False: "no"}
     return [
         [goal.what, goal.goal, goal.shown, "not measured" if goal.found is None else verdict[goal.reached], goal.beside]
@@ -131,6 +133,69 @@ def _encoding(entries: list[dict[str, Any]]) -> list[Goal]:
     return [at_most(what, 1.15, "", found, f"{found:.2f}", beside)]
 
 
+def _compression(entries: list[dict[str, Any]]) -> list[Goal]:
+    rows = []
+    for e in entries:
+        found = e["metrics"]
+        if e["variant"] == "minilm, onnx_int8":
+            times, overlap = found["times_fp32"], found["overlap@10"]
+            rows.append(at_least("int8 text encoder, times fp32 eager", 3, times, f"{times:.2f}", ""))
+            rows.append(at_least("the same, top-10 overlap", 0.95, overlap, f"{overlap:.3f}", ""))
+        if e["variant"] == "int8":
+            change = found["change"]
+            rows.append(at_least("int8 embeddings, change of NDCG@10", -0.01, change, f"{change:+.1%}", ""))
+    return rows
+
+
+def _fusion(entries: list[dict[str, Any]], tests: dict[str, Any]) -> list[Goal]:
+    """The default fusion of text and pictures against the best encoder of either alone, among cold items."""
+    rows = []
+    for dataset in ("ml100k", "movies"):
+        variant = next((e["variant"] for e in entries if e["dataset"] == dataset and " attention" in e["variant"]), "")
+        compared = {
+            key.removeprefix(f"{variant} against ").removesuffix(", cold items"): test
+            for key, test in tests.get(f"{dataset}, content", {}).items()
+            if variant and key.startswith(f"{variant} against ") and key.endswith(", cold items")
+        }
+        best = next((name for name in compared if name != "none"), None)
+        if best is None:
+            rows.append(Goal(f"{dataset}, cold items: text + image over {best}", "p < .05", None, "", False, ""))
+            continue
+        test = compared[best]
+        shown = f"{test['difference']:+.4f}, p {test['p']:.4f}"
+        reached = test["difference"] > 0 and test["p"] < 0.05
+        what = f"{dataset}, cold items: text + image over {best} alone, NDCG@10"
+        rows.append(Goal(what, "> 0, p < .05", test["p"], shown, reached, ""))
+    return rows
+
+
+def _missing(entries: list[dict[str, Any]]) -> list[Goal]:
+    rows = []
+    for e in entries:
+        if e["variant"].startswith("50%") and e["variant"].endswith("propagate"):
+            gone = e["variant"].removesuffix(", propagate")
+            what = f"{e['dataset']}, cold items: gain of content kept with {gone} missing"
+            share = e["kept"]["cold items"]["share"]
+            rows.append(at_least(what, 0.5, share, f"{share:.0%}", f"{len(e['seeds'])} seed(s)"))
+    return rows
+
+
+def _transfer(entries: list[dict[str, Any]], tests: dict[str, Any]) -> list[Goal]:
+    rows = []
+    for e in entries:
+        if (
+            e["variant"] == "transferred"
+            and e["dataset"].startswith("movies to ml100k")
+            and "title+genres" in e["dataset"]
+        ):
+            test = tests[f"{e['dataset']}, transfer"]["transferred against popularity, cold items"]
+            shown = f"{test['difference']:+.4f}, p {test['p']:.4f}"
+            what = "movies to ml100k: transferred tower over popularity, cold items, NDCG@10"
+            reached = test["difference"] > 0 and test["p"] < 0.05
+            rows.append(Goal(what, "> 0, p < .05", test["p"], shown, reached, "shared films left out of training"))
+    return rows
+
+
 def slope(entries: list[dict[str, Any]]) -> float:
     """Of a straight line through log(interactions), log(epoch seconds)."""
     x, y = (np.log([e["metrics"][key] for e in entries]) for key in ("interactions", "epoch_seconds"))
@@ -148,3 +213,19 @@ def _scale(entries: list[dict[str, Any]]) -> list[Goal]:
         at_most("growth of an epoch's seconds, log-log slope", 1.05, "", growth, f"{growth:.2f}", ""),
         at_most(f"memory with {size:.0f} million interactions", 24, " GB", peak, f"{peak:.1f} GB", steps),
     ]
+
+
+def _serve(entries: list[dict[str, Any]]) -> list[Goal]:
+    rows = []
+    for e in entries:
+        if e["dataset"] == "movies":
+            found, what = e["metrics"], f"gnnrec serve, movies, {e['variant']}"
+            load = f"load of the machine {found['load']:.1f}, on {e['machine']['cpus']} cores"
+            rate, last = found["requests_per_second"], found["p99_ms"]
+            faults = found["faults"] + found["not_answered"]
+            rows.append(at_least(f"{what}: requests/s", 2000, rate, f"{rate:,.0f}", load))
+            rows.append(at_most(f"{what}: 99 %", 25, " ms", last, f"{last:.1f} ms", load))
+            rows.append(at_most(f"{what}: faults", 0, "", faults, f"{faults:.0f}", ""))
+            seconds = found["first_answer_s"]
+            rows.append(at_most(f"{what}: first answer", 3, " s", seconds, f"{seconds:.1f} s", load))
+    return rows

@@ -104,6 +104,28 @@ def cold_start() -> str:
     return table(["run", "gnnrec recommend", "seconds", "CPU seconds", "processes", "peak MB"], rows)
 
 
+def serve() -> str:
+    rows = []
+    for entry in load("serve"):
+        found = entry["metrics"]
+        rows.append(
+            [
+                entry["dataset"],
+                entry["variant"],
+                f"{found['requests_per_second']:,.0f}",
+                *(f"{found[name]:.1f}" for name in ("p50_ms", "p99_ms")),
+                f"{found['faults'] + found['not_answered']:.0f}",
+                f"{found['server_cpu_us']:.0f}",
+                f"{found['mb_before']:.0f} → {found['mb_after']:.0f}",
+                f"{found['first_answer_s']:.1f}",
+                f"{entry['seconds']:.0f}",
+                f"{found['load']:.1f}",
+            ]
+        )
+    head = ["data", "asked", "requests/s", "median ms", "99 % ms", "faults", "server's CPU µs a request", "MB"]
+    return table([*head, "first answer after s", "seconds", "load of the machine"], rows)
+
+
 def scale() -> str:
     rows = []
     for entry in load("scale"):
@@ -201,6 +223,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "scale": scale,
     "read": read,
     "cold_start": cold_start,
+    "serve": serve,
 }
 
 
@@ -224,3 +247,7 @@ def main() -> None:
     if options.check:
         sys.exit(0 if new == old else f"{README}: tables differ from results; run scripts/bench/render.py")
     README.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -3,10 +3,16 @@
 import numpy as np
 import pytest
 
+from gnnrec.content_tables import study_tables
+from gnnrec.datasets import planted, split
 from gnnrec.encoders.encode import from_array
 from gnnrec.encoders.features import Features
 from gnnrec.errors import UserError
-from gnnrec.modalities.missing import GROUPS, PATTERNS, remove_contents
+from gnnrec.graph import MISSING
+from gnnrec.modalities import study_modalities
+from gnnrec.modalities.ablation import MEASURES, measured, prepare
+from gnnrec.modalities.missing import GROUPS, PATTERNS, gain_left, remove_contents
+from gnnrec.recipe import load_recipe
 
 ITEMS = 600
 
@@ -59,3 +65,31 @@ def test_in_blocks_a_group_loses_a_modality_whole() -> None:
 def test_what_cannot_be_asked_for(share: float, pattern: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         remove_contents(contents(), share, pattern)
+
+
+def test_what_is_left_of_the_gain_is_that_of_the_trainings_behind_it() -> None:
+    """Text decides, so that content gains much on cold items; the more of it is gone, the less is left of that."""
+    dataset = planted("text", num_users=200, num_items=150)
+    features = {name: from_array(values) for name, values in dataset.item_features.items()}
+    recipe = load_recipe(None, ["model.dim=16", "model.factors=false", "train.epochs=6", "train.seed=4"])
+    trials = [prepare(dataset, split(dataset), features, {}, seed) for seed in (4, 5)]
+    found = {row["removed"]: row for row in gain_left(trials, recipe, (0.25, 0.75), methods=("drop",))}
+    assert list(found)[:3] == ["all content", "no content", "25% random, drop"] and len(found) == 6
+    cold = {name: row["kept"]["cold items"] for name, row in found.items()}
+    assert cold["all content"]["share"] == 1 and cold["all content"]["p"] < 0.01
+    assert cold["no content"]["share"] == cold["no content"]["gain"] == 0
+    assert cold["25% random, drop"]["share"] > cold["75% random, drop"]["share"] + 0.2
+    bare = measured(trials[1], recipe, (), 5)
+    assert found["no content"]["values"][1] == {name: bare[name][1].mean() for name in MEASURES}
+
+
+def test_the_study_takes_contents_away_where_it_is_asked() -> None:
+    dataset = planted("text", num_users=60, num_items=60)
+    recipe = load_recipe(None, ["model.dim=8", "model.factors=false", "model.paths=false"])
+    skip = ("agreement", "alignment", "consumption", "ablation")
+    study = study_modalities(dataset, recipe, epochs=1, skip=skip, missing=[0.5])
+    assert len(study["missing"]) == 2 + len(PATTERNS) * len(MISSING)
+    assert "50% blocks, zero" in study_tables(study) and "gain kept" in study_tables(study)
+    assert "missing" not in study_modalities(dataset, recipe, epochs=1, skip=skip)
+    with pytest.raises(UserError, match="--missing: found 1; allowed: above 0, below 1"):
+        study_modalities(dataset, recipe, skip=skip, missing=[1.0])

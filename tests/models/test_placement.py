@@ -12,7 +12,7 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Interactions, planted, split
 from gnnrec.encoders.encode import from_array
-from gnnrec.graph import GraphConfig, build_graph, interactions_of, item_modalities, with_interactions
+from gnnrec.graph import GraphConfig, build_graph, interactions_of, item_modalities, owners, with_interactions
 from gnnrec.graph_growth import add_items
 from gnnrec.models import Embeddings
 from gnnrec.models import placement as placement_module
@@ -20,11 +20,12 @@ from gnnrec.models.ials import item_factors, user_factors
 from gnnrec.models.placement import (
     PENALTIES,
     choose_weights,
+    contents,
     fit_placement,
-    has_content,
-    kernels,
+    kernel,
     leave_one_out,
     placed,
+    sets_of,
 )
 from gnnrec.pipeline import train
 from gnnrec.recipe import load_recipe
@@ -59,18 +60,24 @@ def test_leave_one_out_is_the_regression_without_each_item():
 def test_the_modality_that_decides_weighs_most():
     graph, embeddings, cold, _ = world()
     warm = torch.from_numpy(np.flatnonzero(~cold))
-    (audio, image, text), penalty = choose_weights(embeddings, warm, kernels(graph, warm, warm))
+    (audio, image, text), penalty = choose_weights(embeddings, warm, of_modalities(graph, warm))
     assert text >= 10 * audio and text >= 10 * image
     assert penalty in PENALTIES
 
 
+def of_modalities(graph: HeteroData, items: torch.Tensor) -> list[torch.Tensor]:
+    return [kernel(graph, modality, items, items) for modality in item_modalities(graph)]
+
+
 def naive_kernel(graph: HeteroData, weights: Sequence[float], first: NDArray, second: NDArray) -> NDArray:
-    """Every modality is there for every item, in the order of the items."""
     total = np.zeros((len(first), len(second)))
-    for weight, modality in zip(weights, item_modalities(graph)):
-        x = graph[modality].x.numpy().astype(np.float64)
+    for weight, modality in zip(np.asarray(weights), item_modalities(graph)):
+        if not weight:
+            continue
+        x = np.full((graph["item"].num_nodes, graph[modality].x.shape[1]), np.nan)
+        x[owners(graph, modality)] = graph[modality].x
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
-        total += weight * np.exp(-np.square(x[first][:, None] - x[second][None]).sum(2))
+        total += weight * np.nan_to_num(np.exp(-np.square(x[first][:, None] - x[second][None]).sum(2)))
     return total
 
 
@@ -84,17 +91,29 @@ def test_cold_items_are_ranked_by_their_content():
 
 
 def test_the_rows_are_those_of_a_regression_done_naively():
+    """Of each item by the modalities that it has: one of the cold ones lost its text, one all but its sound; one that
+    was taken lost its picture, which counts nothing in its kernel then."""
     graph, embeddings, cold, _ = world()
     old, new = np.flatnonzero(~cold), np.flatnonzero(cold)
-    warm = torch.from_numpy(old)
+    for modality, item in (("text", new[0]), ("text", new[1]), ("image", new[1]), ("image", old[0])):
+        graph = without_content(graph, modality, item)
     placement = fit_placement(graph, embeddings)
-    weights, penalty = choose_weights(embeddings, placement.landmarks, kernels(graph, *2 * (placement.landmarks,)))
-    torch.testing.assert_close(placement.weights, torch.tensor(weights))
-    assert torch.equal(placement.landmarks.sort().values, warm)
-    y = embeddings.item.numpy()[old].astype(np.float64)
-    dual = np.linalg.solve(naive_kernel(graph, weights, old, old) + penalty * np.eye(len(y)), y - y.mean(0))
+    assert [tuple((row > 0).tolist()) for row in placement.weights] == [  # audio, image, text
+        *((True, True, True), (True, True, False), (True, False, True), (False, True, True)),
+        *((True, False, False), (False, True, False), (False, False, True)),
+    ]
     got = placed(graph, embeddings, placement).item
-    np.testing.assert_allclose(got[new], naive_kernel(graph, weights, new, old) @ dual + y.mean(0), atol=1e-4)
+    y = embeddings.item.numpy()[old].astype(np.float64)
+    for place, items in ((0, new[2:]), (1, new[:1]), (4, new[1:2])):
+        marks = placement.landmarks[placement.offsets[place] : placement.offsets[place + 1]]
+        assert torch.equal(marks.sort().values, torch.from_numpy(old))
+        chosen = placement.weights[place].double()
+        parts = [part for part, weight in zip(of_modalities(graph, marks), chosen) if weight]
+        weights, penalty = choose_weights(embeddings, marks, parts)
+        torch.testing.assert_close(chosen[chosen > 0], torch.tensor(weights).double(), rtol=1e-6, atol=0)
+        among = naive_kernel(graph, chosen, old, old) + penalty * np.eye(len(y))
+        expected = naive_kernel(graph, chosen, items, old) @ np.linalg.solve(among, y - y.mean(0)) + y.mean(0)
+        np.testing.assert_allclose(got[items], expected, atol=1e-4)
     assert torch.equal(got[old], embeddings.item[old])  # whoever was taken stays
 
 
@@ -103,12 +122,12 @@ def test_landmarks_stand_for_all_items(monkeypatch):
     graph, embeddings, cold, _ = world()
     monkeypatch.setattr(placement_module, "LANDMARKS", 50)
     placement = fit_placement(graph, embeddings)
-    old, marks, new = np.flatnonzero(~cold), placement.landmarks.numpy(), np.flatnonzero(cold)
-    assert len(marks) == 50 and np.isin(marks, old).all()
-    weights = placement.weights.double().tolist()
+    old, marks, new = np.flatnonzero(~cold), placement.landmarks[:50].numpy(), np.flatnonzero(cold)
+    assert placement.offsets[1] == 50 and np.isin(marks, old).all()
+    weights = placement.weights[0].double().tolist()
     order = torch.Generator().manual_seed(0)
     everybody = torch.from_numpy(old)[torch.randperm(len(old), generator=order)]
-    _, penalty = choose_weights(embeddings, everybody, kernels(graph, everybody, everybody))
+    _, penalty = choose_weights(embeddings, everybody, of_modalities(graph, everybody))
     y = embeddings.item.numpy()[old].astype(np.float64)
     root = np.linalg.cholesky(naive_kernel(graph, weights, marks, marks) + 1e-10 * np.eye(50)).T
     left = np.concatenate([naive_kernel(graph, weights, old, marks), penalty**0.5 * root])
@@ -135,12 +154,8 @@ def test_an_item_that_somebody_took_since_stays_and_one_without_content_too():
 def test_what_was_filled_in_from_other_items_is_no_content():
     graph, *_ = world()
     graph["text"].imputed[0] = True
-    items = torch.arange(3)
-    audio, _, text = kernels(graph, items, items)
-    assert not text[0].any() and not text[:, 0].any() and text[1:, 1:].all() and audio.all()
-    for modality in ("audio", "image"):
-        graph[modality].imputed[0] = True
-    assert not has_content(graph)[0] and has_content(graph)[1:].all()
+    there = contents(graph)
+    assert there[0].tolist() == [True, True, False] and there[1:].all()
 
 
 def test_items_that_join_later_are_placed():
@@ -150,9 +165,17 @@ def test_items_that_join_later_are_placed():
     grown = add_items(graph, {"text": raw[None].numpy()}, GraphConfig())
     more = torch.cat([embeddings.item, torch.zeros(1, embeddings.item.shape[1])])
     got = placed(grown, embeddings._replace(item=more), placement).item[-1]
-    text = naive_kernel(graph, [0.0, 0.0, float(placement.weights[2])], np.array([len(more) - 2]), placement.landmarks)
-    expected = torch.from_numpy(text).float() @ placement.coefficients + placement.mean
+    part = slice(*placement.offsets[6:8].tolist())  # text alone, the last of the sets
+    text = naive_kernel(
+        graph, placement.weights[6].double(), np.array([len(more) - 2]), placement.landmarks[part].numpy()
+    )
+    expected = torch.from_numpy(text).float() @ placement.coefficients[part] + placement.means[6]
     torch.testing.assert_close(got, expected[0], rtol=1e-3, atol=1e-4)
+
+
+def test_of_many_modalities_only_all_together_and_each_alone_are_fitted():
+    assert sets_of(0) == [] and sets_of(1) == [(0,)] and sets_of(2) == [(0, 1), (0,), (1,)]
+    assert sets_of(5) == [(0, 1, 2, 3, 4), (0,), (1,), (2,), (3,), (4,)]
 
 
 def test_too_few_items_teach_nothing():
@@ -179,7 +202,7 @@ def test_a_run_from_before_there_was_placement_loads_without_it(planted_run: Run
     folder = shutil.copytree(planted_run.folder, tmp_path / "old")
     weights = load_file(folder / "weights.safetensors")
     names = [name for name in weights if name.startswith("placement_")]
-    assert len(names) == 4
+    assert len(names) == 5
     save_file({name: part for name, part in weights.items() if name not in names}, folder / "weights.safetensors")
     with torch.no_grad():
         old, new = (run.model(run.graph).item for run in (Run.load(folder), planted_run))

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from gnnrec.datasets.assemble import STEPS, assemble
 from gnnrec.datasets.dataset import Dataset
+from gnnrec.datasets.feedback import Feedback, with_feedback
 from gnnrec.datasets.raw import RawDataset
 from gnnrec.datasets.sources import folder, huggingface, mmrec, movielens, recbole
 from gnnrec.errors import UserError
@@ -20,13 +22,18 @@ SOURCES: dict[str, tuple[Callable[[Path], bool], Callable[[Path], RawDataset]]] 
 }
 
 
-def load(path: Path) -> Dataset:
-    """Read the dataset at `path`. Raises UserError, which begins with the file as it is reached from here."""
+def load(path: Path, feedback: Feedback | None = None) -> Dataset:
+    """Read the dataset at `path`, with the events of a feedback log as further rows of its own.
+
+    Raises UserError, which begins with the file as it is reached from here.
+    """
     read = find_reader(path)
     with progress(total=STEPS + 1, text=f"reading {path}", unit="step") as bar, named(path):
         raw = read(path.resolve())
         bar.update()
-        return assemble(raw, bar.update)
+        if feedback is not None:
+            raw = replace(raw, log=with_feedback(raw.log, feedback))
+        return replace(assemble(raw, bar.update), feedback=feedback)
 
 
 def read_raw(path: Path) -> RawDataset:

@@ -1,0 +1,50 @@
+"""The types of arguments: what can be seen at once is wrong before anything heavy is loaded."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gnnrec.errors import UserError
+from gnnrec.recipes import read_recipe
+
+FORMATS = ("parquet", "npy", "safetensors", "faiss")  # without a word
+MORE_FORMATS = ("faiss-pq",)
+
+
+def one_of(allowed: Sequence[str]) -> Callable[[str], str]:
+    def check(typed: str) -> str:
+        if typed not in allowed:
+            raise argparse.ArgumentTypeError(f"found {typed!r}; allowed: {', '.join(allowed)}")
+        return typed
+
+    return check
+
+
+def formats(typed: str) -> tuple[str, ...]:
+    return tuple(one_of((*FORMATS, *MORE_FORMATS))(name.strip()) for name in typed.split(","))
+
+
+def length(typed: str) -> int:
+    if not typed.isdecimal() or int(typed) < 1:
+        raise argparse.ArgumentTypeError(f"found {typed}; allowed: 1 or more")
+    return int(typed)
+
+
+def folder(typed: str) -> Path:
+    if not Path(typed).is_dir():
+        raise argparse.ArgumentTypeError(f"{typed}: {'a file' if Path(typed).exists() else 'no such folder'}")
+    return Path(typed)
+
+
+def file(typed: str) -> Path:
+    if not Path(typed).is_file():
+        raise argparse.ArgumentTypeError(f"{typed}: {'a folder' if Path(typed).exists() else 'no such file'}")
+    return Path(typed)
+
+
+def recipe(typed: str) -> str:
+    try:
+        read_recipe(typed)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return typed

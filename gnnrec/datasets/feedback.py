@@ -1,0 +1,95 @@
+"""The feedback log: interactions that a service was told of, one JSON object a line, only ever appended to.
+
+    {"user": "1", "item": "318", "timestamp": 1790000000, "rating": 4.5}      rating where there is one
+
+A line that was cut off when the machine went down was never acknowledged; it is left out.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from gnnrec.datasets.clean import SPLIT_WORDS, as_id
+from gnnrec.datasets.raw import LINE, ROW, RawLog
+from gnnrec.errors import UserError
+
+TRAIN = SPLIT_WORDS["train"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """The first `num_events` of a feedback log: they stay what they are, however much is appended."""
+
+    path: Path
+    num_events: int
+
+
+def open_feedback(path: Path) -> Feedback:
+    """All that is in the log by now. Raises UserError where it cannot be read."""
+    return Feedback(path=path.resolve(), num_events=len(read_events(path)))
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of the log, in order. Raises UserError where it cannot be read."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    found = [_event(line) for line in lines]
+    return [event for event in found if event is not None]
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    good = isinstance(event, dict) and all(isinstance(event.get(key), str) for key in ("user", "item"))
+    return event if good and isinstance(event.get("timestamp"), int) else None
+
+
+def with_feedback(log: RawLog, feedback: Feedback) -> RawLog:
+    """The log of a dataset with the events as further rows, which every later step takes as it takes the others.
+
+    An event without rating, in a log of ratings, is given the mean of those that count as positive. Where the log has a
+    published split, events are train rows.
+    """
+    events = read_events(feedback.path)[: feedback.num_events]
+    if len(events) < feedback.num_events:
+        raise UserError(f"{feedback.path}: {len(events):,} events, there were {feedback.num_events:,} before")
+    # Ids as text, whatever type the file has: the service may have been told of others than those there.
+    frame = log.table.frame.with_columns(as_id(log.table, name).alias(name) for name in (log.user, log.item))
+    values: dict[str, list[Any]] = {
+        log.user: [event["user"] for event in events],
+        log.item: [event["item"] for event in events],
+    }
+    if log.timestamp is not None:
+        values[log.timestamp] = [event["timestamp"] for event in events]
+    if log.rating is not None:
+        usual = _usual_rating(log.table.frame[log.rating], log.min_rating)
+        values[log.rating] = [event.get("rating", usual) for event in events]
+    if log.split is not None:
+        values[log.split] = ["train" if frame.schema[log.split] == pl.String else TRAIN] * len(events)
+    # Lines of another file: messages name those of the log, so these have none.
+    columns = [_column(name, kind, values.get(name), len(events)) for name, kind in frame.schema.items()]
+    grown = pl.concat([frame, pl.DataFrame(columns)], how="vertical_relaxed")
+    num_records = log.table.num_records + len(events)
+    return replace(log, table=replace(log.table, frame=grown, num_records=num_records))
+
+
+def _column(name: str, kind: pl.DataType, values: list[Any] | None, size: int) -> pl.Series:
+    if values is None or name in (LINE, ROW):
+        return pl.Series(name, [None] * size, dtype=kind)
+    column = pl.Series(name, values)
+    if kind.is_temporal():
+        return pl.from_epoch(column, "s").cast(kind)
+    return column.cast(kind) if kind == pl.String else column  # half a star more than a column of whole ones holds
+
+
+def _usual_rating(column: pl.Series, least: float | None) -> float:
+    ratings = column.cast(pl.Float64, strict=False).drop_nulls()
+    good = ratings if least is None else ratings.filter(ratings >= least)
+    return float(good.mean() or 0.0)  # type: ignore[arg-type]

@@ -1,0 +1,251 @@
+"""The HTTP side: routes, their OpenAPI document, and one form for all errors."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+import gnnrec
+from gnnrec.serve.batching import Busy
+from gnnrec.serve.guard import Guard
+from gnnrec.serve.metrics import Metrics
+from gnnrec.serve.schemas import (
+    Ask,
+    AskForm,
+    Error,
+    Explanation,
+    Id,
+    Interaction,
+    Item,
+    Length,
+    Lists,
+    RunName,
+    State,
+    Text,
+)
+from gnnrec.serve.security import Keys
+from gnnrec.serve.service import Problem, Service
+from gnnrec.serve.settings import ServeConfig
+from gnnrec.serve.uploads import asked
+
+REASONS = {
+    400: "not HTTP as it should be, or for another host",
+    401: "no key, or none of this service",
+    403: "a key that may not do this",
+    404: "no such user, item or path",
+    413: "too large",
+    415: "a body of another kind",
+    422: "not what is allowed",
+    429: "too many requests: more than the rate of this caller, or than can wait",
+    500: "a fault of the service",
+    503: "cannot be stored now",
+    504: "no answer in time",
+}
+
+
+def problems(*more: int) -> dict[int | str, dict[str, Any]]:
+    """The errors that a route may answer with, for its OpenAPI document."""
+    always = (400, 401, 413, 422, 429, 500, 504)
+    found: dict[int | str, dict[str, Any]] = {
+        status: {"model": Error, "description": REASONS[status]} for status in sorted({*always, *more})
+    }
+    found[400]["content"] = {"text/plain": {"schema": {"type": "string"}}}  # where it is no HTTP at all
+    return found
+
+
+router = APIRouter()
+BODY = {  # of POST /recommend, which reads its body itself
+    "required": True,
+    "content": {
+        "application/json": {"schema": {"$ref": "#/components/schemas/Ask"}},
+        "application/x-www-form-urlencoded": {"schema": {"$ref": "#/components/schemas/Ask"}},
+        "multipart/form-data": {"schema": {"$ref": "#/components/schemas/AskForm"}},
+    },
+}
+
+
+def service_of(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def as_json(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, media_type="application/json")
+
+
+async def answer(service: Service, ask: Ask, files: dict[str, Path]) -> Response:
+    """One list, by whichever of user, history and content is asked."""
+    content = ask.text is not None or bool(files)
+    if (ask.user is not None) + (ask.history is not None) + content != 1:
+        raise Problem(422, "expected one of user, history, or content: text, image, audio")
+    if ask.to_users and not content:
+        raise Problem(422, "to_users goes with content: text, image, audio")
+    if ask.user is not None:
+        return as_json(await service.for_user(ask.user, ask.k))
+    if ask.history is not None:
+        return as_json(await service.for_history(ask.history, ask.k))
+    return as_json(await service.for_content(ask.text, files, ask.k, ask.to_users))
+
+
+@router.get("/recommend", response_model=Lists, responses=problems(404), summary="Items for a user, history or text")
+async def recommend(
+    request: Request,
+    user: Annotated[Id | None, Query(examples=["1"])] = None,
+    history: Annotated[list[Id] | None, Query(max_length=100, examples=[["318", "50"]])] = None,
+    text: Annotated[Text | None, Query(examples=["a heist in space"])] = None,
+    k: Annotated[Length, Query()] = 10,
+    to_users: bool = False,
+) -> Response:
+    service = service_of(request)
+    return await answer(service, Ask.model_construct(user=user, history=history, text=text, k=k, to_users=to_users), {})
+
+
+@router.post(
+    "/recommend",
+    response_model=Lists,
+    responses=problems(404, 415),
+    summary="The same, also for a picture and a sound",
+    openapi_extra={"requestBody": BODY},
+)
+async def recommend_post(request: Request) -> Response:
+    async with asked(request) as (ask, files):
+        return await answer(service_of(request), ask, files)
+
+
+@router.get("/similar", response_model=Lists, responses=problems(404), summary="The items nearest to one")
+async def similar(
+    request: Request, item: Annotated[Id, Query(examples=["318"])], k: Annotated[Length, Query()] = 10
+) -> Response:
+    return as_json(await service_of(request).similar(item, k))
+
+
+@router.get("/explain", response_model=Explanation, responses=problems(404), summary="Why a user gets an item")
+async def explain(
+    request: Request, user: Annotated[Id, Query(examples=["1"])], item: Annotated[Id, Query(examples=["318"])]
+) -> Response:
+    return as_json(await service_of(request).explain(user, item))
+
+
+@router.get("/items/{id}", response_model=Item, responses=problems(404), summary="What is known about an item")
+async def item(request: Request, id: str) -> Response:
+    return as_json(service_of(request).item(id))
+
+
+@router.post(
+    "/feedback",
+    status_code=201,
+    response_model=Interaction,
+    responses=problems(503),
+    summary="A new interaction: on the disk before the answer, and counted from then on",
+)
+async def feedback(request: Request, told: Interaction) -> Response:
+    event = await service_of(request).tell(told.user, told.item, told.rating, told.timestamp)
+    return as_json(json.dumps(event, ensure_ascii=False).encode(), 201)
+
+
+@router.post("/admin/run", response_model=State, responses=problems(403), summary="Let another run answer")
+async def change_run(request: Request, wanted: RunName) -> Response:
+    service = service_of(request)
+
+    async def change() -> None:
+        await service.change_run(wanted.run)
+        request.app.state.metrics.swaps.inc()
+
+    await asyncio.shield(change())  # goes on where the caller does not wait
+    return state_of(service)
+
+
+@router.get("/health", response_model=State, responses=problems(), summary="Whether the process answers")
+async def health() -> Response:
+    return as_json(b'{"status": "ok"}')
+
+
+@router.get("/ready", response_model=State, responses=problems(), summary="Which run answers")
+async def ready(request: Request) -> Response:
+    return state_of(service_of(request))
+
+
+@router.get("/metrics", response_class=Response, responses=problems(), summary="Counts and times, for Prometheus")
+async def metrics(request: Request) -> Response:
+    return Response(request.app.state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def state_of(service: Service) -> Response:
+    served = service.served
+    state = {"status": "ok", "run": served.name, "users": len(served.users), "items": len(served.items)}
+    return as_json(json.dumps(state | {"warm": service.warm}).encode())
+
+
+def build_app(
+    service: Service, keys: Keys | None = None, config: ServeConfig | None = None, hosts: tuple[str, ...] | None = None
+) -> ASGIApp:
+    """The whole application. keys, hosts: see `Guard`."""
+    config = config or ServeConfig()
+    app = FastAPI(
+        title="gnnrec",
+        version=gnnrec.__version__,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+    )
+    app.state.service, app.state.metrics = service, Metrics(service)
+    app.include_router(router)
+    for kind in (Problem, Busy, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, _failed)
+    _describe(app)
+    guarded = Guard(app, keys, app.state.metrics, config, hosts)
+    if config.origins:
+        headers = ["authorization", "content-type"]
+        return CORSMiddleware(
+            guarded, allow_origins=config.origins, allow_methods=["GET", "POST"], allow_headers=headers
+        )
+    return guarded
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    service: Service = app.state.service
+    warming = asyncio.create_task(service.warm_up())
+    yield
+    warming.cancel()
+    service.close()
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """One line for each error, and none of where it happened."""
+    headers = {}
+    if isinstance(error, Problem):
+        status, message = error.status, str(error)
+    elif isinstance(error, Busy):
+        status, message = 429, "too many requests wait; come again"
+    elif isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        status, message = 422, f"{place}: {first['msg']}" if place else first["msg"]
+    elif isinstance(error, HTTPException):
+        status, message, headers = error.status_code, str(error.detail), dict(error.headers or {})
+    else:
+        status, message = 500, "something went wrong here; the log of the service has it"
+    if status in (429, 503):
+        headers["retry-after"] = "1"
+    return Response(json.dumps({"error": message}), status, headers, media_type="application/json")
+
+
+def _describe(app: FastAPI) -> None:
+    """Add to the OpenAPI document what FastAPI cannot see."""
+    document = app.openapi()
+    schemas = document["components"]["schemas"]
+    for model in (Ask, AskForm):
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{}, {"key": []}]  # needed where the service was started with --keys

@@ -1,0 +1,61 @@
+"""Feedback: interactions that are told to the service. What is acknowledged is on disk, and counts at once."""
+
+import json
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gnnrec.datasets import read_events
+from gnnrec.errors import UserError
+from gnnrec.files import sync_folder
+
+Event = dict[str, Any]
+"""user, item, timestamp and maybe rating, as in datasets/feedback.py."""
+
+
+class FeedbackLog:
+    """A file that is only ever appended to, and what it says of each user."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises UserError where it cannot be written."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            sync_folder(path.parent)  # a file that was just made is there after a power loss, too
+            size = os.fstat(self._file).st_size
+            # Whether the last line was cut off, by a crash or a full disk: what follows begins a line of its own.
+            self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+        self._writing = threading.Lock()
+        self._items: dict[str, list[str]] = defaultdict(list)
+        self.num_events = 0
+        self.remember(read_events(path))
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Returns once they are on the disk: one fsync, however many there are. Raises OSError where it cannot be."""
+        lines = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events).encode()
+        with self._writing:
+            lines = b"\n" * self._torn + lines
+            self._torn = True
+            while lines:
+                lines = lines[os.write(self._file, lines) :]
+            self._torn = False
+            os.fsync(self._file)
+
+    def remember(self, events: Sequence[Event]) -> None:
+        """Let them count from now on."""
+        for event in events:
+            self._items[event["user"]].append(event["item"])
+        self.num_events += len(events)
+
+    def items_of(self, user: str) -> Sequence[str]:
+        """What a user took, in the order in which it was told."""
+        return self._items.get(user, ())
+
+    def close(self) -> None:
+        with self._writing:
+            os.close(self._file)

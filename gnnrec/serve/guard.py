@@ -1,0 +1,135 @@
+"""What every request has to pass, whatever it asks: an ASGI application around another one.
+
+Host, key, rate, size and time of a request; security headers and counting of an answer; no error says where it was.
+"""
+
+import asyncio
+import json
+import re
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gnnrec.serve.metrics import UNKNOWN, Metrics
+from gnnrec.serve.security import Caller, Keys, RateLimit
+from gnnrec.serve.service import Problem
+from gnnrec.serve.settings import ServeConfig
+
+HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+]
+OPEN = ("/health", "/ready")  # what a supervisor asks, without a key
+LOCAL = ("127.0.0.1", "localhost", "[::1]")
+ADMIN = "/admin/"
+PORT = re.compile(r":\d*$")
+
+
+class Guard:
+    def __init__(
+        self, app: ASGIApp, keys: Keys | None, metrics: Metrics, config: ServeConfig, hosts: tuple[str, ...] | None
+    ) -> None:
+        """keys: None lets everybody in, but nobody change the run. hosts: the names by which it may be called, so that
+        no web page reaches it by a name of its own (DNS rebinding); None for any."""
+        self._app, self._keys, self._metrics, self._config = app, keys, metrics, config
+        self._hosts = hosts
+        self._rates = RateLimit(config.rate)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *HEADERS]
+            await send(message)
+
+        try:
+            headers = dict(scope["headers"])
+            self._admit(scope, headers)
+            async with asyncio.timeout(self._config.timeout):
+                await self._app(scope, await self._counted(receive, headers), answer)
+        except Problem as problem:
+            await _say(answer, problem)
+        except TimeoutError:
+            if not status:
+                await _say(answer, Problem(504, f"no answer within {self._config.timeout:g} s"))
+        except Exception:
+            traceback.print_exc(file=sys.stderr)  # for who runs it, not for who asks
+            if not status:
+                await _say(answer, Problem(500, "something went wrong here; the log of the service has it"))
+        route = getattr(scope.get("route"), "path", UNKNOWN)
+        self._metrics.observe(route, status, time.perf_counter() - began)
+
+    def _admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+        """Raises Problem for who may not go on."""
+        if self._hosts is not None:
+            host = PORT.sub("", headers.get(b"host", b"").decode("latin-1").lower()) or "none"
+            if host not in self._hosts:
+                raise Problem(400, f"host {host!r} is not served; allowed: {', '.join(self._hosts)}")
+        path = scope["path"]
+        if path in OPEN:
+            return
+        caller = self._caller(scope, headers)
+        if path.startswith(ADMIN) and caller.role != "admin":
+            raise Problem(
+                403, "needs the key of an admin" if self._keys else "needs a service that was started with --keys"
+            )
+        if wait := self._rates.wait(caller.name):
+            raise Problem(429, f"too many requests; the next one in {wait:.1f} s")
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > self._config.max_body:
+            raise self._too_large()
+
+    def _caller(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller:
+        if self._keys is None:
+            return Caller((scope.get("client") or ("",))[0], "client")
+        kind, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        caller = self._keys.caller(key.strip()) if kind.lower() == "bearer" else None
+        if caller is None:
+            raise Problem(401, "needs the header 'Authorization: Bearer KEY' with a key of this service")
+        return caller
+
+    async def _counted(self, receive: Receive, headers: Mapping[bytes, bytes]) -> Receive:
+        """A body that comes without its length is read here, so that it is known not to be too long."""
+        if b"transfer-encoding" not in headers:
+            return receive
+        body, more = bytearray(), True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self._config.max_body:
+                raise self._too_large()
+        whole = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+        async def received() -> Message:
+            return whole.pop() if whole else await receive()
+
+        return received
+
+    def _too_large(self) -> Problem:
+        return Problem(413, f"a request may have {self._config.max_body:,} bytes")
+
+
+async def _say(send: Send, problem: Problem) -> None:
+    headers = [(b"content-type", b"application/json")]
+    if problem.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if problem.status in (429, 503):
+        headers.append((b"retry-after", b"1"))
+    body = json.dumps({"error": str(problem)}).encode()
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,89 @@
+"""Who may ask, and how often. Keys are drawn at random, shown once, and kept as hashes only."""
+
+import hashlib
+import json
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gnnrec.errors import UserError
+from gnnrec.files import write_json
+
+ROLES = ("client", "admin")  # an admin may change the run too
+PREFIX = "gnnrec_"
+MANY_CALLERS = 10_000  # whose rates are kept in mind
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    name: str
+    role: str
+
+
+class Keys:
+    """sha256 of each key -> whose it is. A key has 256 random bits, so that its hash needs neither salt nor toil."""
+
+    def __init__(self, callers: dict[str, Caller]) -> None:
+        self._callers = callers
+
+    @classmethod
+    def load(cls, path: Path) -> "Keys":
+        """Raises UserError for a file that is not one made by `add_key`."""
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            rows = [(row["sha256"], row["name"], row["role"]) for row in document["keys"]]
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: no file of keys; gnnrec key makes one") from error
+        for _, name, role in rows:
+            if role not in ROLES:
+                raise UserError(f"{path}: key {name!r}: role {role!r}; allowed: {', '.join(ROLES)}")
+        return cls({digest: Caller(name, role) for digest, name, role in rows})
+
+    def caller(self, key: str) -> Caller | None:
+        return self._callers.get(_digest(key))
+
+
+def add_key(path: Path, name: str, role: str = "client") -> str:
+    """Add a new key to the file, which is made where it is not there; returns the key, which is kept nowhere.
+
+    Raises UserError where the file has one of this name.
+    """
+    keys = []
+    if path.exists():
+        Keys.load(path)
+        keys = json.loads(path.read_text(encoding="utf-8"))["keys"]
+    if name in {key["name"] for key in keys}:
+        raise UserError(f"{path}: has a key named {name!r}; allowed: another name, or take its line out first")
+    key = PREFIX + secrets.token_urlsafe(32)
+    write_json(path, {"keys": [*keys, {"name": name, "role": role, "sha256": _digest(key)}]})
+    return key
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+class RateLimit:
+    """Token buckets: `rate` requests a second for each caller, up to twice as many at once."""
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate, self._most, self._clock = rate, max(2 * rate, 1.0), clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when that was
+
+    def wait(self, caller: str) -> float:
+        """0 where the caller may go on; else the seconds until she may."""
+        if not self._rate:
+            return 0.0
+        now = self._clock()
+        tokens, then = self._buckets.pop(caller, (self._most, now))
+        tokens = min(self._most, tokens + (now - then) * self._rate)
+        allowed = tokens >= 1
+        self._buckets[caller] = (tokens - allowed, now)
+        if len(self._buckets) > MANY_CALLERS:
+            self._buckets.popitem(last=False)
+        return 0.0 if allowed else (1 - tokens) / self._rate

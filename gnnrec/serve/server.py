@@ -1,0 +1,68 @@
+"""Start and stop: a run is read, then the port is opened; at the end what was begun is finished."""
+
+import gc
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from gnnrec.errors import UserError
+from gnnrec.serve.app import build_app
+from gnnrec.serve.guard import LOCAL
+from gnnrec.serve.security import Keys
+from gnnrec.serve.service import Service
+from gnnrec.serve.settings import ServeConfig
+
+GRACE = 10  # seconds that requests under way are waited for at the end
+SWITCH = 0.001  # seconds after which a thread that computes lets the one that answers go on
+
+
+def run_server(
+    run: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    runs: Path | None = None,
+    feedback: Path | None = None,
+    keys: Path | None = None,
+    config: ServeConfig | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Serve until SIGINT or SIGTERM. port: 0 for any that is free.
+
+    runs: whose folders /admin/run may change to, by default the folder that the run is in. feedback: the log of
+    /feedback, by default beside the run. Raises UserError for a folder that is no run, for files that cannot be used,
+    for a port that is taken, and without keys for a host that others can reach.
+    """
+    config, run = config or ServeConfig(), run.resolve()
+    local = host in LOCAL or host == "::1"
+    if keys is None and not local:
+        raise UserError(f"serve --host {host}: others can reach it, so it needs --keys FILE (gnnrec key makes one)")
+    known = None if keys is None else Keys.load(keys)
+    feedback = feedback or run.with_name(f"{run.name}.feedback.jsonl")
+    sys.setswitchinterval(SWITCH)
+    gc.disable()  # nothing that is loaded at the start is garbage; `Service.warm_up` ends with it on
+
+    service = Service(run, runs or run.parent, feedback, config)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build_app(service, known, config, LOCAL if local else None),
+            host=host,
+            port=port,
+            loop="uvloop",
+            http="httptools",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # the rate of a caller goes by her own address
+            timeout_graceful_shutdown=GRACE,
+        )
+    )
+    try:
+        socket = server.config.bind_socket()
+    except SystemExit as error:  # uvicorn has said why in its log
+        raise UserError(f"serve --port {port}: cannot be opened on {host}") from error
+    socket.listen(server.config.backlog)  # who reads the next line may connect
+    say(f"serving {service.served.name} on http://{host}:{socket.getsockname()[1]}; feedback goes to {feedback}")
+    server.run(sockets=[socket])

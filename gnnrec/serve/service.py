@@ -1,0 +1,204 @@
+"""The service apart from HTTP: the run that answers now, the feedback, and the threads in which answers are made."""
+
+import asyncio
+import gc
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gnnrec.errors import UserError
+from gnnrec.serve.batching import Batcher
+from gnnrec.serve.feedback import Event, FeedbackLog
+from gnnrec.serve.served import Grown, Known, Like, Listed, Served
+from gnnrec.serve.settings import ServeConfig
+
+Answer = TypeVar("Answer")
+
+LONGEST = 1000  # items of a history that may be asked for
+
+
+class Problem(Exception):
+    """What is answered instead: an HTTP status and one line that may be shown to anybody."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Service:
+    """Belongs to one event loop. A request keeps to the `served` it began with, whatever run has come since."""
+
+    def __init__(self, run: Path, runs: Path, feedback: Path, config: ServeConfig) -> None:
+        """runs: the folder whose runs may be changed to. Raises UserError for a folder that is no run."""
+        self._runs, self._config = runs, config
+        self.served = Served(run, config.cached_lists)
+        self.log = FeedbackLog(feedback)
+        self._warm = asyncio.Event()
+        self._changing = asyncio.Lock()
+        self._quick, self._slow, self._disk = (ThreadPoolExecutor(1, name) for name in ("lists", "slow", "feedback"))
+        # An ask comes with the run that it is for: the last batch of an old run may hold asks for the new one.
+        self._known, self._like, self._grown = (
+            Batcher(
+                partial(_by_run, method),
+                self._quick,
+                window=config.window,
+                most=config.max_batch,
+                waiting=config.max_waiting,
+            )
+            for method in (Served.known, Served.like, Served.grown)
+        )
+        self._append = Batcher(self._append_all, self._disk, most=config.max_batch, waiting=config.max_waiting)
+        self._one = Batcher(_call_all, self._slow, most=1, waiting=config.max_waiting_slow)
+
+    @property
+    def warm(self) -> bool:
+        return self._warm.is_set()
+
+    async def warm_up(self) -> None:
+        """Load what lists for known users do not need. What needs it waits: the graph is no two threads' at a time."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._slow, self.served.warm_up)
+        except UserError as error:  # lists for known users are answered all the same
+            print(f"gnnrec: {error}", file=sys.stderr)
+        finally:
+            # What is here by now stays. To look through a million objects for garbage again and again took up to a
+            # second, in which nobody was answered.
+            gc.freeze()
+            gc.enable()
+            self._warm.set()
+
+    async def for_user(self, user: str, k: int) -> bytes:
+        """A JSON document; at once where it was made before and nothing has changed since."""
+        served = self.served
+        more = self.log.items_of(user)
+        index = served.users.get(user, -1)
+        if index < 0 and not more:
+            raise Problem(404, f"no user with the id {user!r}")
+        key = (user, k, len(more))
+        answer = served.answers.get(key)
+        if answer is None:
+            answer = document({"user": user}, served, await self._list_for(served, index, more, k))
+            served.answers.put(key, answer)
+        return answer
+
+    async def _list_for(self, served: Served, index: int, names: Sequence[str], k: int) -> Listed:
+        had = served.had(index).tolist() if index >= 0 else []
+        more = [item for name in names if (item := served.items.get(name)) is not None and item not in had]
+        if more:
+            return await self._fold_in(served, Grown(index, tuple(had + more), k))
+        if index < 0:
+            raise Problem(404, "nothing that this user took is known to the run that answers now")
+        if not served.run.ranks_by_embeddings:
+            return served.known([Known(index, k)])[0]
+        return await answered(served.run.folder, self._known.ask((served, Known(index, k))))
+
+    async def for_history(self, history: list[str], k: int) -> bytes:
+        served = self.served
+        items = tuple(self.item_index(served, name) for name in history)
+        return document({"history": history}, served, await self._fold_in(served, Grown(-1, items, k)))
+
+    async def _fold_in(self, served: Served, ask: Grown) -> Listed:
+        await self._warm.wait()
+        return await answered(served.run.folder, self._grown.ask((served, ask)))
+
+    async def similar(self, item: str, k: int) -> bytes:
+        served = self.served
+        ask = Like(self.item_index(served, item), k)
+        return document({"item": item}, served, await answered(served.run.folder, self._like.ask((served, ask))))
+
+    async def for_content(self, text: str | None, files: dict[str, Path], k: int, to_users: bool) -> bytes:
+        """files: "image", "audio" -> path of what was sent."""
+        served = self.served
+        recommender = served.recommender
+        ask = recommender.users_for_query if to_users else recommender.recommend_query
+        found = await answered(served.run.folder, self._one.ask(partial(ask, text=text, **files, k=k)), files)
+        return document({}, served, found, "users" if to_users else "items")
+
+    async def explain(self, user: str, item: str) -> bytes:
+        served = self.served
+        if user not in served.users:
+            raise Problem(404, f"no user with the id {user!r}")
+        self.item_index(served, item)
+        found = await answered(served.run.folder, self._one.ask(lambda: served.explainer.explain(user, item)))
+        return json.dumps(found | {"run": served.name}, ensure_ascii=False).encode()
+
+    def item(self, item: str) -> bytes:
+        served = self.served
+        return json.dumps(served.item(self.item_index(served, item)), ensure_ascii=False).encode()
+
+    async def tell(self, user: str, item: str, rating: float | None, timestamp: int | None) -> Event:
+        """Take in one interaction; it is on the disk when this returns."""
+        self.item_index(self.served, item, status=422)
+        event: Event = {"user": user, "item": item, "timestamp": timestamp or int(time.time())}
+        event |= {} if rating is None else {"rating": rating}
+        try:
+            await self._append.ask(event)
+        except OSError as error:
+            raise Problem(503, "the feedback cannot be stored now") from error
+        return event
+
+    def _append_all(self, events: list[Event]) -> list[None]:
+        self.log.append(events)
+        self.log.remember(events)
+        return [None] * len(events)
+
+    async def change_run(self, name: str) -> None:
+        """Let another run answer; requests that are under way are answered by the old one."""
+        folder = self._runs / name
+        if Path(name).name != name or not (folder / "run.json").is_file():
+            raise Problem(422, f"no finished run {name!r} is there")
+        async with self._changing:
+            self.served = await answered(folder, asyncio.to_thread(self._ready, folder))
+
+    def _ready(self, folder: Path) -> Served:
+        made = Served(folder, self._config.cached_lists)
+        made.warm_up()
+        return made
+
+    def item_index(self, served: Served, item: str, status: int = 404) -> int:
+        index = served.items.get(item)
+        if index is None:
+            raise Problem(status, f"no item with the id {item!r}")
+        return index
+
+    def close(self) -> None:
+        """Finish what was begun, and close the feedback log."""
+        for pool in (self._quick, self._slow, self._disk):
+            pool.shutdown(cancel_futures=True)
+        self.log.close()
+
+
+def _by_run(method: Callable[[Served, list[Any]], list[Listed]], asks: list[tuple[Served, Any]]) -> list[Listed]:
+    """The answers of each run that is asked, one call a run, in the order of the asks."""
+    answers: list[Listed] = [[] for _ in asks]
+    for served in {id(served): served for served, _ in asks}.values():
+        places = [place for place, (asked, _) in enumerate(asks) if asked is served]
+        for place, answer in zip(places, method(served, [asks[place][1] for place in places]), strict=True):
+            answers[place] = answer
+    return answers
+
+
+def _call_all(asks: list[Callable[[], Any]]) -> list[Any]:
+    return [ask() for ask in asks]
+
+
+def document(asked: dict[str, Any], served: Served, found: Listed, what: str = "items") -> bytes:
+    body = asked | {"run": served.name, what: [place.to_json() for place in found]}
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
+async def answered(folder: Path, answer: Awaitable[Answer], files: Mapping[str, Path] | None = None) -> Answer:
+    """The answer; an error that the asker can mend as a Problem, which does not say where the run in `folder` and the
+    files that were sent lie."""
+    try:
+        return await answer
+    except UserError as error:
+        message = str(error)
+        for name, path in (files or {}).items():
+            message = message.replace(str(path), name)
+        raise Problem(422, message.replace(f"{folder}: ", "").replace(str(folder), folder.name)) from error

@@ -1,0 +1,26 @@
+"""What the service allows, and how long it waits."""
+
+from dataclasses import dataclass
+
+from gnnrec.errors import UserError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeConfig:
+    rate: float = 0.0  # requests a second of one caller (API key, else address), twice as many at once; 0 for no limit
+    max_body: int = 16 << 20  # bytes of a request
+    timeout: float = 10.0  # seconds that a request may take, its body included
+    origins: tuple[str, ...] = ()  # web pages of other hosts that may call (CORS)
+    window: float = 0.001  # seconds that the first request of a batch waits for others
+    max_batch: int = 64  # requests that are scored as one matrix product
+    max_waiting: int = 256  # requests that wait to be scored; more are told to come again
+    max_waiting_slow: int = 16  # the same for explanations and for texts, pictures and sounds, which take long
+    cached_lists: int = 20_000  # answers that are kept, of one run
+
+    def __post_init__(self) -> None:
+        if not self.rate >= 0:
+            raise UserError(f"serve --rate: found {self.rate}; allowed: 0 (no limit) or more")
+        if not self.timeout > 0:
+            raise UserError(f"serve --timeout: found {self.timeout}; allowed: above 0")
+        if self.max_body < 1:
+            raise UserError(f"serve --max-mb: found {self.max_body / (1 << 20):g}; allowed: above 0")

@@ -1,0 +1,30 @@
+"""The commands around the service, as `commands.py` has the others."""
+
+import argparse
+from functools import partial
+
+from gnnrec.errors import missing_extra
+
+
+def serve(options: argparse.Namespace) -> None:
+    try:
+        from gnnrec.serve.server import run_server
+    except ModuleNotFoundError as error:
+        raise missing_extra("serve", str(error.name)) from error
+    from gnnrec.serve.settings import ServeConfig
+
+    config = ServeConfig(
+        rate=options.rate,
+        timeout=options.timeout,
+        max_body=int(options.max_mb * (1 << 20)),
+        origins=tuple(options.allow_origin),
+    )
+    files = {name: getattr(options, name) for name in ("runs", "feedback", "keys")}
+    say = partial(print, flush=True)  # a pipe is told at once, too
+    run_server(options.run, host=options.host, port=options.port, **files, config=config, say=say)
+
+
+def key(options: argparse.Namespace) -> None:
+    from gnnrec.serve.security import add_key
+
+    print(add_key(options.file, options.name, "admin" if options.admin else "client"))

@@ -1,0 +1,159 @@
+"""`gnnrec serve` under wrk: requests a second, times, faults, memory, and the time from the start to the first answer.
+
+python scripts/bench/serve.py RUN [--seconds 60]               a run that is there, as it is and with a change of the
+                                                               run and 1 % of malformed requests in the middle
+python scripts/bench/serve.py --items 20000 [--seconds 60]     a made catalogue of so many items, by embeddings
+Needs wrk. Server and wrk share the machine.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+from rows import row, save
+
+from gnnrec.datasets import powerlaw
+from gnnrec.pipeline import train
+from gnnrec.recipe import load_recipe
+from gnnrec.run_folder import Run
+from gnnrec.serve.security import add_key
+
+CONNECTIONS = 16
+USERS, ROWS = 20_000, 50  # of a made log: users, and rows of each
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Server:
+    """The command as a process, from its start."""
+
+    def __init__(self, run: Path, work: Path) -> None:
+        self.key = add_key(work / "keys.json", "bench", "admin")
+        options = ["--port", "0", "--keys", str(work / "keys.json"), "--feedback", str(work / "told.jsonl")]
+        self.began = time.perf_counter()
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "gnnrec.cli", "serve", str(run), *options],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait(self, user: str) -> None:
+        """Until it answers, and then until it has loaded all."""
+        assert self.process.stdout is not None
+        found = re.search(r"http://\S+?:\d+", self.process.stdout.readline())
+        assert found is not None, "the server did not start"
+        self.url = found.group()
+        assert self.ask(f"/recommend?user={quote(user)}")["items"]
+        self.first_answer = time.perf_counter() - self.began
+        while not self.ask("/ready")["warm"]:
+            time.sleep(0.05)
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        with urlopen(Request(self.url + path, data, headers), timeout=60) as answer:
+            return json.load(answer)
+
+    def memory(self, kind: str = "VmRSS") -> float:
+        """MB now, or at most so far (VmHWM)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(rf"{kind}:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
+
+    def cpu(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+@contextmanager
+def served(run: Path, user: str) -> Iterator[Server]:
+    with tempfile.TemporaryDirectory() as work:
+        server = Server(run, Path(work))
+        try:
+            server.wait(user)
+            yield server
+        finally:
+            server.process.terminate()
+            server.process.wait()
+
+
+def wrk(server: Server, users: Path, seconds: int, malformed: int = 0) -> dict[str, float]:
+    script = Path(__file__).with_suffix(".lua")
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}", "--timeout", "10", "-s", str(script), server.url]
+    environment = os.environ | {"USERS": str(users), "KEY": server.key, "MALFORMED": str(malformed)}
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    found: dict[str, float] = json.loads(printed.rpartition("RESULT ")[2])
+    return found
+
+
+def measure(server: Server, users: Path, seconds: int, change_to: str | None = None) -> dict[str, float]:
+    """One run of wrk; with `change_to`, the run is changed in the middle and 1 % of the requests are malformed."""
+    wrk(server, users, 2)  # caches and allocators have settled
+    before, cpu = server.memory(), server.cpu()
+    changed: list[str] = []
+    if change_to is not None:
+        timer = threading.Timer(
+            seconds / 2, lambda: changed.append(server.ask("/admin/run", {"run": change_to})["run"])
+        )
+        timer.start()
+    found = wrk(server, users, seconds, malformed=0 if change_to is None else 1)
+    if change_to is not None:
+        timer.join()
+        assert changed, "the run was not changed"
+    return {
+        "requests_per_second": found["requests"] / found["seconds"],
+        **{f"{name}_ms": found[name] for name in ("p50", "p99", "max")},
+        "not_answered": found["failed"],
+        "faults": found["faults"] if change_to else found["refused"],
+        "refused": found["refused"] if change_to else 0,
+        "server_cpu_us": (server.cpu() - cpu) / found["requests"] * 1e6,
+        "first_answer_s": server.first_answer,
+        "mb_before": before,
+        "mb_after": server.memory(),
+        "load": os.getloadavg()[0],
+    }
+
+
+def made_run(num_items: int, folder: Path) -> Path:
+    """Matrix factorization of a made log, ranked by embeddings; hardly fitted, since only its size matters here."""
+    if (folder / f"made-{num_items}" / "run.json").exists():
+        return folder / f"made-{num_items}"
+    data = powerlaw(USERS, num_items, USERS * ROWS)
+    split = ("split.method=global_time", "split.val_share=0.0001", "split.test_share=0.0001")
+    recipe = load_recipe("ials", ("model.iterations=1", "model.dim=128", *split))
+    return train(data, folder / f"made-{num_items}", recipe).folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, nargs="?")
+    parser.add_argument("--items", type=int)
+    parser.add_argument("--work", type=Path, help="folder that made runs are kept in (default: they are not)")
+    parser.add_argument("--seconds", type=int, default=60)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as work:
+        folder = options.run or made_run(options.items, options.work or Path(work))
+        run, rows = Run.load(folder), []
+        users = Path(work) / "users.txt"
+        users.write_text("".join(f"{quote(user)}\n" for user in run.user_ids))
+        name = run.provenance["dataset"]["name"] if options.run else f"made, {options.items:,} items"
+        for variant, change_to in (("lists", None), ("lists, run changed, 1 % malformed", folder.resolve().name)):
+            with served(folder, run.user_ids[0]) as server:
+                metrics = measure(server, users, options.seconds, change_to)
+                rows.append(row(name, variant, [0], [metrics], options.seconds, peak_mb=round(server.memory("VmHWM"))))
+                print(json.dumps(rows[-1]["metrics"]))
+    save("serve", rows)
+
+
+if __name__ == "__main__":
+    main()

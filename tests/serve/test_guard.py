@@ -1,0 +1,155 @@
+"""Who and what is let in: statuses 400 to 429 and 504, security headers, and no word of where an error was."""
+
+import json
+import time
+
+import pytest
+
+from gnnrec.serve.security import add_key
+from gnnrec.serve.served import Served
+
+
+def error_of(answer, status: int) -> str:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    document = answer.json()
+    assert list(document) == ["error"]
+    return document["error"]
+
+
+@pytest.fixture
+def keyed(serve, tiny_runs, tmp_path):
+    path = tmp_path / "keys.json"
+    shop, boss = add_key(path, "shop"), add_key(path, "boss", "admin")
+    return serve(tiny_runs["default"], path), f"Bearer {shop}", f"Bearer {boss}"
+
+
+def test_without_a_key_nothing_but_health_is_answered(keyed):
+    client, shop, _ = keyed
+    ask = {"url": "/recommend", "params": {"user": "u0"}}
+    for wrong in (None, "Bearer x", shop[:-2], shop.replace("Bearer", "Basic"), "Bearer "):
+        answer = client.get(**ask, headers={} if wrong is None else {"Authorization": wrong})
+        assert "Authorization: Bearer KEY" in error_of(answer, 401)
+        assert answer.headers["www-authenticate"] == "Bearer"
+    assert client.get(**ask, headers={"Authorization": shop}).status_code == 200
+    assert client.get("/health").status_code == client.get("/ready").status_code == 200
+    assert client.get("/metrics").status_code == client.get("/openapi.json").status_code == 401
+
+
+def test_only_an_admin_changes_the_run(keyed, serve, tiny_runs):
+    client, shop, boss = keyed
+    ask = {"url": "/admin/run", "json": {"run": "item_knn"}}
+    assert error_of(client.post(**ask, headers={"Authorization": shop}), 403) == "needs the key of an admin"
+    assert client.post(**ask, headers={"Authorization": boss}).status_code == 200
+    assert "--keys" in error_of(serve(tiny_runs["default"]).post(**ask), 403)
+
+
+def test_who_asks_too_often_waits(serve, tiny_runs):
+    client = serve(tiny_runs["default"], rate=5.0)
+    statuses = [client.get("/items/i1").status_code for _ in range(15)]
+    assert statuses[:10] == [200] * 10 and 429 in statuses[10:]
+    answer = client.get("/items/i1")
+    assert "too many requests" in error_of(answer, 429) and answer.headers["retry-after"] == "1"
+    assert client.get("/health").status_code == 200
+
+
+def test_what_is_too_large_is_refused_with_and_without_its_length(serve, tiny_runs):
+    client = serve(tiny_runs["default"], max_body=1000)
+    small, large = (json.dumps({"user": "u0", "text": "x" * size}).encode() for size in (10, 1000))
+    kind = {"content-type": "application/json"}
+    assert "1,000 bytes" in error_of(client.post("/recommend", content=large, headers=kind), 413)
+    assert "1,000 bytes" in error_of(client.post("/recommend", content=iter([large]), headers=kind), 413)
+    assert "expected one of" in error_of(client.post("/recommend", content=iter([small]), headers=kind), 422)
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ({"params": {}}, "expected one of user, history, or content"),
+        ({"params": {"user": "u0", "text": "x"}}, "expected one of user, history, or content"),
+        ({"params": {"user": "u0", "to_users": "true"}}, "to_users goes with content"),
+        ({"params": {"user": "u0", "k": "101"}}, "query.k: "),
+        ({"params": {"user": "u0", "k": "0"}}, "query.k: "),
+        ({"params": {"user": "u0", "k": "many"}}, "query.k: "),
+        ({"params": {"user": ""}}, "query.user: "),
+        ({"params": {"user": "x" * 201}}, "query.user: "),
+    ],
+)
+def test_what_is_not_allowed_says_what_is(serve, tiny_runs, what, says):
+    assert error_of(serve(tiny_runs["default"]).get("/recommend", **what), 422).startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "says"),
+    [
+        ("/recommend", b"{", "Invalid JSON"),
+        ("/recommend", b'{"user": "u0", "x": 1}', "x: "),
+        ("/recommend", b'{"history": []}', "history: "),
+        ("/recommend", b'{"user": "\\ud800"}', ""),
+        ("/feedback", b'{"user": "u0", "item": "nowhere"}', "no item with the id 'nowhere'"),
+        ("/feedback", b'{"user": " ", "item": "i0"}', "body.user: "),
+        ("/feedback", b'{"user": "u0", "item": "i0", "rating": NaN}', "body"),
+        ("/feedback", b'{"user": "u0", "item": "i0", "timestamp": -1}', "body.timestamp: "),
+        ("/feedback", b'{"user": "\\ud800", "item": "i0"}', "body.user: "),
+        ("/feedback", b"\xff\xfe", "body"),
+    ],
+)
+def test_a_body_that_is_not_allowed_is_refused(serve, tiny_runs, path, body, says):
+    answer = serve(tiny_runs["default"]).post(path, content=body, headers={"content-type": "application/json"})
+    assert says in error_of(answer, answer.status_code) and answer.status_code in (400, 422)
+
+
+def test_other_kinds_paths_methods_and_hosts(serve, tiny_runs):
+    client = serve(tiny_runs["default"])
+    assert "application/json" in error_of(client.post("/recommend", content=b"x"), 415)
+    assert error_of(client.get("/nowhere"), 404) == "Not Found"
+    assert error_of(client.delete("/recommend"), 405) == "Method Not Allowed"
+    assert "'evil.example' is not served" in error_of(client.get("/health", headers={"host": "evil.example"}), 400)
+    assert error_of(client.get("/recommend", params={"user": "zoe"}), 404) == "no user with the id 'zoe'"
+    assert error_of(client.get("/similar", params={"item": "zoe"}), 404) == "no item with the id 'zoe'"
+    for host in ("localhost:80", "LOCALHOST", "[::1]", "[::1]:8000"):
+        assert client.get("/recommend", params={"user": "u0"}, headers={"host": host}).status_code == 200
+
+
+def test_every_answer_has_the_security_headers_and_no_other_host_may_call(serve, tiny_runs):
+    client = serve(tiny_runs["default"])
+    for answer in (client.get("/health"), client.get("/nowhere"), client.get("/recommend")):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        assert "server" not in answer.headers
+    origin = {"Origin": "https://shop.example"}
+    assert "access-control-allow-origin" not in client.get("/health", headers=origin).headers
+    allowed = serve(tiny_runs["default"], origins=("https://shop.example",))
+    assert allowed.get("/health", headers=origin).headers["access-control-allow-origin"] == "https://shop.example"
+    other = {"Origin": "https://evil.example"}
+    assert "access-control-allow-origin" not in allowed.get("/health", headers=other).headers
+
+
+def test_a_fault_says_nothing_of_itself_to_who_asks(serve, tiny_runs, monkeypatch, capsys):
+    def broken(self, index):
+        raise RuntimeError("secret at /home/me")
+
+    monkeypatch.setattr(Served, "item", broken)
+    assert "the log of the service has it" in error_of(serve(tiny_runs["default"]).get("/items/i1"), 500)
+    assert "secret at /home/me" in capsys.readouterr().err
+
+
+def test_what_takes_too_long_is_given_up(serve, tiny_runs, monkeypatch):
+    monkeypatch.setattr(Served, "like", lambda self, asks: time.sleep(0.4) or [[] for _ in asks])
+    client = serve(tiny_runs["default"], timeout=0.1)
+    assert error_of(client.get("/similar", params={"item": "i1"}), 504) == "no answer within 0.1 s"
+
+
+def test_prometheus_can_read_the_counts(serve, tiny_runs):
+    client = serve(tiny_runs["default"])
+    for _ in range(3):
+        client.get("/items/i1")
+    client.get("/items/nowhere")
+    client.get("/secret/path")
+    text = client.get("/metrics").text
+    assert 'gnnrec_requests_total{route="/items/{id}",status="200"} 3.0' in text
+    assert 'gnnrec_requests_total{route="/items/{id}",status="404"} 1.0' in text
+    assert 'gnnrec_requests_total{route="other",status="404"} 1.0' in text and "secret" not in text
+    assert 'gnnrec_request_seconds_count{route="/items/{id}"} 4.0' in text
+    assert 'gnnrec_run_info{run="default"} 1.0' in text and "process_resident_memory_bytes" in text

@@ -1,0 +1,63 @@
+"""Keys are kept as hashes, tell callers apart and have roles; a rate lets through what it says."""
+
+import json
+import re
+
+import pytest
+
+from gnnrec.errors import UserError
+from gnnrec.serve.security import Keys, RateLimit, add_key
+
+
+def test_a_key_is_known_again_and_stands_nowhere(tmp_path):
+    path = tmp_path / "keys.json"
+    shop, boss = add_key(path, "shop"), add_key(path, "boss", "admin")
+    keys = Keys.load(path)
+    assert (keys.caller(shop).name, keys.caller(shop).role) == ("shop", "client")
+    assert (keys.caller(boss).name, keys.caller(boss).role) == ("boss", "admin")
+    assert keys.caller(shop[:-1]) is None and keys.caller("") is None
+    text = path.read_text()
+    assert shop not in text and boss not in text
+    assert len(re.findall(r"[0-9a-f]{64}", text)) == 2
+
+
+def test_the_command_shows_the_key_once(run_command, tmp_path):
+    path = tmp_path / "keys.json"
+    status, out, err = run_command("key", path, "shop", "--admin")
+    assert (status, err) == (0, "") and Keys.load(path).caller(out.strip()).role == "admin"
+    status, _, err = run_command("key", path, "shop")
+    assert status == 2 and "has a key named 'shop'" in err
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"keys": [{"name": "x"}]}', '{"keys": 3}'])
+def test_a_file_that_is_none_is_refused(tmp_path, text):
+    path = tmp_path / "keys.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="no file of keys"):
+        Keys.load(path)
+
+
+def test_an_unknown_role_is_refused(tmp_path):
+    path = tmp_path / "keys.json"
+    add_key(path, "shop")
+    path.write_text(json.dumps(json.loads(path.read_text())).replace("client", "king"))
+    with pytest.raises(UserError, match="role 'king'; allowed: client, admin"):
+        Keys.load(path)
+
+
+def test_a_rate_lets_through_twice_as_many_at_once_and_then_what_it_says():
+    now = [0.0]
+    limit = RateLimit(10.0, clock=lambda: now[0])
+    assert [limit.wait("a") for _ in range(20)] == [0.0] * 20
+    assert limit.wait("a") == pytest.approx(0.1)
+    assert limit.wait("b") == 0.0  # another caller has tokens of her own
+    passed = 0
+    for _ in range(1000):  # ten seconds of a hundred tries a second
+        now[0] += 0.01
+        passed += limit.wait("a") == 0.0
+    assert passed == pytest.approx(100, abs=1)
+
+
+def test_no_rate_is_no_limit():
+    limit = RateLimit(0.0)
+    assert {limit.wait("a") for _ in range(1000)} == {0.0}

@@ -1,0 +1,91 @@
+"""The service as a process: what it acknowledged is never lost, what it began is finished, and who it opens to."""
+
+import http.client
+import json
+import signal
+import socket
+import threading
+import time
+from urllib.request import Request, urlopen
+
+import pytest
+
+from gnnrec.datasets import read_events
+
+POSTS, WRITERS = 1000, 8
+
+
+def get(url: str):
+    with urlopen(url, timeout=10) as answer:
+        return json.load(answer)
+
+
+def wait_until_warm(url: str) -> None:
+    while not get(f"{url}/ready")["warm"]:
+        time.sleep(0.05)
+
+
+def test_killed_amid_a_thousand_posts_it_loses_no_acknowledged_event(start_server, tiny_runs):
+    server = start_server(tiny_runs["default"])
+    acknowledged: list[str] = []
+
+    def write(writer: int) -> None:
+        connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=10)
+        for number in range(writer, POSTS, WRITERS):
+            body = json.dumps({"user": f"writer{number}", "item": f"i{number % 30}"})
+            try:
+                connection.request("POST", "/feedback", body, {"content-type": "application/json"})
+                answer = connection.getresponse()
+                answer.read()
+            except (OSError, http.client.HTTPException):
+                return
+            assert answer.status == 201
+            acknowledged.append(f"writer{number}")
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(WRITERS)]
+    [thread.start() for thread in threads]
+    while len(acknowledged) < POSTS // 4 and any(thread.is_alive() for thread in threads):
+        time.sleep(0.001)
+    server.process.kill()
+    [thread.join() for thread in threads]
+    assert POSTS // 4 <= len(acknowledged) < POSTS
+    stored = [event["user"] for event in read_events(server.feedback)]
+    assert set(acknowledged) <= set(stored) and len(stored) - len(acknowledged) <= WRITERS
+
+    with server.feedback.open("ab") as file:
+        file.write(b'{"user": "cut o')  # as a crash in the middle of a line leaves it
+    again = start_server(tiny_runs["default"])
+    body = json.dumps({"user": "after", "item": "i1"}).encode()
+    with urlopen(Request(f"{again.url}/feedback", body, {"content-type": "application/json"}), timeout=10) as answer:
+        assert answer.status == 201
+    assert [event["user"] for event in read_events(server.feedback)] == [*stored, "after"]
+
+
+def test_asked_to_stop_it_finishes_what_it_began(start_server, tiny_runs):
+    server = start_server(tiny_runs["default"])
+    wait_until_warm(server.url)
+    best = get(f"{server.url}/recommend?user=u0&k=1")["items"][0]["id"]
+    found = {}
+    thread = threading.Thread(target=lambda: found.update(get(f"{server.url}/explain?user=u0&item={best}")))
+    thread.start()
+    time.sleep(0.05)
+    server.process.send_signal(signal.SIGTERM)
+    thread.join()
+    assert found["item"] == best
+    server.process.wait(10)
+    with pytest.raises(OSError):
+        get(f"{server.url}/health")
+
+
+def test_who_others_can_reach_needs_keys_and_a_taken_port_is_named(tiny_runs, run_command, tmp_path):
+    run, log = tiny_runs["default"], ("--feedback", tmp_path / "log.jsonl")
+    status, _, err = run_command("serve", run, "--host", "0.0.0.0", *log)
+    assert status == 2 and "needs --keys FILE" in err
+    status, _, err = run_command("serve", run, "--rate", "-1", *log)
+    assert status == 2 and "serve --rate: found -1.0; allowed: 0 (no limit) or more" in err
+    status, _, err = run_command("serve", tmp_path, *log)
+    assert status == 2 and "holds no run" in err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, _, err = run_command("serve", run, "--port", port, *log)
+    assert status == 2 and f"serve --port {port}: cannot be opened on 127.0.0.1" in err
