@@ -35,7 +35,7 @@ LAYERS = (
     ("datasets",),
     (
         *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate"),
-        *("checkpoint", "files", "errors", "progress", "vectors"),
+        *("checkpoint", "files", "errors", "progress", "vectors", "notebook"),
     ),
 )
 
