@@ -48,13 +48,12 @@ class Recommendations(list[Recommendation]):
     def _repr_html_(self) -> str:
         from gnnrec.encoders.media import thumbnail  # only a notebook needs it
 
-        head, rows = ("rank", "id", "title", "score"), [[one.rank, one.id, one.title, one.score] for one in self]
+        head = ["rank", "id", "title", "score"]
+        rows: list[list[Any]] = [[one.rank, one.id, one.title, one.score] for one in self]
         if any(self.pictures):
-            head = ("", *head)
-            shown = [thumbnail(path, POSTER) for path in self.pictures[:MOST_ROWS]]
-            rows = [[Picture(uri), *row] for uri, row in zip(shown, rows)] + [
-                [Picture(None), *row] for row in rows[MOST_ROWS:]
-            ]
+            head = ["", *head]
+            for row, path in zip(rows[:MOST_ROWS], self.pictures):  # more rows are not shown
+                row.insert(0, Picture(thumbnail(path, POSTER)))
         return table(count(len(self), "place"), head, rows)
 
 

@@ -59,7 +59,7 @@ def bars(
 
 
 def search(values: Sequence[float | None], label: str) -> Plot:
-    """The trials of a search in their order: what each reached, None for one that came to no end, and the best so far."""
+    """The trials of a search in their order: what each reached, None where it came to no end, and the best so far."""
     reached = np.array([np.nan if value is None else value for value in values])
     best = np.fmax.accumulate(reached)
 

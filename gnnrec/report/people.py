@@ -47,7 +47,7 @@ class Cards:
 
 
 def samples(measured: Measured, users: NDArray[np.int64], lists: NDArray[np.int64]) -> list[Sample]:
-    """Users [n] chosen by their activity alone, so that nobody can pick the flattering ones, with their lists [n, k]."""
+    """Some of the users [n] with their lists [n, k], chosen by activity alone: nobody can pick the flattering ones."""
     activity = np.bincount(measured.known.user, minlength=measured.known.num_users)[users]
     order = np.argsort(activity, kind="stable")
     chosen: dict[int, str] = {}

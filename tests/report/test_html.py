@@ -1,5 +1,6 @@
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -166,7 +167,7 @@ def test_what_cannot_be_seen_has_words(data):
     assert all("alt=" in tag for tag in re.findall(r"<img [^>]*>", html))
     assert all("scope=" in tag for tag in re.findall(r"<th[ >][^>]*>", html))
     headings = [int(level) for level in re.findall(r"<h(\d)", html)]
-    assert headings[0] == 1 and all(after - before <= 1 for before, after in zip(headings, headings[1:]))
+    assert headings[0] == 1 and all(after - before <= 1 for before, after in pairwise(headings))
 
 
 def test_the_trials_stand_by_their_value_without_those_that_were_stopped(data):
