@@ -22,6 +22,6 @@ def project(vectors: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32]:
     if len(points) >= FEWEST:
         perplexity = min(30.0, (len(points) - 1) / 3)
         points = TSNE(perplexity=perplexity, max_iter=500, random_state=seed, n_jobs=1).fit_transform(points)
-    points = points[:, :2]
+    points = np.pad(points, ((0, 0), (0, 1)))[:, :2]  # one direction alone is a line
     low, high = points.min(0), points.max(0)
     return np.asarray((points - low) / np.where(high > low, high - low, 1), dtype=np.float32)

@@ -1,5 +1,7 @@
 """The model card of a run in Markdown, after Mitchell et al. 2019, "Model cards for model reporting"."""
 
+from collections.abc import Sequence
+
 from gnnrec.encoders.pretrained import PRETRAINED
 from gnnrec.report.data import ModelRow, ReportData
 from gnnrec.report.html import metric_name, number
@@ -70,7 +72,7 @@ def model_card(run: Run, data: ReportData) -> str:
     )
 
 
-def metrics_table(rows: list[ModelRow] | tuple[ModelRow, ...]) -> str:
+def metrics_table(rows: Sequence[ModelRow]) -> str:
     names = list(rows[0].metrics)
     lines = [["model", *(metric_name(name) for name in names)]]
     lines += [

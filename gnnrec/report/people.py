@@ -64,6 +64,8 @@ def failures(measured: Measured) -> list[Sample]:
     order = np.lexsort((users, -popularity[items], -ranks))
     first = np.sort(np.unique(users[order], return_index=True)[1])[:FAILURES]
     worst = order[first]
+    if not len(worst):  # nobody took anything popular
+        return []
     lists = measured.lists(users[worst], LIST)
     cards = Cards(measured.run)
     found = []

@@ -157,3 +157,5 @@ def test_the_projection_keeps_groups_together():
     assert np.array_equal(group[distance.argmin(1)], group)
     assert np.array_equal(project(vectors), points)
     assert project(vectors[:5]).shape == (5, 2)
+    assert project(vectors[:3, :1]).shape == (3, 2)
+    assert project(vectors[:1]).tolist() == [[0, 0]]
