@@ -9,6 +9,7 @@ from gnnrec.recipes import read_recipe
 
 FORMATS = ("parquet", "npy", "safetensors", "faiss")  # without a word
 MORE_FORMATS = ("faiss-pq",)
+TARGETS = ("lancedb", "qdrant", "postgresql", "postgres")  # what an address that is no folder begins with
 
 
 def one_of(allowed: Sequence[str]) -> Callable[[str], str]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import gnnrec
-from gnnrec import commands, content_commands, serve_commands
-from gnnrec.arguments import FORMATS, file, folder, formats, length, one_of, recipe
+from gnnrec import commands, content_commands, embedding_commands, serve_commands
+from gnnrec.arguments import file, folder, length, one_of, recipe
 from gnnrec.errors import UserError
 from gnnrec.progress import without_progress
 
@@ -23,7 +23,6 @@ Command = Callable[[argparse.Namespace], None]
 SPLITS = ("val", "test")
 MASKS = ("train+val", "train")
 STUDIES = ("agreement", "alignment", "consumption", "ablation")
-PRECISIONS = ("fp32", "fp16", "int8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -142,19 +141,19 @@ def build_parser() -> argparse.ArgumentParser:
 
     export = add(
         "export",
-        commands.export,
-        "write user and item embeddings with their ids",
-        "gnnrec export runs/movies --to exported --format parquet,faiss",
+        embedding_commands.export,
+        "write user and item embeddings with their ids to files or a database, and ask these for their ten best",
+        "gnnrec export runs/movies --to postgresql://me@localhost/shop",
     )
-    export.add_argument("run", type=folder)
-    export.add_argument("--to", type=Path, required=True, help="folder")
-    export.add_argument("--format", type=formats, default=FORMATS, help="comma-separated (default: all but faiss-pq)")
-    export.add_argument(
-        "--precision", type=one_of(PRECISIONS), default="fp32", help="fp32, fp16 or int8 (a scale a row)"
+    embedding_commands.export_arguments(export)
+
+    bring = add(
+        "import",
+        embedding_commands.import_embeddings,
+        "bring embeddings and ids back from a database or a folder of files",
+        "gnnrec import lancedb:shop --to data/other/collab --rows-of data/other",
     )
-    export.add_argument(
-        "--dim", type=length, help="dimensions to keep, after a rotation that puts the weightiest ones first"
-    )
+    embedding_commands.import_arguments(bring)
 
     recommend = add(
         "recommend",

@@ -107,19 +107,6 @@ def evaluate(options: argparse.Namespace) -> None:
     print(comparison_table(comparison, *names) if comparison else cohorts_table(documents[0]["cohorts"]))
 
 
-def export(options: argparse.Namespace) -> None:
-    from gnnrec.export import export_embeddings, export_lists
-    from gnnrec.run_folder import Run
-
-    run = Run.load(options.run)
-    user, item = run.embeddings.user.numpy(), run.embeddings.item.numpy()
-    how = {"precision": options.precision, "dim": options.dim}
-    for path in export_embeddings(user, item, run.user_ids, run.item_ids, options.to, options.format, **how):
-        print(path)
-    if not run.ranks_by_embeddings:
-        print(export_lists(*run.lists, run.user_ids, run.item_ids, options.to))
-
-
 def recommend(options: argparse.Namespace) -> None:
     query = {"text": options.text, "image": options.image, "audio": options.audio}
     asked = [

@@ -65,11 +65,7 @@ def export_embeddings(
     for name in formats:
         _check_format(name)
     check_precision(precision)
-    embeddings = Exported(_rows(user), _rows(item), tuple(user_ids), tuple(item_ids))
-    _check_sizes(embeddings, "export")
-    if dim is not None:
-        user, item = truncate(embeddings.user, embeddings.item, dim)
-        embeddings = Exported(_rows(user), _rows(item), *embeddings[2:])
+    embeddings = prepare(user, item, user_ids, item_ids, dim)
     if precision == "fp16":
         to_fp16(embeddings.user), to_fp16(embeddings.item)  # what is too large shows before the first file too
     if any(name.startswith("faiss") for name in formats):
@@ -80,6 +76,18 @@ def export_embeddings(
         _check_pq(embeddings.item)
     written = [path for name in dict.fromkeys(formats) for path in FORMATS[name][0](embeddings, folder, precision)]
     return list(dict.fromkeys(written))
+
+
+def prepare(
+    user: Vectors, item: Vectors, user_ids: Sequence[str], item_ids: Sequence[str], dim: int | None = None
+) -> Exported:
+    """What an export writes, before it is compressed. Raises UserError for sizes that do not fit."""
+    embeddings = Exported(_rows(user), _rows(item), tuple(user_ids), tuple(item_ids))
+    _check_sizes(embeddings, "export")
+    if dim is None:
+        return embeddings
+    user, item = truncate(embeddings.user, embeddings.item, dim)
+    return Exported(_rows(user), _rows(item), *embeddings[2:])
 
 
 def export_lists(
@@ -118,6 +126,13 @@ def import_embeddings(folder: Path, format: str) -> Exported:
         raise UserError(f"{folder}: not an export in the format {format}: {str(error).splitlines()[0]}") from error
     _check_sizes(embeddings, str(folder))
     return embeddings
+
+
+def search_index(folder: Path, queries: Vectors, k: int) -> list[list[str]]:
+    """The ids of the k best items of a FAISS export for each query [n, d], asked one by one."""
+    index, ids = _faiss().read_index(str(_existing(folder / "items.faiss"))), _read_ids(folder)[1]
+    found = (index.search(query[None], k)[1][0] for query in queries)
+    return [[ids[label] for label in labels if label >= 0] for labels in found]
 
 
 def build_index(vectors: Vectors, flat_limit: int = FLAT_LIMIT, precision: str = "fp32") -> Any:

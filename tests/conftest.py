@@ -1,6 +1,9 @@
 """Datasets and runs that several tests share; made once, so no test may change them."""
 
 import json
+import tempfile
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +121,17 @@ def tiny_runs(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
 @pytest.fixture
 def tiny_run(tiny_runs: dict[str, Path]) -> Run:
     return Run.load(tiny_runs["default"])
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A server with pgvector in a temporary folder, reached by a socket alone."""
+    pgserver = pytest.importorskip("pgserver")  # has no wheel for Python 3.13
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR
+        server = pgserver.get_server(Path(tempfile.mkdtemp(prefix="pg-")), cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gnnrec import arguments, cli, compression, export, pipeline
+from gnnrec import arguments, cli, compression, embedding_commands, export, pipeline, targets
 from gnnrec.pipeline import evaluate
 from gnnrec.run_folder import Run
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
-    *("demo", "train", "tune-settings", "evaluate", "export", "recommend"),
+    *("demo", "train", "tune-settings", "evaluate", "export", "import", "recommend"),
     *("explain", "tune", "encode", "fit-encoder", "describe", "profiles"),
     *("inspect", "clean", "modalities", "serve", "key", "transfer", "report", "models", "doctor"),
 )
@@ -204,6 +204,19 @@ MISTAKES = {
     "evaluate RUN --data nowhere": "nowhere",
     "export RUN --to x --format parquet,csv": "found 'csv'; allowed: parquet, npy",
     "export POPULARITY --to x": "popularity scores without embeddings",
+    "export RUN --to lancedb:x --format npy": "--format: goes with a folder of files",
+    "export RUN --to lancedb:x --precision int8": "--precision: goes with a folder of files",
+    "export RUN --to x --replace": "--replace: goes with a database",
+    "export RUN --to x --index exact": "--index: goes with a database",
+    "export RUN --to x --name My-Shop": "found 'My-Shop'; allowed: a to z",
+    "export RUN --to lancedb:": "'lancedb:': no folder; allowed: lancedb:FOLDER",
+    "export RUN --to qdrant:folder": "'qdrant:folder': no server; allowed: qdrant:http://host:6333",
+    "export RUN --to postgresql://me:geheim@127.0.0.1:1/db": "postgresql://127.0.0.1:1/db: ",
+    "export RUN --to postgresql://me:geheim@[::1/db": "not the address of a server; as in postgresql://user@host",
+    "export RUN --to qdrant:http://127.0.0.1:1": "qdrant:http://127.0.0.1:1: [Errno 111] Connection refused",
+    "import nowhere --to x": "nowhere: none of items.parquet, items.npy, embeddings.safetensors, items.faiss",
+    "import lancedb:nowhere --to x": "lancedb:nowhere: no table gnnrec_users",
+    "import RUN --to x --rows-of DATA --format npy": "--format: goes without --rows-of",
     "recommend RUN": "expected one of --user, --item",
     "recommend RUN --user u1 --item i1": "expected one of --user, --item",
     "recommend RUN --user nobody": "no user with the id 'nobody'",
@@ -306,7 +319,8 @@ def test_what_is_no_run_is_told_without_torch(tiny_data):
 def test_what_is_allowed_is_what_there_is():
     assert cli.MASKS == pipeline.MASKS
     assert (*arguments.FORMATS, *arguments.MORE_FORMATS) == tuple(export.FORMATS)
-    assert cli.PRECISIONS == compression.PRECISIONS
+    assert embedding_commands.PRECISIONS == compression.PRECISIONS
+    assert tuple(targets.TARGETS) == arguments.TARGETS
 
 
 @pytest.mark.parametrize("typed", MISTAKES)

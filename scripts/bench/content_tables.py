@@ -151,6 +151,20 @@ def exports() -> str:
     return table(["embeddings of movies", "MB", "times smaller", "top-10 overlap", "NDCG@10", "change"], rows)
 
 
+def targets() -> str:
+    rows = [
+        [
+            entry["dataset"],
+            entry["variant"],
+            f"{entry['seconds']:.1f}",
+            f"{entry['metrics']['recall@10']:.3f}",
+            f"{entry['metrics']['milliseconds']:.1f}",
+        ]
+        for entry in load("targets")
+    ]
+    return table(["embeddings of", "place, search", "seconds to write", "Recall@10", "ms a query"], rows)
+
+
 def asked(kind: str) -> list[dict[str, Any]]:
     return [entry for entry in load("books") if entry["table"] == kind]
 

@@ -213,6 +213,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "encoding": content_tables.encoding,
     "encoding_memory": content_tables.encoding_memory,
     "exports": content_tables.exports,
+    "targets": content_tables.targets,
     "centring": content_tables.centring,
     "books": content_tables.books,
     "books_example": content_tables.books_example,

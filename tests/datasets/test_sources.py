@@ -1,12 +1,7 @@
 """Folders of other tools, read as they are, and databases."""
 
 import json
-import os
-import shutil
 import sqlite3
-import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -209,40 +204,6 @@ def test_a_server_is_asked_only_where_the_environment_names_it(tmp_path, monkeyp
     monkeypatch.setenv("GNNREC_DATABASE", f"dbname=other;{server}")
     with pytest.raises(UserError, match="onnection"):  # it is tried, and nobody answers
         Dataset.load(tmp_path)
-
-
-def postgresql_programs() -> Path | None:
-    found = shutil.which("initdb")
-    places = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    return next((place for place in reversed(places) if (place / "initdb").is_file()), None)
-
-
-@pytest.fixture
-def postgresql() -> Iterator[str]:
-    """A server of its own in a temporary folder, reached by a socket in it."""
-    programs = postgresql_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL (initdb) is not installed")
-    # PostgreSQL refuses to run as root; and its user has to reach the folder, which pytest's own are closed to.
-    user = "nobody" if os.geteuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    if user:
-        shutil.chown(folder, user)
-
-    def run(*command: str | Path) -> None:
-        subprocess.run(command, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=60)
-
-    data = folder / "data"
-    try:
-        run(programs / "initdb", "-D", data, "-U", "test", "--auth=trust", "--no-sync")
-        options = f"-c listen_addresses='' -c fsync=off -k {folder}"
-        run(programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start")
-        try:
-            yield f"postgresql://test@/postgres?host={folder}"
-        finally:
-            run(programs / "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_postgresql(tmp_path, monkeypatch, postgresql):

@@ -1,0 +1,149 @@
+"""The commands export and import: what can be typed after them, what they call and print."""
+
+import argparse
+import re
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from gnnrec.arguments import FORMATS, TARGETS, folder, formats, length, one_of
+from gnnrec.commands import remarks, show
+from gnnrec.errors import UserError
+
+PRECISIONS = ("fp32", "fp16", "int8")
+INDEXES = ("exact", "approximate")
+NAME = "gnnrec"
+PLACES = "lancedb:FOLDER, qdrant:http://HOST:6333, postgresql://USER@HOST/DATABASE"
+
+
+def export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=folder)
+    parser.add_argument(
+        "--to",
+        required=True,
+        help=f"folder of files, or {PLACES} (keys: PGPASSWORD, QDRANT_API_KEY in the environment)",
+    )
+    parser.add_argument("--format", type=formats, help="of files, comma-separated (default: all but faiss-pq)")
+    parser.add_argument(
+        "--precision", type=one_of(PRECISIONS), default="fp32", help="of files: fp32, fp16 or int8 (a scale a row)"
+    )
+    parser.add_argument(
+        "--dim", type=length, help="dimensions to keep, after a rotation that puts the weightiest ones first"
+    )
+    parser.add_argument(
+        "--index",
+        type=one_of(INDEXES),
+        help="of a database: exact or approximate (default: exact up to 200,000 items)",
+    )
+    _add_name(parser)
+    parser.add_argument("--replace", action="store_true", help="in a database: put new tables in the place of old ones")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def import_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="FROM", help=f"folder that gnnrec export wrote, or {PLACES}")
+    parser.add_argument("--to", type=Path, required=True, help="new folder")
+    parser.add_argument("--format", type=formats, help="of the files, comma-separated (default: npy)")
+    _add_name(parser)
+    parser.add_argument(
+        "--rows-of",
+        type=folder,
+        metavar="DATA",
+        help="write items.npy with its rows in the order of this dataset's items, missing ones as NaN, and users.npy "
+        "where it has a file of users: what [features.NAME] in its dataset.toml takes, where FOLDER is below DATA. "
+        "Vectors learnt from the same log know its validation rows",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _add_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--name", type=_name, default=NAME, help=f"of the tables NAME_users and NAME_items (default: {NAME})"
+    )
+
+
+def _name(typed: str) -> str:
+    # PostgreSQL cuts names at 63 bytes; NAME_STAMP_items has to fit.
+    if not re.fullmatch("[a-z][a-z0-9_]{0,19}", typed):
+        raise argparse.ArgumentTypeError(f"found {typed!r}; allowed: a to z, 0 to 9 and _, 20 at most, a letter first")
+    return typed
+
+
+def export(options: argparse.Namespace) -> None:
+    database = options.to.partition(":")[0] in TARGETS
+    typed = {
+        "--format": options.format is not None,
+        "--precision": options.precision != "fp32",
+        "--index": options.index is not None,
+        "--replace": options.replace,
+        "--name": options.name != NAME,
+    }
+    for option, of_database in zip(typed, (False, False, True, True, True)):
+        if typed[option] and of_database != database:
+            raise UserError(f"export {option}: goes with a {'database' if of_database else 'folder of files'}")
+    (_export_to_database if database else _export_files)(options)
+
+
+def _export_files(options: argparse.Namespace) -> None:
+    from gnnrec.export import Exported, export_embeddings, export_lists
+    from gnnrec.run_folder import Run
+    from gnnrec.targets.check import check_files
+
+    run, names, to = Run.load(options.run), options.format or FORMATS, Path(options.to)
+    whole = Exported(run.embeddings.user.numpy(), run.embeddings.item.numpy(), run.user_ids, run.item_ids)
+    written = export_embeddings(*whole, to, names, precision=options.precision, dim=options.dim)
+    if not run.ranks_by_embeddings:
+        written.append(export_lists(*run.lists, run.user_ids, run.item_ids, to))
+    answers = {name: check_files(to, name, whole) for name in names}
+    for name, answer in answers.items():
+        remarks(options)(f"{name}: {answer}")
+    _show(options, [str(path) for path in written], answers)
+
+
+def _export_to_database(options: argparse.Namespace) -> None:
+    from gnnrec.export import Exported, prepare
+    from gnnrec.run_folder import Run
+    from gnnrec.targets import open_target
+    from gnnrec.targets.check import check_answers
+    from gnnrec.targets.moving import store
+
+    run, say = Run.load(options.run), remarks(options)
+    whole = Exported(run.embeddings.user.numpy(), run.embeddings.item.numpy(), run.user_ids, run.item_ids)
+    embeddings = prepare(*whole, options.dim)
+    words = {"title": run.items.titles(), "text": run.items.text()} if run.items else {}
+    exact = None if options.index is None else options.index == "exact"
+    with closing(open_target(options.to, options.name)) as target:
+        written = store(target, embeddings, words, exact=exact, replace=options.replace)
+        answer = check_answers(target.search, embeddings.user, whole)
+        say(f"{target.where}: {answer}")
+        _show(options, [f"{target.where} {name}" for name in written], {target.where: answer})
+    if not run.ranks_by_embeddings:
+        say("this model adds item paths to the inner products; the lists with them: gnnrec export into a folder")
+
+
+def _show(options: argparse.Namespace, written: list[str], answers: dict[str, Any]) -> None:
+    document = {"written": written, "checks": {name: answer.to_json() for name, answer in answers.items()}}
+    show(options, document, lambda: "\n".join(written))
+
+
+def import_embeddings(options: argparse.Namespace) -> None:
+    if options.rows_of is not None and options.format is not None:
+        raise UserError("import --format: goes without --rows-of, which writes .npy")
+    from gnnrec.export import export_embeddings
+    from gnnrec.files import new_folder
+    from gnnrec.targets.moving import described, fetch, rows_of, write_features
+
+    found = fetch(options.source, options.name)
+    sizes = {"users": len(found.user), "items": len(found.item), "dimensions": found.item.shape[1]}
+    rows = None if options.rows_of is None else rows_of(options.rows_of, found)
+    with new_folder(options.to) as made:
+        if rows is None:
+            export_embeddings(*found, made, options.format or ("npy",))
+        else:
+            write_features(made, rows)
+    document: dict[str, Any] = {"folder": str(options.to)} | sizes
+    lines = [f"{options.to}: {', '.join(f'{number:,} {what}' for what, number in sizes.items())}"]
+    if rows is not None:
+        document["use"] = described(options.to, options.rows_of, rows)
+        lines.append(document["use"])
+    show(options, document, lambda: "\n".join(lines))
