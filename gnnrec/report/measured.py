@@ -86,8 +86,7 @@ class Measured:
             scores = self.scorer(torch.from_numpy(batch)).numpy().copy()
             had = known[batch].tocoo()
             scores[had.row, had.col] = -np.inf
-            rows = np.flatnonzero(np.isin(users, batch))
-            mine = scores[np.searchsorted(batch, users[rows])]  # [rows, I]
-            own = mine[np.arange(len(rows)), items[rows]]
-            ranks[rows] = 1 + (mine > own[:, None]).sum(1)
+            for row in np.flatnonzero(np.isin(users, batch)):
+                mine = scores[np.searchsorted(batch, users[row])]  # [I]
+                ranks[row] = 1 + (mine > mine[items[row]]).sum()
         return users, items, ranks
