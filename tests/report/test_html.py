@@ -54,8 +54,9 @@ def study(folder):
     return Study(folder=folder, metric="ndcg@20", trials=trials, best=trials[2], recipe=Recipe())
 
 
-@pytest.fixture
-def data(tmp_path):
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("pictures")
     random = np.random.default_rng(0)
     Image.fromarray(random.integers(0, 255, (600, 400, 3), dtype=np.uint8)).save(tmp_path / "poster.png")
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
@@ -104,8 +105,12 @@ def data(tmp_path):
     )
 
 
-def test_nothing_is_loaded_from_anywhere(data):
-    html = render_report(data)
+@pytest.fixture(scope="module")
+def html(data):
+    return render_report(data)
+
+
+def test_nothing_is_loaded_from_anywhere(html):
     page = Page(html)
     assert "http://" not in html
     assert "https://" not in html
@@ -117,8 +122,8 @@ def test_nothing_is_loaded_from_anywhere(data):
     assert "default-src 'none'" in html
 
 
-def test_every_section_is_there_and_names_are_unique(data):
-    page = Page(render_report(data))
+def test_every_section_is_there_and_names_are_unique(html):
+    page = Page(html)
     sections = {"models", "data", "training", "tail", "cohorts", "modalities", "map", "samples", "failures", "search"}
     assert sections | {"settings", "provenance"} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
@@ -151,8 +156,7 @@ def test_bars_are_as_long_as_their_values():
     ]
 
 
-def test_the_map_puts_items_where_they_are(data):
-    html = render_report(data)
+def test_the_map_puts_items_where_they_are(html):
     found = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="[\d.]+" class="(label-?\d) (popular\d)"', html)
     assert found == [("12.0", "320.0", "label-1", "popular1"), ("256.0", "628.0", "label0", "popular0")]
     # In per cent of 1000 x 640, so that the picture opens at the dot; near the lower edge it opens upwards.
@@ -161,8 +165,7 @@ def test_the_map_puts_items_where_they_are(data):
     ]
 
 
-def test_what_cannot_be_seen_has_words(data):
-    html = render_report(data)
+def test_what_cannot_be_seen_has_words(html):
     assert all("aria-label" in tag for tag in re.findall(r"<svg [^>]*>", html))
     assert all("alt=" in tag for tag in re.findall(r"<img [^>]*>", html))
     assert all("scope=" in tag for tag in re.findall(r"<th[ >][^>]*>", html))
@@ -170,20 +173,19 @@ def test_what_cannot_be_seen_has_words(data):
     assert headings[0] == 1 and all(after - before <= 1 for before, after in pairwise(headings))
 
 
-def test_the_trials_stand_by_their_value_without_those_that_were_stopped(data):
-    table = render_report(data).partition('aria-label="best trials"')[2].partition("</table>")[0]
+def test_the_trials_stand_by_their_value_without_those_that_were_stopped(html):
+    table = html.partition('aria-label="best trials"')[2].partition("</table>")[0]
     assert re.findall(r'<th scope="row">(\d)</th><td>([\d.]+)</td>', table) == [("3", "0.3000"), ("1", "0.1000")]
 
 
-def test_text_of_the_data_is_escaped(data):
-    html = render_report(data)
+def test_text_of_the_data_is_escaped(html):
     assert "<script" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert "书籍" in html
 
 
-def test_only_the_significant_difference_is_marked(data):
-    html = re.sub(r"\s+", " ", render_report(data))
+def test_only_the_significant_difference_is_marked(html):
+    html = re.sub(r"\s+", " ", html)
     assert re.search(r'class="best">0.0498</span><sup></sup> <small>0.0400 – 0.0600</small>', html)
     assert re.search(r"<span>0.0312</span><sup>\*\*</sup>", html)
     assert [mark(p) for p in (None, 0.05, 0.049, 0.0099, 0.0009)] == ["", "", "*", "**", "***"]
