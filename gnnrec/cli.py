@@ -100,6 +100,9 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
     train.add_argument("--with-feedback", type=file, metavar="FILE", help="a log of gnnrec serve: more interactions")
     train.add_argument("--set", **_SETTING)
+    train.add_argument(
+        "--track", nargs="+", default=[], metavar="KIND:WHERE", help="mlflow:FOLDER_OR_URI, wandb:offline"
+    )
     train.add_argument("--json", action="store_true", help="print one JSON document")
 
     search = add(
@@ -354,6 +357,8 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("run", type=folder)
     report.add_argument("--out", type=Path, help="the file (default: report.html in the run folder)")
     report.add_argument("--against", type=folder, nargs="*", default=[], help="other runs to stand beside it")
+    report.add_argument("--study", type=folder, help="a folder of tune-settings")
+    report.add_argument("--modalities", type=file, help="what gnnrec modalities --json printed")
 
     models = add("models", commands.models, "list the pretrained models, or bring one", "gnnrec models get use")
     models.add_argument("action", nargs="?", choices=["get"])

@@ -48,7 +48,7 @@ def train(options: argparse.Namespace) -> None:
     feedback = None if options.with_feedback is None else open_feedback(options.with_feedback)
     dataset = Dataset.load(options.data, feedback)
     say(dataset.summary())
-    run = finetuning.train(dataset, options.out, recipe, say=say)
+    run = finetuning.train(dataset, options.out, recipe, track=options.track, say=say)
     metrics = run.metrics
     beside = {"frozen encoders": run.frozen.metrics} if run.frozen else {}
     if options.json:
@@ -269,7 +269,7 @@ def report(options: argparse.Namespace) -> None:
     check_runs(options.run, *options.against)
     from gnnrec.report import write_report
 
-    print(write_report(options.run, options.out, options.against))
+    print(write_report(options.run, options.out, options.against, options.study, options.modalities))
 
 
 def models(options: argparse.Namespace) -> None:

@@ -26,6 +26,8 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
     "postgres": ("gnnrec export --to postgresql://…", ("pgvector",)),
     "onnx": ("gnnrec fit-encoder --kind compact", ("onnx", "onnx-ir", "onnxruntime")),
     "tune": ("gnnrec tune-settings", ("optuna",)),
+    "mlflow": ("gnnrec train --track mlflow:…", ("mlflow-skinny",)),
+    "wandb": ("gnnrec train --track wandb:…", ("wandb",)),
     "clean": ("gnnrec clean", ("imagededup", "datasketch", "ftfy", "lingua-language-detector")),
     "lora": ("gnnrec tune, and fine-tuning of encoders by lora", ("peft",)),
     "llm": ("gnnrec recommend --rerank", ("gguf", "accelerate", "openai")),

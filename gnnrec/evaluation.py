@@ -16,7 +16,8 @@ from torch import Tensor
 
 from gnnrec import metrics
 from gnnrec.datasets.interactions import Interactions
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, count
+from gnnrec.notebook import table
 from gnnrec.progress import progress
 from gnnrec.ranking import Scorer, top_k, unseen
 
@@ -49,6 +50,13 @@ class Evaluation:
             "cohorts": self.cohorts,
             "beyond": self.beyond,
         }
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the metrics with their intervals, and what the lists are like."""
+        caption = f"{count(self.num_users, 'user')}, {count(self.candidates, 'item')} ranked; 95 % intervals"
+        rows = [[name, value, *self.confidence.get(name, (None, None))] for name, value in self.metrics.items()]
+        beyond = [[name, value] for name, value in self.beyond.items()]
+        return table(caption, ("metric", "mean", "low", "high"), rows) + table("Beyond accuracy", (), beyond)
 
 
 def evaluate_ranking(

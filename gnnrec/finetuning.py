@@ -8,7 +8,7 @@
 Letters: U users, D dimensions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -27,22 +27,33 @@ from gnnrec.fitting import fit_encoder
 from gnnrec.models import Model, has_embeddings
 from gnnrec.recipe import FINETUNED, Recipe
 from gnnrec.run_folder import FILES, Run
+from gnnrec.sinks import follow
 
 FROZEN = "frozen"
 
 
 def train(
-    dataset: Dataset, out: str | Path, recipe: Recipe | None = None, *, say: Callable[[str], None] = lambda line: None
+    dataset: Dataset,
+    out: str | Path,
+    recipe: Recipe | None = None,
+    *,
+    track: Sequence[str] = (),
+    say: Callable[[str], None] = lambda line: None,
 ) -> Run:
     """As `pipeline.train`, after the encoders that `recipe.finetune` names were fine-tuned on the train rows.
 
-    A stopped call goes on in whichever part it was. Raises UserError for an encoder that cannot learn, and as
-    `pipeline.train`.
+    A stopped call goes on in whichever part it was. `track`: where else the run is followed, as "mlflow:FOLDER",
+    "mlflow:http://…", "wandb:offline" or "wandb:PROJECT". Raises UserError for an encoder that cannot learn, for
+    another way to track, and as `pipeline.train`.
     """
     out, recipe = Path(out), (recipe or Recipe()).resolved(dataset)
     if recipe.finetune.chosen() and not (out / "run.json").exists():
         finetune(dataset, out, recipe, say)
-    return pipeline.train(dataset, out, recipe, say=say)
+    new = not (out / "run.json").exists()  # else it is an error, of which nobody is told
+    with follow(track if new else (), out, recipe.to_dict(), say) as sinks:
+        run = pipeline.train(dataset, out, recipe, say=say, on_epoch=sinks.log)
+        sinks.finish(run.metrics.get("metrics", {}))
+    return run
 
 
 def finetune(dataset: Dataset, out: Path, recipe: Recipe, say: Callable[[str], None]) -> None:

@@ -99,11 +99,15 @@ def coverage(items: NDArray[np.int64], num_items: int) -> float:
 
 def gini(items: NDArray[np.int64], num_items: int) -> float:
     """Inequality of exposure over the whole catalogue: 0 all items equally often, (I-1)/I one item only."""
-    counts = np.sort(exposure(items, num_items))
+    return gini_of(exposure(items, num_items))
+
+
+def gini_of(counts: Counts) -> float:
+    """The same of any counts [I]."""
     if not counts.sum():
         return 0.0
-    weights = 2 * np.arange(1, num_items + 1) - num_items - 1
-    return float(weights @ counts / (num_items * counts.sum()))
+    weights = 2 * np.arange(1, len(counts) + 1) - len(counts) - 1
+    return float(weights @ np.sort(counts) / (len(counts) * counts.sum()))
 
 
 def novelty(items: NDArray[np.int64], popularity: Counts, num_users: int) -> PerUser:

@@ -44,6 +44,7 @@ def train(
     recipe: Recipe | None = None,
     *,
     say: Callable[[str], None] = lambda line: None,
+    on_epoch: Callable[[list[dict[str, float]]], None] = lambda history: None,
 ) -> Run:
     """Encode, build the graph, fit, measure on val and save; an interrupted call of the same kind is resumed.
 
@@ -75,7 +76,7 @@ def train(
     written = written_content(dataset, parts, item_features, recipe, say)
     graph = training_graph(dataset, parts, item_features, user_features, recipe, written)
     settings = recipe.to_toml() + fingerprint(dataset) + content_fingerprint(graph)
-    model, state = fit_model(graph, parts.val, recipe, out=out, settings=settings)
+    model, state = fit_model(graph, parts.val, recipe, out=out, settings=settings, on_epoch=on_epoch)
     metrics = {}
     if len(parts.val):
         evaluation = evaluate_model(model, graph, parts.val, parts.train, parts.train)
@@ -192,8 +193,8 @@ def fit_model(
 ) -> tuple[Model, TrainState]:
     """The recipe's model, trained on the interactions of `graph`; with `out`, logged and resumable there.
 
-    Gradient training runs on CUDA where there is any; model and graph are on the CPU before and after. Without `out`,
-    `on_epoch` is called as by `training.fit` and may raise to end the training.
+    Gradient training runs on CUDA where there is any; model and graph are on the CPU before and after. `on_epoch`
+    is called as by `training.fit`, after the log is written, and may raise to end the training.
     """
     generator = Generator().manual_seed(recipe.train.seed)
     model: Model = MODELS[recipe.model_name][0](recipe.model, graph, generator)
@@ -205,7 +206,7 @@ def fit_model(
     tracker = None
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        tracker = Tracker(out)
+        tracker = Tracker(out, on_epoch)
         where = {"checkpoint": out / "checkpoint.safetensors", "settings": settings, "on_epoch": tracker}
     device = default_device()
     try:

@@ -5,7 +5,7 @@ model does more than that, within half a second of a cold start; what needs the 
 it is asked. Letters: U users, I items, k length of a list.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, count
+from gnnrec.notebook import MOST_ROWS, Picture, table
 from gnnrec.run_folder import LISTED, Run
 from gnnrec.vectors import unit_length
 
 if TYPE_CHECKING:
     from gnnrec.query import ContentQuery
+
+POSTER = (60, 90)  # pixels in a notebook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,25 @@ class Recommendation:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+class Recommendations(list[Recommendation]):
+    """A list that a notebook shows with the pictures of its items."""
+
+    def __init__(self, places: Iterable[Recommendation], pictures: Sequence[Path | None] = ()) -> None:
+        super().__init__(places)
+        self.pictures = pictures  # by place; empty where the list is not of items
+
+    def _repr_html_(self) -> str:
+        from gnnrec.encoders.media import thumbnail  # only a notebook needs it
+
+        head = ["rank", "id", "title", "score"]
+        rows: list[list[Any]] = [[one.rank, one.id, one.title, one.score] for one in self]
+        if any(self.pictures):
+            head = ["", *head]
+            for row, path in zip(rows[:MOST_ROWS], self.pictures):  # more rows are not shown
+                row.insert(0, Picture(thumbnail(path, POSTER)))
+        return table(count(len(self), "place"), head, rows)
 
 
 class Recommender:
@@ -49,7 +71,7 @@ class Recommender:
     def titles(self) -> tuple[str | None, ...]:
         return self.run.items.titles() if self.run.items else (None,) * len(self.run.item_ids)
 
-    def recommend(self, user: str, k: int = 10) -> list[Recommendation]:
+    def recommend(self, user: str, k: int = 10) -> Recommendations:
         """The k best items for a known user that she has not interacted with. Raises UserError for an unknown id."""
         index = self.run.user_index(user)
         if not self.run.ranks_by_embeddings and _count(k) <= LISTED:
@@ -60,7 +82,7 @@ class Recommender:
             scores[log.item[log.user == index]] = -np.inf
         return self.places(_best(scores, k))
 
-    def recommend_history(self, items: Sequence[str], k: int = 10) -> list[Recommendation]:
+    def recommend_history(self, items: Sequence[str], k: int = 10) -> Recommendations:
         """The k best items for somebody who is in no log and had these items, the newest last; nothing is trained.
 
         Raises UserError for an unknown item, and for a model that knows users by training alone.
@@ -72,22 +94,15 @@ class Recommender:
         scores[indexes] = -np.inf
         return self.places(_best(scores, k))
 
-    def history(self, user: str, k: int = 10) -> list[Recommendation]:
+    def history(self, user: str, k: int = 10) -> Recommendations:
         """The last k items the user had, the newest first; the score is her rating where the log has one, else 1."""
         index = self.run.user_index(user)
         log = self.run.known
         rows = np.flatnonzero(log.user == index)[::-1][: _count(k)]
-        return [
-            Recommendation(
-                rank=place + 1,
-                id=self.run.item_ids[log.item[row]],
-                score=1.0 if log.rating is None else float(log.rating[row]),
-                title=self.titles[log.item[row]],
-            )
-            for place, row in enumerate(rows)
-        ]
+        ratings = np.ones(len(rows)) if log.rating is None else log.rating[rows]
+        return self.places(list(zip(log.item[rows].tolist(), ratings.tolist())))
 
-    def similar_items(self, item: str, k: int = 10) -> list[Recommendation]:
+    def similar_items(self, item: str, k: int = 10) -> Recommendations:
         """The k items nearest to a known one, by cosine of their embeddings."""
         index, vectors = self.run.item_index(item), self.run.item_vectors
         unit = unit_length(vectors)
@@ -97,19 +112,19 @@ class Recommender:
 
     def recommend_query(
         self, text: str | None = None, image: Path | None = None, audio: Path | None = None, k: int = 10
-    ) -> list[Recommendation]:
+    ) -> Recommendations:
         """The k items nearest to an ad-hoc query of any of the three, placed in the item space like a new item."""
         return self.places(_best(self._query.score_items(text, image, audio).numpy(), k))
 
     def users_for_query(
         self, text: str | None = None, image: Path | None = None, audio: Path | None = None, k: int = 10
-    ) -> list[Recommendation]:
+    ) -> Recommendations:
         """The k users who would like a new item of this content best: whom to tell about it."""
         best = _best(self._query.score_users(text, image, audio).numpy(), k)
-        return [
+        return Recommendations(
             Recommendation(rank=place + 1, id=self.run.user_ids[index], score=score)
             for place, (index, score) in enumerate(best)
-        ]
+        )
 
     @cached_property
     def _query(self) -> "ContentQuery":
@@ -129,12 +144,16 @@ class Recommender:
         scores = model_scorer(self.run.model, self.run.known_graph)(torch.tensor([user]))[0].numpy()
         return scores
 
-    def places(self, best: list[tuple[int, float]]) -> list[Recommendation]:
+    def places(self, best: list[tuple[int, float]]) -> Recommendations:
         """A list of item indexes and scores, the best first, as it is shown."""
-        return [
-            Recommendation(rank=place + 1, id=self.run.item_ids[item], score=score, title=self.titles[item])
-            for place, (item, score) in enumerate(best)
-        ]
+        pictures = (self.run.items.media or {}).get("image") if self.run.items else None
+        return Recommendations(
+            (
+                Recommendation(rank=place + 1, id=self.run.item_ids[item], score=score, title=self.titles[item])
+                for place, (item, score) in enumerate(best)
+            ),
+            () if pictures is None else [pictures[item] for item, _ in best],
+        )
 
 
 def _best(scores: NDArray[np.float32], k: int) -> list[tuple[int, float]]:

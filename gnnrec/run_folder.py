@@ -9,7 +9,7 @@ graph.safetensors        the training graph, and the train and val interactions
 items.parquet, users.parquet    ids in index order, and the columns of the catalogue
 metrics.json             the evaluation on val
 rejected.csv             content that could not be used: file and line that name it, reason, path or text
-log.jsonl, tensorboard/  the training
+log.jsonl, tensorboard/  the training; wandb/ where it is followed by --track wandb:…
 encoders/MODALITY/       an encoder that was fine-tuned for this run
 frozen/                  the run of the same settings with the encoders as they came
 """
@@ -28,6 +28,7 @@ from safetensors import SafetensorError, safe_open
 from gnnrec.datasets import Catalog, Dataset, Feedback, Interactions
 from gnnrec.errors import UserError, count
 from gnnrec.files import atomic_path, sha256_of_file, write_json, write_text
+from gnnrec.notebook import table
 
 if TYPE_CHECKING:  # torch and torch_geometric take seconds to import: only what builds the graph or the model does it
     from torch_geometric.data import HeteroData
@@ -40,7 +41,7 @@ FILES = (
     *("settings.toml", "run.json", "weights.safetensors", "embeddings.safetensors", "graph.safetensors"),
     "lists.safetensors",
     *("items.parquet", "users.parquet", "metrics.json", "rejected.csv"),
-    *("log.jsonl", "tensorboard", "checkpoint.safetensors"),
+    *("log.jsonl", "tensorboard", "wandb", "checkpoint.safetensors"),
     *("encoders", "frozen"),
 )
 LISTED = 100  # length of the saved lists
@@ -70,6 +71,21 @@ class Run:
         if sha256_of_file(path) != self.provenance.get("settings_sha256"):  # cut between two lines it is TOML as well
             raise UserError(f"{path}: damaged: not as it was written (settings_sha256 in run.json)")
         return Recipe.from_dict(parse_toml(text, str(path)), str(path))
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what it is, and its metrics on validation."""
+        told, found = self.provenance, self.metrics
+        facts = [
+            ["model", self.recipe.model_name],
+            ["data", f"{told['dataset']['name']}, {told['dataset']['path']}"],
+            ["users, items", f"{len(self.user_ids):,}, {len(self.item_ids):,}"],
+            ["split", told["split"]["method"]],
+            ["kept epoch", f"{told['best_epoch']} of {told['epochs']}" if told["epochs"] else "computed at once"],
+            ["finished", f"{told['finished']}, after {told['total_seconds']:.0f} s"],
+        ]
+        rows = [[name, value, *found["confidence"][name]] for name, value in found.get("metrics", {}).items()]
+        validation = table("Validation, 95 % intervals", ("metric", "mean", "low", "high"), rows) if rows else ""
+        return table(str(self.folder), (), facts) + validation
 
     @property
     def metrics(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The training log of a run: log.jsonl, one row per epoch, and the same scalars for TensorBoard."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,14 @@ if TYPE_CHECKING:
 
 
 class Tracker:
-    """Called with all rows so far after each epoch; the JSONL file always holds exactly those, also after a resume."""
+    """Called with all rows so far after each epoch; the JSONL file always holds exactly those, also after a resume.
 
-    def __init__(self, folder: Path) -> None:
+    `then` is called with the same rows when they are written.
+    """
+
+    def __init__(self, folder: Path, then: Callable[[list[dict[str, float]]], None] = lambda history: None) -> None:
         self.folder = folder
+        self.then = then
         self.writer: SummaryWriter | None = None
 
     def __call__(self, history: list[dict[str, float]]) -> None:
@@ -25,6 +30,7 @@ class Tracker:
         for name, value in row.items():
             if name != "epoch":
                 self.writer.add_scalar(name, value, int(row["epoch"]))
+        self.then(history)
 
     def close(self) -> None:
         if self.writer is not None:

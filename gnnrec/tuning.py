@@ -29,7 +29,7 @@ from gnnrec.errors import UserError, count, missing_extra
 from gnnrec.files import claim_folder, write_text
 from gnnrec.graph import GraphConfig
 from gnnrec.pipeline import content_fingerprint, fingerprint, fit_model, training_graph
-from gnnrec.recipe import Recipe
+from gnnrec.recipe import Recipe, load_recipe
 from gnnrec.search_space import Axis, Value, parse_search, with_settings
 from gnnrec.training import Interrupted, validation_metric
 
@@ -110,6 +110,18 @@ def tune_settings(
         return _Tuner(out, recipe, axes, trials, seeds, objective, study).run(minutes, say)
 
 
+def read_study(folder: Path) -> Study:
+    """A study as it is on disk. Raises UserError for a folder without one, or without a trial that came to its end."""
+    if not (folder / "study.sqlite").is_file() or not (folder / "best.toml").is_file():
+        raise UserError(f"{folder}: holds no study; expected a folder made by gnnrec tune-settings")
+    if importlib.util.find_spec("optuna") is None:
+        raise missing_extra("tune", "optuna")
+    trials = _finished(_load(folder / "study.sqlite"))
+    recipe = load_recipe(str(folder / "best.toml"))
+    best = max((trial for trial in trials if trial.state == "complete"), key=_value)
+    return Study(folder=folder, metric=recipe.train.metric, trials=tuple(trials), best=best, recipe=recipe)
+
+
 class Objective:
     """What a recipe is worth on the validation rows of a dataset. It holds no test rows."""
 
@@ -186,10 +198,7 @@ class _Tuner:
         return kept
 
     def finished(self) -> list[Trial]:
-        from optuna.trial import TrialState
-
-        found = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        return [_read(number, trial) for number, trial in enumerate(found, start=1)]
+        return _finished(self.study)
 
     def _untried(self, finished: Sequence[Trial]) -> list[dict[str, Value]]:
         tried = [trial.settings for trial in finished]
@@ -283,6 +292,13 @@ def _short(value: Value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def _finished(study: "optuna.Study") -> list[Trial]:
+    from optuna.trial import TrialState
+
+    found = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    return [_read(number, trial) for number, trial in enumerate(found, start=1)]
+
+
 def _read(number: int, trial: "optuna.trial.FrozenTrial") -> Trial:
     values, failure = tuple(trial.user_attrs["values"]), trial.user_attrs["failure"]
     return Trial(
@@ -306,17 +322,14 @@ def _distribution(axis: Axis) -> "optuna.distributions.BaseDistribution":
     return FloatDistribution(axis.low, axis.high, log=axis.log)
 
 
-def _open_study(path: Path, identity: str) -> "optuna.Study":
-    """A new study, or the one that is there; trials that a stopped call left unfinished are closed without a value.
-
-    Raises UserError where the file is damaged or belongs to other settings or data.
-    """
+def _load(path: Path) -> "optuna.Study":
+    """A new study, or the one that is there. Raises UserError where the file is damaged."""
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        study = optuna.create_study(
+        return optuna.create_study(
             storage=f"sqlite:///{path}",
             study_name="gnnrec",
             direction="maximize",
@@ -325,6 +338,16 @@ def _open_study(path: Path, identity: str) -> "optuna.Study":
         )
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise UserError(f"{path}: not a readable study ({str(error).splitlines()[0]})") from error
+
+
+def _open_study(path: Path, identity: str) -> "optuna.Study":
+    """The same, of these settings and data; trials that a stopped call left unfinished are closed without a value.
+
+    Raises UserError where it belongs to others.
+    """
+    import optuna
+
+    study = _load(path)
     if study.user_attrs.setdefault("identity", identity) != identity:
         raise UserError(f"{path.parent}: was made under other settings, search or data; choose another --out")
     study.set_user_attr("identity", identity)

@@ -25,7 +25,7 @@ LAYERS = (
     ("fitting",),
     ("pipeline",),
     ("run_folder", "run_tensors"),
-    ("recipe", "recipes", "tracking"),
+    ("recipe", "recipes", "tracking", "sinks"),
     ("training", "evaluation", "cold_items"),
     ("models",),
     ("recency", "fusion", "removal", "words", "alignment", "graph_augment", "graph_growth"),
@@ -35,7 +35,7 @@ LAYERS = (
     ("datasets",),
     (
         *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate"),
-        *("checkpoint", "files", "errors", "progress", "vectors"),
+        *("checkpoint", "files", "errors", "progress", "vectors", "notebook"),
     ),
 )
 
@@ -60,9 +60,11 @@ HEAVY = {
     "pgvector": {"targets/postgresql.py"},
     "pyarrow": {"datasets/sources/columnar.py", "export.py", "targets/lance.py"},
     "psycopg": {"datasets/sources/sql.py", "targets/postgresql.py"},
+    "mlflow": {"sinks/mlflow_sink.py"},
+    "wandb": {"sinks/wandb_sink.py"},
     "torch.utils.tensorboard": {"tracking.py"},
     "matplotlib": {"plots/draw.py", "plots/network.py", "plots/render.py", "plots/sheet.py"},
-    "sklearn": {"encoders/fitted/lsa.py", "modalities/consumption.py", "plots/draw.py"},
+    "sklearn": {"encoders/fitted/lsa.py", "modalities/consumption.py", "plots/draw.py", "plots/project.py"},
     "gensim": {"encoders/fitted/word_vectors.py"},
     "nltk": {"encoders/fitted/tokens.py"},
     "jieba": {"encoders/fitted/tokens.py"},

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from gnnrec.datasets.catalog import Catalog
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.errors import UserError, count
+from gnnrec.notebook import table
 
 if TYPE_CHECKING:
     from gnnrec.datasets.feedback import Feedback  # builds on the readers, which build on this module
 
+SHOWN = 3  # items in a notebook
 SPLIT_NAMES = ("train", "val", "test")
 
 REJECTED_SCHEMA = pl.Schema({"file": pl.String, "line": pl.Int64, "reason": pl.String, "value": pl.String})
@@ -84,6 +86,26 @@ class Dataset:
             f"{self.name}: {count(len(self.user_ids), 'user')}, {count(len(self.item_ids), 'item')}, "
             f"{count(len(self.interactions), 'interaction')}, {len(self.rejected):,} set aside (see gnnrec inspect)"
         )
+
+    def _repr_html_(self) -> str:
+        """For notebooks: sizes, content by modality, and the titles of some items."""
+        pairs = len(self.user_ids) * len(self.item_ids)
+        facts: list[list[object]] = [
+            ["users", len(self.user_ids)],
+            ["items", len(self.item_ids)],
+            ["interactions", len(self.interactions)],
+            ["density", self.interactions.matrix().nnz / max(pairs, 1)],
+            ["rows set aside", len(self.rejected)],
+            ["licence", self.licence or "not stated"],
+        ]
+        some: list[tuple[str, str | None]] = []
+        if self.items is not None:
+            for modality in self.items.modalities():
+                present = sum(content is not None for content in self.items.content(modality))
+                facts.append([f"items with {modality}", present])
+            some = list(zip(self.item_ids[:SHOWN], self.items.titles()[:SHOWN]))
+        facts += [[f"features: {name}", f"{values.shape[1]} dimensions"] for name, values in self.item_features.items()]
+        return table(self.name, (), facts) + (table("Some items", ("id", "title"), some) if some else "")
 
     @classmethod
     def load(cls, path: str | Path, feedback: "Feedback | None" = None) -> "Dataset":

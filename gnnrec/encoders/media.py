@@ -1,5 +1,6 @@
 """Pictures and sounds on disk -> what the encoders take. What cannot be read gives a reason, never an exception."""
 
+import base64
 import io
 import re
 from pathlib import Path
@@ -15,6 +16,7 @@ MAX_PIXELS = 50_000_000
 MAX_LENGTH = 100  # times the width, or the other way round: encoders enlarge the shorter side
 PICTURE_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000", "PPM", "ICO", "TGA")
 JPEG_SIDE = 640  # a larger JPEG may be decoded at a fraction of its size, which is many times quicker
+THUMBNAIL = (120, 180)  # pixels of a picture inside a page, whose size it decides
 MAX_RATE, MAX_CHANNELS = 768_000, 64
 SHORTEST = 0.1  # seconds of sound
 QUIETEST = 1e-4  # highest sample of a sound that is not silence, -80 dB
@@ -68,6 +70,20 @@ def jpeg(picture: Any, side: int) -> bytes:
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
+
+
+def thumbnail(path: Path | None, size: tuple[int, int] = THUMBNAIL) -> str | None:
+    """A picture as a data URI of at most `size` pixels; None where there is none that can be read."""
+    if path is None:
+        return None
+    try:
+        image = read_image(path)
+    except (OSError, Unreadable):
+        return None
+    image.thumbnail(size)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def grey_picture(size: int = 64) -> Any:

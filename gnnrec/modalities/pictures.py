@@ -37,13 +37,20 @@ def draw_study(study: Mapping[str, Any], folder: Path) -> list[Path]:
         finding = "AUC of their likeness for two things of one user; .5 tells nothing; orange: 95 %"
         names, intervals = [row["modality"] for row in rows], [row["auc_interval"] for row in rows]
         made.append(plots.bars("Taken together", finding, names, [row["auc"] for row in rows], "AUC", intervals, 0.5))
+    made += value_plots(study)
+    return save(made, folder)
+
+
+def value_plots(study: Mapping[str, Any]) -> list[plots.Plot]:
+    """What each modality adds, by measure; empty for a study without ablation."""
+    made = []
     for measure in MEASURES if study.get("ablation") else ():
         rows = [row for row in study["ablation"]["value"] if row["measure"] == measure]
         names = [f"{row['modality']}, {row['added']}" for row in rows]
         finding = f"what a modality adds to NDCG@10, {measure}; orange: 95 %, paired over users"
         values, intervals = [row[METRIC] for row in rows], [row["interval"] for row in rows]
         made.append(plots.bars(f"Value on {measure}", finding, names, values, "difference of NDCG@10", intervals, 0.0))
-    return save(made, folder)
+    return made
 
 
 def _map(heading: str, finding: str, names: list[str], rows: list[dict[str, Any]], key: str) -> plots.Plot:

@@ -1,11 +1,12 @@
 """Plots, each drawn once: what they show (`draw`, `compare`, `network`) and what becomes of them (`render`)."""
 
-from gnnrec.plots.compare import bars, heat_map
+from gnnrec.plots.compare import bars, heat_map, search
 from gnnrec.plots.draw import (
     Plot,
     activity,
     embedding_map,
     long_tail,
+    lorenz,
     ratings,
     time_line,
     training_curve,
@@ -26,9 +27,11 @@ __all__ = [
     "graph_sheet",
     "heat_map",
     "long_tail",
+    "lorenz",
     "network",
     "ratings",
     "save_png",
+    "search",
     "svg",
     "time_line",
     "training_curve",

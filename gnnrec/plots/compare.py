@@ -56,3 +56,21 @@ def bars(
         axes.set_xlabel(label)
 
     return Plot(heading=heading, finding=finding, draw=draw, size=(4.6, max(2.2, INCHES_A_BAR * len(names) + 1.2)))
+
+
+def search(values: Sequence[float | None], label: str) -> Plot:
+    """The trials of a search in their order: what each reached, None where it came to no end, and the best so far."""
+    reached = np.array([np.nan if value is None else value for value in values])
+    best = np.fmax.accumulate(reached)
+
+    def draw(axes: Any) -> None:
+        numbers = np.arange(1, len(reached) + 1)
+        axes.step(numbers, best, where="post", color=COLOURS[1], linewidth=1.6, label="best so far")
+        axes.plot(numbers, reached, "o", color=COLOURS[0], markersize=4, label="trial")
+        axes.legend(loc="lower right")
+        axes.set_xlabel("trial")
+        axes.set_ylabel(label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+
+    finding = f"{np.isfinite(reached).sum()} of {len(reached)} trials came to their end; best {best[-1]:.4f}"
+    return Plot(heading="Search", finding=finding, draw=draw)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnrec.metrics import gini_of
 from gnnrec.vectors import unit_length
 
 # Okabe & Ito's colours for the colour-blind, the light ones darkened until they show on white too.
@@ -107,6 +108,31 @@ def long_tail(popularity: NDArray[np.int64], exposure: NDArray[np.int64] | None 
 
     finding = f"{half:,} of {len(order):,} items have half of the interactions"
     return Plot(heading="Long tail", finding=finding, draw=draw)
+
+
+def lorenz(popularity: NDArray[np.int64], exposure: NDArray[np.int64] | None = None) -> Plot:
+    """What share of the interactions [I], and of the places in all lists [I], the least frequent items have together.
+
+    Each line sorts the items anew; the diagonal is what equal shares would give, and twice the area below it the Gini.
+    """
+    lines = {"interactions": (popularity, GREY)}
+    if exposure is not None:
+        lines["recommended lists"] = (exposure, COLOURS[0])
+    items = np.linspace(0, 100, len(popularity) + 1)
+
+    def draw(axes: Any) -> None:
+        axes.plot([0, 100], [0, 100], color=GREY, linewidth=0.8, linestyle=(0, (3, 3)))
+        for name, (counts, colour) in lines.items():
+            share = np.concatenate([[0], np.cumsum(np.sort(counts))]) * 100 / max(counts.sum(), 1)
+            axes.plot(items, share, color=colour, linewidth=1.6, label=name)
+        axes.legend(loc="upper left")
+        axes.set_xlim(0, 100)
+        axes.set_ylim(0, 100)
+        axes.set_xlabel("items, % of the catalogue, the least frequent first")
+        axes.set_ylabel("share, %")
+
+    finding = "; ".join(f"{name}: Gini {gini_of(counts):.2f}" for name, (counts, _) in lines.items())
+    return Plot(heading="Inequality", finding=finding, draw=draw)
 
 
 def activity(counts: NDArray[np.int64]) -> Plot:

@@ -1,5 +1,6 @@
 """From a `Plot` to a picture: SVG inside a page, whose light or dark colours it takes, or a PNG file."""
 
+import html
 import io
 import re
 import textwrap
@@ -28,7 +29,7 @@ def svg(plot: Plot) -> str:
         buffer = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, dpi=200, metadata=nothing)
-    return _for_page(buffer.getvalue())
+    return _for_page(buffer.getvalue(), f"{plot.heading}: {plot.finding}")
 
 
 def save_png(plot: Plot, path: Path) -> Path:
@@ -89,15 +90,16 @@ def style(ink: str, muted: str, line: str) -> dict[str, Any]:
     }
 
 
-def _for_page(text: str) -> str:
-    """Without prologue, names that several plots of one page share, and a fixed size; with the page's colours."""
+def _for_page(text: str, label: str) -> str:
+    """Without prologue, names that several plots of one page share, and a fixed size; with the page's colours, and a
+    label for those who cannot see it."""
     text = text[text.index("<svg") :].strip()
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
     text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text, count=2)  # HTML knows them
-    text = re.sub(r'<svg ([^>]*?)width="[^"]*"', r'<svg role="img" \1', text, count=1)
+    text = re.sub(r'<svg ([^>]*?)width="[^"]*"', r"<svg \1", text, count=1)
     text = re.sub(r'(<svg [^>]*?)height="[^"]*"', r"\1", text, count=1)
     names = f"p{zlib.crc32(text.encode()):08x}-"  # a hash that is the same in every process
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{names}", text)
     for stand_in, colour in PAGE_COLOURS.items():
         text = text.replace(stand_in, colour)
-    return text
+    return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(label)}" ', 1)

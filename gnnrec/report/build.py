@@ -3,44 +3,82 @@
 Letters: n users with a positive in the split, k length of the lists, I items.
 """
 
-import re
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec.comparison import COMPARED, check_same_data, differences, mask_of, measure
+from gnnrec.comparison import COMPARED, check_same_data, differences, measure
 from gnnrec.datasets import Dataset, Interactions
 from gnnrec.errors import UserError, count
-from gnnrec.evaluation import Evaluation
-from gnnrec.inspect.facts import describe_log, modality_weights, provenance
-from gnnrec.models import has_embeddings, model_scorer
-from gnnrec.pipeline import held_out
-from gnnrec.ranking import top_k
+from gnnrec.evaluation import Evaluation, popularity_groups
+from gnnrec.files import write_text
+from gnnrec.inspect.facts import describe_log, modality_weights
+from gnnrec.metrics import exposure
+from gnnrec.modalities.pictures import value_plots
+from gnnrec.pipeline import held_out, modality_masks
 from gnnrec.report import html
-from gnnrec.report.html import Card, ModelRow, ReportData, Sample
+from gnnrec.report.data import Bars, ModelRow, ReportData
+from gnnrec.report.item_map import embedding_map
+from gnnrec.report.measured import Measured
+from gnnrec.report.model_card import model_card
+from gnnrec.report.origin import origin
+from gnnrec.report.people import LIST, Cards, failures, samples
 from gnnrec.run_folder import Run
 from gnnrec.tracking import read_log
+from gnnrec.tuning import Study, read_study
 
 BEYOND = ("coverage@10", "gini@10", "novelty@10", "popularity@10", "popularity_lift@10", "diversity@10")
-LIST = 10  # length of the lists shown
-SAMPLES = (("a very active user", 0.98), ("a typical user", 0.5), ("a quiet user", 0.02))  # quantiles of activity
+MODEL_CARD = "model_card.md"
 
 
-def write_report(run_folder: Path, out: Path | None = None, against: Sequence[Path] = ()) -> Path:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What else a report shows, where it is at hand."""
+
+    study: Study | None = None  # a search of settings
+    modalities: Mapping[str, Any] = field(default_factory=dict)  # what gnnrec modalities --json prints
+
+
+def write_report(
+    run_folder: Path,
+    out: Path | None = None,
+    against: Sequence[Path] = (),
+    study: Path | None = None,
+    modalities: Path | None = None,
+) -> Path:
     """Write the report about a run, by default as report.html into its folder, and return its path.
 
-    Measured on test, or on val where the folder of the data has gone or changed. Raises UserError where one of
-    `against` was trained on other data.
+    A model card in Markdown is written beside it. Measured on test, or on val where the folder of the data has gone or
+    changed. `study` is a folder of tune-settings, `modalities` a file of what `gnnrec modalities --json` printed.
+    Raises UserError where one of `against` was trained on other data, and for what is no study.
     """
+    beside = Beside(
+        study=None if study is None else read_study(study),
+        modalities={} if modalities is None else read_modalities(modalities),
+    )
     runs = [Run.load(folder) for folder in (run_folder, *against)]
     for other in runs[1:]:
         check_same_data(runs[0], other)
     path = out or run_folder / "report.html"
-    html.write_report(collect(runs, *read_held_out(runs[0])), path)
+    data = collect(runs, *read_held_out(runs[0]), beside)
+    html.write_report(data, path)
+    write_text(path.parent / MODEL_CARD, model_card(runs[0], data))
     return path
+
+
+def read_modalities(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable as JSON: {error}") from error
+    if not isinstance(found, dict) or "modalities" not in found:
+        raise UserError(f"{path}: no study of modalities; expected what gnnrec modalities DATA --json prints")
+    return found
 
 
 def read_held_out(run: Run) -> tuple[Dataset | None, Interactions]:
@@ -53,15 +91,20 @@ def read_held_out(run: Run) -> tuple[Dataset | None, Interactions]:
     return (dataset, relevant) if len(relevant) else (None, run.val)
 
 
-def collect(runs: Sequence[Run], dataset: Dataset | None, relevant: Interactions) -> ReportData:
+def collect(
+    runs: Sequence[Run], dataset: Dataset | None, relevant: Interactions, beside: Beside | None = None
+) -> ReportData:
     """Everything a report shows; the first run is ours, `relevant` are the rows of the split it is measured on."""
-    run, split = runs[0], "val" if dataset is None else "test"
-    names = names_of(runs)
-    evaluations = measure(runs, split, dataset=dataset)
-    ours = evaluations[0]
-    lists = top_lists(run, ours.users, mask_of(run, split, None))
+    run, split, beside = runs[0], "val" if dataset is None else "test", beside or Beside()
+    measured = Measured(run=run, split=split, relevant=relevant)
+    evaluations = dict(zip(names_of(runs), measure(runs, split, dataset=dataset)))
+    fitted = measured.baselines({one.recipe.model_name for one in runs})
+    fitted = {unused_name(name, evaluations): one for name, one in fitted.items()}
+    evaluations |= fitted
+    ours = next(iter(evaluations.values()))
+    lists = measured.lists(ours.users, LIST)
+    shown = exposure(lists, run.train.num_items)
     told = run.provenance
-    vectors = run.embeddings.item.numpy() if has_embeddings(run.model) else None
     return ReportData(
         title=f"{told['dataset']['name']}: {run.recipe.model_name}",
         subtitle=(
@@ -74,20 +117,24 @@ def collect(runs: Sequence[Run], dataset: Dataset | None, relevant: Interactions
             "Training": duration(told["training_seconds"]),
         },
         facts=facts_of(run, None if dataset is None else len(relevant)),
-        models=model_rows(names, evaluations),
-        beyond={name: beyond_accuracy(one) for name, one in zip(names, evaluations)},
+        models=model_rows(evaluations),
+        fitted_here=list(fitted),
+        beyond={name: beyond_accuracy(one) for name, one in evaluations.items()},
         log=read_log(run.folder),
         validation_metric=run.recipe.train.metric,
         popularity=np.bincount(run.train.item, minlength=run.train.num_items),
-        exposure=np.bincount(lists[lists >= 0], minlength=run.train.num_items),
+        exposure=shown,
         activity=np.bincount(run.train.user, minlength=run.train.num_users),
-        cohorts={names[place]: evaluations[place].cohorts for place in ours_and_best_other(evaluations)},
+        tail=tail_shares(run, shown),
+        cohorts={name: evaluations[name].cohorts for name in ours_and_best_other(evaluations)},
         modality_shares=modality_weights(run),
-        item_vectors=vectors,
-        item_labels=labels_of(run),
-        samples=samples(run, ours.users, lists, relevant, split),
+        modality_plots=value_plots(beside.modalities),
+        map=embedding_map(run, run.item_vectors, Cards(run)) if run.has_embeddings else None,
+        samples=samples(measured, ours.users, lists),
+        failures=failures(measured),
+        study=beside.study,
         settings=run.recipe.to_toml(),
-        provenance=flat(provenance(run)),
+        provenance=origin(run),
     )
 
 
@@ -97,8 +144,15 @@ def names_of(runs: Sequence[Run]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
 
 
-def model_rows(names: Sequence[str], evaluations: Sequence[Evaluation]) -> list[ModelRow]:
-    found = differences(evaluations[0], evaluations[1:])
+def unused_name(name: str, taken: Mapping[str, Any]) -> str:
+    """A run's folder may be called like a baseline and hold another model."""
+    return f"{name}, fitted here" if name in taken else name
+
+
+def model_rows(evaluations: Mapping[str, Evaluation]) -> list[ModelRow]:
+    """Ours first, then all others tested against it."""
+    ours, *others = evaluations.values()
+    found = differences(ours, others)
     p_values = [{metric: row["p_holm"] for metric, row in one.items()} for one in ({}, *found)]  # ours not with itself
     return [
         ModelRow(
@@ -106,9 +160,9 @@ def model_rows(names: Sequence[str], evaluations: Sequence[Evaluation]) -> list[
             metrics={metric: one.metrics[metric] for metric in COMPARED},
             confidence={metric: one.confidence[metric] for metric in COMPARED},
             p_values=p_value,
-            ours=place == 0,
+            ours=one is ours,
         )
-        for place, (name, one, p_value) in enumerate(zip(names, evaluations, p_values))
+        for (name, one), p_value in zip(evaluations.items(), p_values)
     ]
 
 
@@ -116,98 +170,54 @@ def beyond_accuracy(evaluation: Evaluation) -> dict[str, float]:
     return {name: evaluation.beyond[name] for name in BEYOND if name in evaluation.beyond}
 
 
-def ours_and_best_other(evaluations: Sequence[Evaluation]) -> list[int]:
-    """Positions of the runs whose cohorts are drawn: more than two at a time cannot be read."""
-    others = sorted(range(1, len(evaluations)), key=lambda place: -evaluations[place].metrics["ndcg@10"])
-    return [0, *others[:1]]
+def ours_and_best_other(evaluations: Mapping[str, Evaluation]) -> list[str]:
+    """Names of the models whose cohorts are drawn: more than two at a time cannot be read."""
+    ours, *others = evaluations
+    return [ours, *sorted(others, key=lambda name: -evaluations[name].metrics["ndcg@10"])[:1]]
 
 
-def top_lists(run: Run, users: NDArray[np.int64], mask: str) -> NDArray[np.int64]:
-    """The lists that the evaluation measured, [n, k]; -1 where nothing is left to recommend."""
-    graph, known = (run.known_graph, run.known) if mask == "train+val" else (run.graph, run.train)
-    found = top_k(model_scorer(run.model, graph), users, LIST, known.matrix())
-    lists: NDArray[np.int64] = found.items.numpy()
-    return lists
-
-
-def samples(
-    run: Run, users: NDArray[np.int64], lists: NDArray[np.int64], relevant: Interactions, split: str
-) -> list[Sample]:
-    """Users chosen by their activity alone, so that nobody can pick the flattering ones."""
-    log = run.train if split == "val" else run.known
-    order = np.argsort(np.bincount(log.user, minlength=log.num_users)[users], kind="stable")
-    shown = []
-    chosen: dict[int, str] = {}
-    for kind, quantile in SAMPLES:
-        chosen.setdefault(int(order[round(quantile * (len(order) - 1))]), kind)  # few users may be all three
-    wanted = relevant.matrix()
-    titles = run.items.titles() if run.items else (None,) * len(run.item_ids)
-
-    def card(item: int, hit: bool = False) -> Card:
-        picture, note = extras(run, item)
-        return Card(title=titles[item] or run.item_ids[item], image=picture, note=note, hit=hit)
-
-    for place, kind in chosen.items():
-        user = users[place]
-        rows = np.flatnonzero(log.user == user)
-        hits = set(wanted.indices[wanted.indptr[user] : wanted.indptr[user + 1]].tolist())
-        shown.append(
-            Sample(
-                user=f"{run.user_ids[user]}, {kind} with {count(len(rows), 'interaction')}",
-                history=[card(int(item)) for item in log.item[rows[::-1][:LIST]]],
-                recommended=[card(int(item), hit=int(item) in hits) for item in lists[place] if item >= 0],
-            )
-        )
-    return shown
-
-
-def extras(run: Run, item: int) -> tuple[Path | None, str]:
-    """The picture of an item and the text of its second column, where there are any."""
-    if run.items is None:
-        return None, ""
-    pictures, columns = (run.items.media or {}).get("image"), run.items.text_columns
-    note = (run.items.table[columns[1]].cast(str)[item] or "") if len(columns) > 1 else ""
-    return None if pictures is None else pictures[item], note.replace("|", ", ")
-
-
-def labels_of(run: Run) -> list[str | None]:
-    """The first value of each item's second text column, such as its first genre; empty without such a column. [I]"""
-    if run.items is None or len(run.items.text_columns) < 2:
-        return []
-    column = run.items.table[run.items.text_columns[1]].cast(str)
-    return [re.split(r"[|;,/]", value, maxsplit=1)[0].strip() or None if value else None for value in column]
+def tail_shares(run: Run, shown: NDArray[np.int64]) -> Bars:
+    """The shares of head, middle and tail in the catalogue, in the log and in the lists, which hold items `shown` [I]
+    times."""
+    popularity = np.bincount(run.train.item, minlength=run.train.num_items)
+    groups = {**popularity_groups(run.train.matrix()), "never seen": popularity == 0}
+    counts = {"items": np.ones_like(popularity), "interactions": popularity, "recommended": shown}
+    return Bars(
+        heading="Who gets the places",
+        caption="Shares of the catalogue, of train and of the lists; head, mid and tail have a third of train each.",
+        groups={
+            f"{name}, {count(int(group.sum()), 'item')}": {
+                series: float(values[group].sum() / max(values.sum(), 1)) for series, values in counts.items()
+            }
+            for name, group in groups.items()
+            if group.any()
+        },
+    )
 
 
 def facts_of(run: Run, num_test: int | None) -> dict[str, Any]:
     told = describe_log(run.known)
     content = {
-        modality: f"{int((~run.graph[modality].imputed).sum()):,} of {len(run.item_ids):,} items"
-        for modality in run.graph.node_types
-        if modality not in ("user", "item")
+        modality: f"{int(mask.sum()):,} of {len(mask):,} items ({mask.mean():.0%})"
+        for modality, mask in modality_masks(run.graph).items()
     }
     return {
         "Users": told["users"],
         "Items": told["items"],
+        "Interactions": told["interactions"] + (num_test or 0),
+        "Split": run.provenance["split"]["method"],
         "Train": len(run.train),
         "Validation": len(run.val),
         **({} if num_test is None else {"Test": num_test}),
         "Density": told["density"],
+        "Items nobody took in train": int((np.bincount(run.train.item, minlength=run.train.num_items) == 0).sum()),
         **({"From": told["first"][:10], "To": told["last"][:10]} if "first" in told else {}),
         **{f"Content: {modality}": text for modality, text in content.items()},
+        "Rows set aside": run.provenance["dataset"]["rejected_rows"],
+        "Contents that cannot be used": run.provenance.get("unusable_content", "not recorded"),
         "Licence": run.provenance["dataset"]["licence"] or "not stated",
     }
 
 
 def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
-
-
-def flat(facts: dict[str, Any]) -> dict[str, Any]:
-    """One level, in words."""
-    words: dict[str, Any] = {}
-    for name, value in facts.items():
-        if isinstance(value, dict):
-            words |= value
-        else:
-            words[name.replace("_", " ")] = value
-    return {name: "none" if value is None else value for name, value in words.items()}

@@ -1,98 +1,22 @@
-"""One self-contained HTML file: everything is inside, nothing is loaded from anywhere.
+"""One self-contained HTML file: everything is inside, nothing is loaded from anywhere."""
 
-The caller fills `ReportData`; a part that is left empty leaves its section out.
-"""
-
-import base64
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gnnrec import plots
-from gnnrec.encoders.media import Unreadable, read_image
+from gnnrec.encoders.media import thumbnail
 from gnnrec.errors import count
 from gnnrec.files import write_text
 from gnnrec.progress import progress
+from gnnrec.report.data import Bars, ReportData
 
-THUMBNAIL = (120, 180)  # pixels; larger pictures are made smaller, which is what keeps the file small
+WITH_PLOTS = ("data", "training", "tail", "modalities", "search")  # sections
+SMALL = (52, 78)  # pixels of a picture on the map
 LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))  # p below -> mark
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRow:
-    """One line of the table of models."""
-
-    name: str
-    metrics: Mapping[str, float]  # "ndcg@10" -> mean
-    confidence: Mapping[str, Sequence[float]] = field(default_factory=dict)  # "ndcg@10" -> low, high
-    p_values: Mapping[str, float] = field(default_factory=dict)  # of the difference to the model that is ours
-    ours: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """An item as people see it."""
-
-    title: str
-    image: Path | None = None  # a picture that cannot be read counts as none
-    note: str = ""  # small, below the title: genres, a score, a reason
-    hit: bool = False  # it is among the user's held-out rows
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """What one user had, and what the model recommends."""
-
-    user: str
-    history: Sequence[Card]
-    recommended: Sequence[Card]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bars:
-    """Lying bars, drawn by the page itself: groups below each other, in each a bar for every series with a value."""
-
-    heading: str
-    caption: str = ""
-    groups: Mapping[str, Mapping[str, float]]  # group -> series -> value, 0 or more
-
-    @property
-    def series(self) -> list[str]:
-        return list(dict.fromkeys(name for values in self.groups.values() for name in values))
-
-    @property
-    def largest(self) -> float:
-        return max((value for values in self.groups.values() for value in values.values()), default=0) or 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportData:
-    """What a report shows; `inspect` fills what a dataset alone has. Letters: U users, I items, d dimensions."""
-
-    title: str
-    subtitle: str = ""
-    headline: Mapping[str, Any] = field(default_factory=dict)  # a few numbers in large print: name -> value
-    facts: Mapping[str, Any] = field(default_factory=dict)  # of the dataset
-    models: Sequence[ModelRow] = ()
-    beyond: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # model -> what its lists are like
-    log: Sequence[Mapping[str, Any]] = ()  # rows with "epoch", "loss" and, where it was measured, `validation_metric`
-    validation_metric: str = "ndcg@10"
-    popularity: NDArray[np.int64] | None = None  # [I] users in train
-    exposure: NDArray[np.int64] | None = None  # [I] lists the item is in
-    activity: NDArray[np.int64] | None = None  # [U] interactions of each user
-    cohorts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # model -> Evaluation.cohorts
-    cohort_metric: str = "ndcg@10"
-    modality_shares: Mapping[str, float] = field(default_factory=dict)  # modality -> mean attention
-    item_vectors: NDArray[np.float32] | None = None  # [I, d]
-    item_labels: Sequence[str | None] = ()  # [I]
-    samples: Sequence[Sample] = ()
-    settings: str = ""  # TOML
-    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_report(data: ReportData, path: Path) -> None:
@@ -113,12 +37,16 @@ def render_report(data: ReportData) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, thumbnail=thumbnail, mark=mark, metric=metric_name)
+    environment.filters["small_picture"] = partial(thumbnail, size=SMALL)
     metric_names = list(data.models[0].metrics) if data.models else []
     best = {name: max(row.metrics.get(name, 0.0) for row in data.models) for name in metric_names}
-    drawn = progress(_figures(data), text="drawing", unit="plot")
+    figures: dict[str, list[tuple[str, str, str]]] = {section: [] for section in WITH_PLOTS}
+    for section, plot, about in progress(_figures(data), text="drawing", unit="plot"):
+        caption = plot.finding[:1].upper() + plot.finding[1:] + about
+        figures[section].append((plot.heading, caption, Markup(plots.svg(plot))))
     return environment.get_template("report.html").render(
         data=data,
-        figures=[(plot.heading, caption, Markup(plots.svg(plot))) for plot, caption in drawn],
+        figures=figures,
         modalities=_modality_bars(data),
         cohorts=_cohort_bars(data),
         metric_names=metric_names,
@@ -127,21 +55,21 @@ def render_report(data: ReportData) -> str:
     )
 
 
-def _figures(data: ReportData) -> list[tuple[plots.Plot, str]]:
-    """The plots that there is data for, each with its finding and what to know about it."""
-    made = plots.training_curves(data.log, data.validation_metric, metric_name(data.validation_metric))
-    about = ""
+def _figures(data: ReportData) -> list[tuple[str, plots.Plot, str]]:
+    """The plots that there is data for: section, plot, and what to know about it."""
+    curves = plots.training_curves(data.log, data.validation_metric, metric_name(data.validation_metric))
+    made = [("training", plot, "") for plot in curves]
     if data.popularity is not None:
-        made.append(plots.long_tail(data.popularity, data.exposure))
-        if data.exposure is not None:
-            about = ". Lists that follow popularity more steeply than people do lie above the grey line on the left."
+        about = ". Lists that follow popularity more steeply than people do lie above the grey line on the left."
+        made.append(("tail", plots.long_tail(data.popularity, data.exposure), about * (data.exposure is not None)))
+        made.append(("tail", plots.lorenz(data.popularity, data.exposure), ""))
     if data.activity is not None:
-        made.append(plots.activity(data.activity))
-    if data.item_vectors is not None:
-        made.append(plots.embedding_map(data.item_vectors, data.item_labels or [None] * len(data.item_vectors)))
-    return [
-        (plot, plot.finding[:1].upper() + plot.finding[1:] + about * (plot.heading == "Long tail")) for plot in made
-    ]
+        made.append(("data", plots.activity(data.activity), ""))
+    made += [("modalities", plot, "") for plot in data.modality_plots]
+    if data.study is not None:
+        label = metric_name(data.study.metric)
+        made.append(("search", plots.search([trial.value for trial in data.study.trials], label), ""))
+    return made
 
 
 def _modality_bars(data: ReportData) -> Bars | None:
@@ -176,20 +104,6 @@ def _groups(cohorts: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any
         if parts["lacks"].get("users"):  # else there is nothing to compare
             flat += [("Items with and without content", f"{name} {modality}", group) for name, group in parts.items()]
     return flat
-
-
-def thumbnail(path: Path | None) -> str | None:
-    """A picture as a data URI, at most THUMBNAIL large; None where there is none that can be read."""
-    if path is None:
-        return None
-    try:
-        image = read_image(path)
-    except (OSError, Unreadable):
-        return None
-    image.thumbnail(THUMBNAIL)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def number(value: Any) -> str:

@@ -7,6 +7,7 @@ from PIL import Image
 
 from gnnrec import plots
 from gnnrec.plots.draw import COLOURS, GREY, MAX_POINTS
+from gnnrec.plots.project import project
 from gnnrec.plots.render import PAGE_COLOURS
 
 
@@ -125,3 +126,36 @@ def test_bars_start_at_the_reference_and_end_at_their_values():
 def test_the_map_writes_its_values_and_leaves_what_is_not_known_empty():
     drawn = plots.svg(plots.heat_map("Agreement", "CKA", ["a", "b"], np.array([[1.0, 0.25], [np.nan, 1.0]])))
     assert [word for word in words(drawn) if "." in word] == ["1.00", "0.25", "1.00"]
+
+
+def test_lorenz_is_the_share_of_the_least_frequent():
+    plot = plots.lorenz(np.array([6, 0, 2, 2]), np.array([1, 1, 1, 1]))
+    drawn = plots.svg(plot)
+    interactions, lists = line_of(drawn, GREY), line_of(drawn, COLOURS[0])
+    height = interactions[0, 1] - interactions[-1, 1]
+    # Least frequent first: 0, 2, 2 and 6 of ten; equal counts give the diagonal.
+    assert (interactions[0, 1] - interactions[:, 1]) / height == pytest.approx([0, 0, 0.2, 0.4, 1], abs=1e-3)
+    assert (lists[0, 1] - lists[:, 1]) / height == pytest.approx([0, 0.25, 0.5, 0.75, 1], abs=1e-3)
+    # Half the mean difference of all pairs over the mean: (6 + 4 + 4 + 2 + 2 + 0) * 2 / 16 / 2 / 2.5 = 0.45.
+    assert plot.finding == "interactions: Gini 0.45; recommended lists: Gini 0.00"
+
+
+def test_a_search_shows_the_best_so_far():
+    plot = plots.search([0.1, None, 0.3, 0.2], "NDCG")
+    assert plot.finding == "3 of 4 trials came to their end; best 0.3000"
+    heights = line_of(plots.svg(plot), COLOURS[1])[:, 1]
+    assert len(np.unique(heights)) == 2 and heights[0] > heights[-1]  # two steps, upwards
+
+
+def test_the_projection_keeps_groups_together():
+    random = np.random.default_rng(0)
+    group = np.repeat([0, 1, 2], 12)
+    vectors = (random.normal(size=(3, 10))[group] + 0.05 * random.normal(size=(36, 10))).astype(np.float32)
+    points = project(vectors)
+    assert points.min(0).tolist() == [0, 0] and points.max(0).tolist() == [1, 1]
+    distance = np.linalg.norm(points[:, None] - points[None], axis=2) + 9 * np.eye(36)
+    assert np.array_equal(group[distance.argmin(1)], group)
+    assert np.array_equal(project(vectors), points)
+    assert project(vectors[:5]).shape == (5, 2)
+    assert project(vectors[:3, :1]).shape == (3, 2)
+    assert project(vectors[:1]).tolist() == [[0, 0]]

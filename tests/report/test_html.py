@@ -1,11 +1,17 @@
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from gnnrec.report.html import Card, ModelRow, ReportData, Sample, mark, number, render_report, thumbnail, write_report
+from gnnrec.encoders.media import thumbnail
+from gnnrec.plots import bars
+from gnnrec.recipe import Recipe
+from gnnrec.report.data import Bars, Card, EmbeddingMap, MapPoint, ModelRow, ReportData, Sample
+from gnnrec.report.html import mark, number, render_report, write_report
+from gnnrec.tuning import Study, Trial
 
 ATTACK = "<script>alert(1)</script> $a$ & 书籍"
 NUMBERS = {"users": 5, "ndcg@10": 0.25}
@@ -38,8 +44,19 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-@pytest.fixture
-def data(tmp_path):
+def study(folder):
+    """Three trials: good, pruned, better."""
+    tried = [("complete", 0.1), ("pruned", 0.01), ("complete", 0.3)]
+    trials = tuple(
+        Trial(number=number, state=state, value=value, values=(value,), seconds=1, settings={"train.loss": ATTACK})
+        for number, (state, value) in enumerate(tried, start=1)
+    )
+    return Study(folder=folder, metric="ndcg@20", trials=trials, best=trials[2], recipe=Recipe())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("pictures")
     random = np.random.default_rng(0)
     Image.fromarray(random.integers(0, 255, (600, 400, 3), dtype=np.uint8)).save(tmp_path / "poster.png")
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
@@ -69,16 +86,31 @@ def data(tmp_path):
         activity=random.integers(0, 90, 40),
         cohorts={"ours": cohorts, ATTACK: cohorts},
         modality_shares={"text": 0.7, ATTACK: 0.3},
-        item_vectors=random.normal(size=(50, 8)).astype(np.float32),
-        item_labels=[ATTACK, None, *("abcdefgh" * 6)],
+        tail=Bars(heading=ATTACK, groups={"head": {"items": 0.1, "interactions": 0.5, ATTACK: 0.9}}),
+        modality_plots=[bars("Value", ATTACK, ["text", ATTACK], [0.1, -0.1], "NDCG", [[0, 0.2], [-0.2, 0]])],
+        map=EmbeddingMap(
+            points=[
+                MapPoint(x=0.25, y=1.0, title=ATTACK, label=0, popularity=0, image=tmp_path / "poster.png"),
+                MapPoint(x=0.0, y=0.5, title="no picture", label=-1, popularity=1, image=tmp_path / "broken.jpg"),
+            ],
+            labels=[ATTACK],
+            popularity=["5 to 9 users", ""],
+            num_items=50,
+        ),
         samples=[Sample(user=ATTACK, history=cards, recommended=cards)],
+        failures=[Sample(user="failed", history=[], recommended=[], missed=Card(title=ATTACK), missed_at="rank 40")],
+        study=study(tmp_path),
         settings=f'name = "{ATTACK}"',
         provenance={"seed": 0, ATTACK: ATTACK},
     )
 
 
-def test_nothing_is_loaded_from_anywhere(data):
-    html = render_report(data)
+@pytest.fixture(scope="module")
+def html(data):
+    return render_report(data)
+
+
+def test_nothing_is_loaded_from_anywhere(html):
     page = Page(html)
     assert "http://" not in html
     assert "https://" not in html
@@ -90,12 +122,13 @@ def test_nothing_is_loaded_from_anywhere(data):
     assert "default-src 'none'" in html
 
 
-def test_every_section_is_there_and_names_are_unique(data):
-    page = Page(render_report(data))
-    assert {"models", "data", "plots", "cohorts", "samples", "settings", "provenance"} <= set(page.ids)
+def test_every_section_is_there_and_names_are_unique(html):
+    page = Page(html)
+    sections = {"models", "data", "training", "tail", "cohorts", "modalities", "map", "samples", "failures", "search"}
+    assert sections | {"settings", "provenance"} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
     text = " ".join(page.words)
-    figures = ("Training loss", "Validation", "Long tail", "Activity", "Embedding map")
+    figures = ("Training loss", "Validation", "Long tail", "Inequality", "Activity", "Value", "Search")
     bars = (
         "Modalities",
         "Users by activity",
@@ -104,10 +137,11 @@ def test_every_section_is_there_and_names_are_unique(data):
         "Items with and without content",
     )
     assert all(heading in text for heading in figures + bars)
-    assert page.tags.count("svg") == len(figures)
+    assert page.tags.count("svg") == len(figures) + 1  # the map
     assert "kept: epoch 5, 0.0500" in text  # the best validation value that was planted
     assert "90,274" in text
-    assert page.tags.count("img") == 2  # one poster in the history, one in the list; the broken one is left out
+    # One poster in the history, one in the list, one on the map; broken ones are left out.
+    assert page.tags.count("img") == 3
 
 
 def test_bars_are_as_long_as_their_values():
@@ -117,20 +151,41 @@ def test_bars_are_as_long_as_their_values():
     html = render_report(ReportData(title="t", cohorts=cohorts, modality_shares={"text": 0.75, "sound": 0.25}))
     found = re.findall(r'class="series(\d)" style="--share: ([\d.]+)"></i>([\d.]+)<', html)
     assert found == [
-        *(("0", "1.0000", "0.750"), ("0", "0.3333", "0.250")),
         *(("0", "0.5000", "0.200"), ("1", "0.2500", "0.100"), ("0", "0.1250", "0.050"), ("1", "1.0000", "0.400")),
+        *(("0", "1.0000", "0.750"), ("0", "0.3333", "0.250")),
     ]
 
 
-def test_text_of_the_data_is_escaped(data):
-    html = render_report(data)
+def test_the_map_puts_items_where_they_are(html):
+    found = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="[\d.]+" class="(label-?\d) (popular\d)"', html)
+    assert found == [("12.0", "320.0", "label-1", "popular1"), ("256.0", "628.0", "label0", "popular0")]
+    # In per cent of 1000 x 640, so that the picture opens at the dot; near the lower edge it opens upwards.
+    assert re.findall(r'<b class=" (low)?" style="left: ([\d.]+)%; top: ([\d.]+)%">', html) == [
+        ("low", "25.60", "98.10")
+    ]
+
+
+def test_what_cannot_be_seen_has_words(html):
+    assert all("aria-label" in tag for tag in re.findall(r"<svg [^>]*>", html))
+    assert all("alt=" in tag for tag in re.findall(r"<img [^>]*>", html))
+    assert all("scope=" in tag for tag in re.findall(r"<th[ >][^>]*>", html))
+    headings = [int(level) for level in re.findall(r"<h(\d)", html)]
+    assert headings[0] == 1 and all(after - before <= 1 for before, after in pairwise(headings))
+
+
+def test_the_trials_stand_by_their_value_without_those_that_were_stopped(html):
+    table = html.partition('aria-label="best trials"')[2].partition("</table>")[0]
+    assert re.findall(r'<th scope="row">(\d)</th><td>([\d.]+)</td>', table) == [("3", "0.3000"), ("1", "0.1000")]
+
+
+def test_text_of_the_data_is_escaped(html):
     assert "<script" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert "书籍" in html
 
 
-def test_only_the_significant_difference_is_marked(data):
-    html = re.sub(r"\s+", " ", render_report(data))
+def test_only_the_significant_difference_is_marked(html):
+    html = re.sub(r"\s+", " ", html)
     assert re.search(r'class="best">0.0498</span><sup></sup> <small>0.0400 – 0.0600</small>', html)
     assert re.search(r"<span>0.0312</span><sup>\*\*</sup>", html)
     assert [mark(p) for p in (None, 0.05, 0.049, 0.0099, 0.0009)] == ["", "", "*", "**", "***"]
@@ -139,7 +194,7 @@ def test_only_the_significant_difference_is_marked(data):
 def test_an_almost_empty_report_has_no_empty_section():
     page = Page(render_report(ReportData(title="only a title")))
     assert "section" not in page.tags
-    assert page.addresses == []
+    assert page.addresses == ["#content"]
 
 
 def test_the_same_data_gives_the_same_file(data, tmp_path):
