@@ -33,10 +33,11 @@ from gnnrec.significance import compare
 
 SETTINGS = ("train.epochs=12", "model.dim=64", "model.heads=0")
 TEXTS = ("use", "minilm", "lsa", "word_vectors")
+ENGLISH = ("minilm", "use", "lsa", "word_vectors")
 PICTURES = ("efficientnet_lite0", "opencv")
 ENCODERS: dict[str, dict[str, Sequence[str]]] = {  # "given": features that the folder brings
-    "movies": {"text": TEXTS, "image": PICTURES},
-    "ml100k": {"text": ("minilm", "use", "lsa", "word_vectors"), "image": PICTURES},
+    "movies": {"text": ENGLISH, "image": PICTURES},
+    "ml100k": {"text": ENGLISH, "image": PICTURES},
     "music": {"audio": ("musicnn", "resemblyzer", "log_mel", "recurrent"), "text": TEXTS},
     "lfm2k": dict.fromkeys(("text", "audio_vggish", "audio_whisper"), ("given",)),
     "beauty": {"text": TEXTS},
@@ -45,7 +46,7 @@ ENCODERS: dict[str, dict[str, Sequence[str]]] = {  # "given": features that the 
 ENCODED = ("text", "image", "audio")
 
 
-def variants(name: str) -> Iterator[tuple[str, dict[str, str], str]]:
+def variants(name: str, fusions: Sequence[str]) -> Iterator[tuple[str, dict[str, str], str]]:
     """Label, encoder of each modality, fusion."""
     yield "none", {}, "attention"
     for modality, encoders in ENCODERS[name].items():
@@ -53,7 +54,7 @@ def variants(name: str) -> Iterator[tuple[str, dict[str, str], str]]:
             yield f"{modality} ({encoder})", {modality: encoder}, "attention"
     if len(ENCODERS[name]) > 1:
         every = {modality: encoders[0] for modality, encoders in ENCODERS[name].items()}
-        for fusion in FUSIONS:
+        for fusion in fusions:
             yield f"{' + '.join(every)}, {fusion}", every, fusion
 
 
@@ -80,6 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("dataset", choices=ENCODERS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--fusions", nargs="+", choices=FUSIONS, default=list(FUSIONS))
     parser.add_argument("--keep", type=Path, default=Path("kept/content"), help="folder of finished trainings")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -90,7 +92,7 @@ def main() -> None:
         trial = prepare(dataset, split(dataset), {}, encode_dataset(dataset, load_recipe().encoders)[1], seed)
         folder = options.keep / f"{name}-{seed}"
         folder.mkdir(parents=True, exist_ok=True)
-        for label, encoders, fusion in variants(name):
+        for label, encoders, fusion in variants(name, options.fusions):
             recipe, began = load_recipe(None, [*SETTINGS, f"model.fusion={fusion}"]), time.monotonic()
             trial.items.clear()  # of this variant alone
             for modality, encoder in encoders.items():
