@@ -321,6 +321,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", default="127.0.0.1", help="address (default: 127.0.0.1); another one needs --keys")
     serve.add_argument("--port", type=int, default=8000, help="0 for any free one (default: 8000)")
     serve.add_argument("--runs", type=folder, help="folder whose runs /admin/run may change to (default: the run's)")
+    serve.add_argument("--compare", type=folder, metavar="RUN", help="a second run, shown beside the first on the page")
     serve.add_argument("--feedback", type=Path, metavar="FILE", help="log of /feedback (default: beside the run)")
     serve.add_argument(
         "--keys", type=file, metavar="FILE", help="API keys, made by gnnrec key; without, all are let in"

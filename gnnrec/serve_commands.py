@@ -19,7 +19,7 @@ def serve(options: argparse.Namespace) -> None:
         max_body=int(options.max_mb * (1 << 20)),
         origins=tuple(options.allow_origin),
     )
-    files = {name: getattr(options, name) for name in ("runs", "feedback", "keys")}
+    files = {name: getattr(options, name) for name in ("runs", "compare", "feedback", "keys")}
     say = partial(print, flush=True)  # a pipe is told at once, too
     run_server(options.run, host=options.host, port=options.port, **files, config=config, say=say)
 

@@ -1,5 +1,6 @@
 """What is known about items (or users): one row each, text columns, checked paths of pictures and sounds."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +47,13 @@ class Catalog:
         if not self.text_columns:
             return (None,) * len(self)
         return tuple((value or "").strip() or None for value in self.table[self.text_columns[0]].cast(pl.String))
+
+    def kinds(self) -> tuple[str | None, ...]:
+        """The first value of the second text column, such as the first genre; None where there is none. [I]"""
+        if len(self.text_columns) < 2:
+            return (None,) * len(self)
+        column = self.table[self.text_columns[1]].cast(pl.String)
+        return tuple(re.split(r"[|;,/]", value, maxsplit=1)[0].strip() or None if value else None for value in column)
 
     def line(self, row: int) -> int | None:
         return self.lines[row] if self.lines else None

@@ -14,14 +14,30 @@ def project(vectors: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32]:
 
     Distances between groups far apart say little. Fewer than FEWEST vectors are drawn by their main directions alone.
     """
-    from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    unit = unit_length(vectors)
-    points = PCA(min(DIMENSIONS, *unit.shape), random_state=seed).fit_transform(unit)
+    points = _directions(vectors, DIMENSIONS, seed)
     if len(points) >= FEWEST:
         perplexity = min(30.0, (len(points) - 1) / 3)
         points = TSNE(perplexity=perplexity, max_iter=500, random_state=seed, n_jobs=1).fit_transform(points)
+    return _fitted(points)
+
+
+def main_directions(vectors: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32]:
+    """The two main directions (PCA) of the unit vectors [n, d]; [n, 2] in 0..1. What is drawn while t-SNE is made."""
+    return _fitted(_directions(vectors, 2, seed))
+
+
+def _directions(vectors: NDArray[np.float32], most: int, seed: int) -> NDArray[np.float32]:
+    """[n, at most `most`]"""
+    from sklearn.decomposition import PCA
+
+    unit = unit_length(vectors)
+    points: NDArray[np.float32] = PCA(min(most, *unit.shape), random_state=seed).fit_transform(unit)
+    return points
+
+
+def _fitted(points: NDArray[np.float32]) -> NDArray[np.float32]:
     points = np.pad(points, ((0, 0), (0, 1)))[:, :2]  # one direction alone is a line
     low, high = points.min(0), points.max(0)
     return np.asarray((points - low) / np.where(high > low, high - low, 1), dtype=np.float32)

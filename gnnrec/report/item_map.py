@@ -3,8 +3,6 @@
 Letters: I items, d dimensions, n items on the map.
 """
 
-import re
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +21,8 @@ def embedding_map(run: Run, vectors: NDArray[np.float32], cards: Cards, seed: in
     popularity = np.bincount(run.train.item, minlength=run.train.num_items)
     shown = np.argsort(-popularity, kind="stable")[:MOST_ITEMS]  # [n]
     points = project(vectors[shown], seed)
-    values = [first_value(cards.notes[item]) for item in shown]
+    kinds = run.items.kinds() if run.items else (None,) * len(popularity)
+    values = [kinds[item] for item in shown]
     names, counts = np.unique([value for value in values if value], return_counts=True)
     labels = [str(name) for name in names[np.argsort(-counts, kind="stable")][:NUM_LABELS]]
     classes, bounds = popularity_classes(popularity[shown])
@@ -39,11 +38,6 @@ def embedding_map(run: Run, vectors: NDArray[np.float32], cards: Cards, seed: in
         for place, item in enumerate(shown)
     ]
     return EmbeddingMap(points=made, labels=labels, popularity=bounds, num_items=len(popularity))
-
-
-def first_value(note: str) -> str:
-    """The first of several genres or the like."""
-    return re.split(r"[|;,/]", note, maxsplit=1)[0].strip()
 
 
 def popularity_classes(popularity: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[str]]:

@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -14,13 +14,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 import gnnrec
+from gnnrec.serve import browse, static
 from gnnrec.serve.batching import Busy
 from gnnrec.serve.guard import Guard
 from gnnrec.serve.metrics import Metrics
+from gnnrec.serve.routing import as_json, problems, service_of
 from gnnrec.serve.schemas import (
     Ask,
     AskForm,
-    Error,
     Explanation,
     Id,
     Interaction,
@@ -36,31 +37,6 @@ from gnnrec.serve.service import Problem, Service
 from gnnrec.serve.settings import ServeConfig
 from gnnrec.serve.uploads import asked
 
-REASONS = {
-    400: "not HTTP as it should be, or for another host",
-    401: "no key, or none of this service",
-    403: "a key that may not do this",
-    404: "no such user, item or path",
-    413: "too large",
-    415: "a body of another kind",
-    422: "not what is allowed",
-    429: "too many requests: more than the rate of this caller, or than can wait",
-    500: "a fault of the service",
-    503: "cannot be stored now",
-    504: "no answer in time",
-}
-
-
-def problems(*more: int) -> dict[int | str, dict[str, Any]]:
-    """The errors that a route may answer with, for its OpenAPI document."""
-    always = (400, 401, 413, 422, 429, 500, 504)
-    found: dict[int | str, dict[str, Any]] = {
-        status: {"model": Error, "description": REASONS[status]} for status in sorted({*always, *more})
-    }
-    found[400]["content"] = {"text/plain": {"schema": {"type": "string"}}}  # where it is no HTTP at all
-    return found
-
-
 router = APIRouter()
 BODY = {  # of POST /recommend, which reads its body itself
     "required": True,
@@ -70,15 +46,6 @@ BODY = {  # of POST /recommend, which reads its body itself
         "multipart/form-data": {"schema": {"$ref": "#/components/schemas/AskForm"}},
     },
 }
-
-
-def service_of(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
-
-
-def as_json(body: bytes, status: int = 200) -> Response:
-    return Response(body, status, media_type="application/json")
 
 
 async def answer(service: Service, ask: Ask, files: dict[str, Path]) -> Response:
@@ -181,7 +148,8 @@ async def metrics(request: Request) -> Response:
 def state_of(service: Service) -> Response:
     served = service.served
     state = {"status": "ok", "run": served.name, "users": len(served.users), "items": len(served.items)}
-    return as_json(json.dumps(state | {"warm": service.warm}).encode())
+    more = {"warm": service.warm, "compared": service.compared.name if service.compared else None}
+    return as_json(json.dumps(state | more).encode())
 
 
 def build_app(
@@ -198,7 +166,8 @@ def build_app(
         redirect_slashes=False,
     )
     app.state.service, app.state.metrics = service, Metrics(service)
-    app.include_router(router)
+    for routes in (router, browse.router, static.router):
+        app.include_router(routes)
     for kind in (Problem, Busy, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _failed)
     _describe(app)

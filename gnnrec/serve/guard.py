@@ -18,15 +18,20 @@ from gnnrec.serve.security import Caller, Keys, RateLimit
 from gnnrec.serve.service import Problem
 from gnnrec.serve.settings import ServeConfig
 
+POLICY = (  # nothing runs in the page but its own files; blob: is what its user has chosen, or what came with a key
+    *(b"default-src 'self'", b"img-src 'self' blob:", b"media-src 'self' blob:", b"object-src 'none'"),
+    *(b"base-uri 'none'", b"form-action 'self'", b"frame-ancestors 'none'"),
+)
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
-    (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'"),
+    (b"content-security-policy", b"; ".join(POLICY)),
     (b"cross-origin-resource-policy", b"same-origin"),
-    (b"cache-control", b"no-store"),
 ]
-OPEN = ("/health", "/ready")  # what a supervisor asks, without a key
+NO_STORE = (b"cache-control", b"no-store")  # where a route says nothing else
+OPEN = ("/health", "/ready", "/")  # what a supervisor asks, without a key, and the page
+PAGE = "/page/"  # its files, in which there is nothing of the run
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 ADMIN = "/admin/"
 PORT = re.compile(r":\d*$")
@@ -52,7 +57,8 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *HEADERS]
+                silent = all(name != NO_STORE[0] for name, _ in message["headers"])
+                message["headers"] = [*message["headers"], *HEADERS, *[NO_STORE] * silent]
             await send(message)
 
         try:
@@ -79,7 +85,7 @@ class Guard:
             if host not in self._hosts:
                 raise Problem(400, f"host {host!r} is not served; allowed: {', '.join(self._hosts)}")
         path = scope["path"]
-        if path in OPEN:
+        if path in OPEN or path.startswith(PAGE):
             return
         caller = self._caller(scope, headers)
         if path.startswith(ADMIN) and caller.role != "admin":

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec.export import FLAT_LIMIT, build_index
+from gnnrec.vectors import unit_length
 
 BLOCK = 32  # items that one maximum stands for
 Rows = Sequence[NDArray[Any]]
@@ -57,3 +58,10 @@ def lower_bound(scores: NDArray[np.float32], wide: int) -> NDArray[np.float32]:
         # Block b holds columns b, b + width, …: whole vectors are compared at once.
         scores = scores[:, : BLOCK * width].reshape(len(scores), BLOCK, width).max(axis=1)
     return np.partition(scores, -wide, axis=1)[:, -wide]
+
+
+def alike(vectors: NDArray[np.float32]) -> list[list[int]]:
+    """Cosines in hundredths of each row to the rows before it, as maximal marginal relevance needs them."""
+    unit = unit_length(vectors)
+    hundredths = np.rint(100 * unit @ unit.T).astype(int)
+    return [row[:place].tolist() for place, row in enumerate(hundredths)]

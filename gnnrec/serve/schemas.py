@@ -80,6 +80,65 @@ class Item(BaseModel):
     interactions: int = Field(description="how often it was taken, as the run knows")
 
 
+class Items(BaseModel):
+    items: list[Item]
+
+
+class User(BaseModel):
+    id: str
+    interactions: int
+
+
+class Users(BaseModel):
+    users: list[User]
+
+
+class Had(BaseModel):
+    id: str
+    title: str | None
+    rating: float | None = Field(description="where the log has ratings")
+
+
+class History(BaseModel):
+    user: str
+    run: str
+    items: list[Had] = Field(description="the newest first; what came by /feedback is the newest")
+
+
+class Candidate(Place):
+    interactions: int
+    content: dict[str, float | None] = Field(description="modality -> cosine to what the user had; null without it")
+
+
+class Candidates(BaseModel):
+    """What a list is made of, for who orders it in another way."""
+
+    user: str
+    run: str
+    modalities: list[str]
+    items: list[Candidate] = Field(description="the best first, by the run's own score")
+    alike: list[list[int]] | None = Field(
+        description="cosine in hundredths of each item's embedding to those of the items before it; null without any"
+    )
+
+
+class Map(BaseModel):
+    run: str
+    method: str = Field(description="pca, or tsne once that is done")
+    settled: bool = Field(description="false while a better map is being made")
+    ids: list[str]
+    titles: list[str | None]
+    kinds: list[str | None] = Field(description="such as the first genre")
+    x: list[float] = Field(description="-1 to 1")
+    y: list[float]
+
+
+class Training(BaseModel):
+    run: str
+    epochs: list[dict[str, float]]
+    metrics: dict[str, float] = Field(description="of the finished run, on validation")
+
+
 class Explanation(BaseModel):
     user: str
     item: str
@@ -96,6 +155,7 @@ class State(BaseModel):
     run: str | None = None
     users: int | None = None
     items: int | None = None
+    compared: str | None = Field(None, description="the run beside it, of serve --compare")
     warm: bool | None = Field(None, description="whether histories and explanations are answered without a wait")
 
 

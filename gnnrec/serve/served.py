@@ -16,11 +16,13 @@ from gnnrec.errors import UserError
 from gnnrec.recommend import Recommendation, Recommender
 from gnnrec.run_folder import Run
 from gnnrec.serve.nearest import Nearest
+from gnnrec.tracking import read_log
 from gnnrec.vectors import unit_length
 
 if TYPE_CHECKING:  # what needs torch is imported when it is asked for
     from gnnrec.llm.explainer import Explainer
     from gnnrec.models.fold_in import FoldIn
+    from gnnrec.serve.candidates import Content
 
 Listed = list[Recommendation]
 
@@ -74,6 +76,7 @@ class Served:
 
         torch.set_num_threads(1)  # a request is one thread's: two would wait for each other
         self.fold_in  # noqa: B018
+        self.content  # noqa: B018
 
     def had(self, user: int) -> NDArray[np.int32]:
         """What a user of the run took, the oldest first."""
@@ -121,11 +124,44 @@ class Served:
         title, times = self.recommender.titles[index], int(self.times_had[index])
         return {"id": self.run.item_ids[index], "title": title, "fields": fields, "media": media, "interactions": times}
 
+    def file(self, index: int, kind: str) -> Path | None:
+        """The picture ("image") or sound ("audio") of an item, if it has one."""
+        paths = (self.run.items.media or {}).get(kind) if self.run.items is not None else None
+        return None if paths is None else paths[index]
+
+    def users_like(self, search: str, k: int) -> list[dict[str, Any]]:
+        """Up to k users whose ids hold `search`, whatever its case; those that begin with it first, then short ones."""
+        search = search.casefold()
+        found = [name for name in self.users if search in name.casefold()]
+        found.sort(key=lambda name: (not name.casefold().startswith(search), len(name), name))
+        return [{"id": name, "interactions": len(self.had(self.users[name]))} for name in found[:k]]
+
+    def history(self, user: int, k: int) -> list[dict[str, Any]]:
+        """The last k items that a user of the run had, the newest first; of nobody (-1) none."""
+        if user < 0:
+            return []
+        had = self.recommender.history(self.run.user_ids[user], k)
+        rated = self.run.known.rating is not None
+        return [{"id": place.id, "title": place.title, "rating": place.score if rated else None} for place in had]
+
+    def nearness(self, items: Sequence[int], history: Sequence[int]) -> dict[str, list[float | None]]:
+        return self.content.nearness(items, history)
+
+    def training(self) -> dict[str, Any]:
+        """The rows of the training log, and the figures of the finished run."""
+        return {"epochs": read_log(self.run.folder), "metrics": self.run.metrics.get("metrics", {})}
+
     @cached_property
     def fold_in(self) -> "FoldIn":
         from gnnrec.models.fold_in import FoldIn
 
         return FoldIn(self.run.model, self.run.known_graph)
+
+    @cached_property
+    def content(self) -> "Content":
+        from gnnrec.serve.candidates import Content
+
+        return Content(self.run.known_graph)
 
     @cached_property
     def explainer(self) -> "Explainer":

@@ -24,6 +24,7 @@ def run_server(
     host: str = "127.0.0.1",
     port: int = 8000,
     runs: Path | None = None,
+    compare: Path | None = None,
     feedback: Path | None = None,
     keys: Path | None = None,
     config: ServeConfig | None = None,
@@ -31,9 +32,10 @@ def run_server(
 ) -> None:
     """Serve until SIGINT or SIGTERM. port: 0 for any that is free.
 
-    runs: whose folders /admin/run may change to, by default the folder that the run is in. feedback: the log of
-    /feedback, by default beside the run. Raises UserError for a folder that is no run, for files that cannot be used,
-    for a port that is taken, and without keys for a host that others can reach.
+    runs: whose folders /admin/run may change to, by default the folder that the run is in. compare: a second run, whose
+    lists the page shows beside. feedback: the log of /feedback, by default beside the run. Raises UserError for a
+    folder that is no run, for files that cannot be used, for a port that is taken, and without keys for a host that
+    others can reach.
     """
     config, run = config or ServeConfig(), run.resolve()
     local = host in LOCAL or host == "::1"
@@ -44,7 +46,7 @@ def run_server(
     sys.setswitchinterval(SWITCH)
     gc.disable()  # nothing that is loaded at the start is garbage; `Service.warm_up` ends with it on
 
-    service = Service(run, runs or run.parent, feedback, config)
+    service = Service(run, runs or run.parent, feedback, config, compare)
     server = uvicorn.Server(
         uvicorn.Config(
             build_app(service, known, config, LOCAL if local else None),

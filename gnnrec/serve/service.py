@@ -5,7 +5,7 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from gnnrec.errors import UserError
 from gnnrec.serve.batching import Batcher
 from gnnrec.serve.feedback import Event, FeedbackLog
+from gnnrec.serve.maps import Maps
 from gnnrec.serve.served import Grown, Known, Like, Listed, Served
 from gnnrec.serve.settings import ServeConfig
 
@@ -33,11 +34,18 @@ class Problem(Exception):
 class Service:
     """Belongs to one event loop. A request keeps to the `served` it began with, whatever run has come since."""
 
-    def __init__(self, run: Path, runs: Path, feedback: Path, config: ServeConfig) -> None:
-        """runs: the folder whose runs may be changed to. Raises UserError for a folder that is no run."""
+    def __init__(
+        self, run: Path, runs: Path, feedback: Path, config: ServeConfig, compared: Path | None = None
+    ) -> None:
+        """runs: the folder whose runs may be changed to. compared: a run whose lists the page shows beside.
+
+        Raises UserError for a folder that is no run.
+        """
         self._runs, self._config = runs, config
         self.served = Served(run, config.cached_lists)
+        self.compared = None if compared is None else Served(compared, config.cached_lists)
         self.log = FeedbackLog(feedback)
+        self.maps = Maps()
         self._warm = asyncio.Event()
         self._changing = asyncio.Lock()
         self._quick, self._slow, self._disk = (ThreadPoolExecutor(1, name) for name in ("lists", "slow", "feedback"))
@@ -54,6 +62,7 @@ class Service:
         )
         self._append = Batcher(self._append_all, self._disk, most=config.max_batch, waiting=config.max_waiting)
         self._one = Batcher(_call_all, self._slow, most=1, waiting=config.max_waiting_slow)
+        self._brief = Batcher(_call_all, self._quick, most=1, waiting=config.max_waiting)
 
     @property
     def warm(self) -> bool:
@@ -62,7 +71,8 @@ class Service:
     async def warm_up(self) -> None:
         """Load what lists for known users do not need. What needs it waits: the graph is no two threads' at a time."""
         try:
-            await asyncio.get_running_loop().run_in_executor(self._slow, self.served.warm_up)
+            for served in filter(None, (self.served, self.compared)):
+                await asyncio.get_running_loop().run_in_executor(self._slow, served.warm_up)
         except UserError as error:  # lists for known users are answered all the same
             print(f"gnnrec: {error}", file=sys.stderr)
         finally:
@@ -75,20 +85,24 @@ class Service:
     async def for_user(self, user: str, k: int) -> bytes:
         """A JSON document; at once where it was made before and nothing has changed since."""
         served = self.served
-        more = self.log.items_of(user)
-        index = served.users.get(user, -1)
-        if index < 0 and not more:
-            raise Problem(404, f"no user with the id {user!r}")
-        key = (user, k, len(more))
+        key = (user, k, len(self.log.items_of(user)))
         answer = served.answers.get(key)
         if answer is None:
-            answer = document({"user": user}, served, await self._list_for(served, index, more, k))
+            answer = document({"user": user}, served, await self.list_for(served, user, k))
             served.answers.put(key, answer)
         return answer
 
-    async def _list_for(self, served: Served, index: int, names: Sequence[str], k: int) -> Listed:
+    def taken(self, served: Served, user: str) -> tuple[int, list[int], list[int]]:
+        """The index of a user, -1 for somebody new; the items that the run knows her to have had, and those that came
+        by feedback, the oldest first. Raises Problem for nobody."""
+        index, told = served.users.get(user, -1), self.log.items_of(user)
+        if index < 0 and not told:
+            raise Problem(404, f"no user with the id {user!r}")
         had = served.had(index).tolist() if index >= 0 else []
-        more = [item for name in names if (item := served.items.get(name)) is not None and item not in had]
+        return index, had, [item for name in told if (item := served.items.get(name)) is not None and item not in had]
+
+    async def list_for(self, served: Served, user: str, k: int) -> Listed:
+        index, had, more = self.taken(served, user)
         if more:
             return await self._fold_in(served, Grown(index, tuple(had + more), k))
         if index < 0:
@@ -105,6 +119,12 @@ class Service:
     async def _fold_in(self, served: Served, ask: Grown) -> Listed:
         await self._warm.wait()
         return await answered(served.run.folder, self._grown.ask((served, ask)))
+
+    async def computed(self, served: Served, work: Callable[[], Answer]) -> Answer:
+        """What needs the graph, and takes no longer than a list."""
+        await self._warm.wait()
+        found: Answer = await answered(served.run.folder, self._brief.ask(work))
+        return found
 
     async def similar(self, item: str, k: int) -> bytes:
         served = self.served
@@ -170,6 +190,7 @@ class Service:
         """Finish what was begun, and close the feedback log."""
         for pool in (self._quick, self._slow, self._disk):
             pool.shutdown(cancel_futures=True)
+        self.maps.close()
         self.log.close()
 
 

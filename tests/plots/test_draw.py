@@ -7,7 +7,7 @@ from PIL import Image
 
 from gnnrec import plots
 from gnnrec.plots.draw import COLOURS, GREY, MAX_POINTS
-from gnnrec.plots.project import project
+from gnnrec.plots.project import main_directions, project
 from gnnrec.plots.render import PAGE_COLOURS
 
 
@@ -159,3 +159,7 @@ def test_the_projection_keeps_groups_together():
     assert project(vectors[:5]).shape == (5, 2)
     assert project(vectors[:3, :1]).shape == (3, 2)
     assert project(vectors[:1]).tolist() == [[0, 0]]
+    assert np.array_equal(main_directions(vectors[:5]), project(vectors[:5]))  # too few for neighbourhoods
+    flat = np.array([[3, 0], [3, 1], [3, 2], [3, 8]], dtype=np.float32)
+    order = main_directions(np.pad(flat, ((0, 0), (0, 4))))[:, 0].argsort().tolist()
+    assert order in ([0, 1, 2, 3], [3, 2, 1, 0])

@@ -30,9 +30,9 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     """A run folder (and settings) -> a client of its service, which stops when the test ends."""
     with ExitStack() as stack:
 
-        def start(run: Path, keys: Path | None = None, **settings: Any) -> TestClient:
+        def start(run: Path, keys: Path | None = None, compared: Path | None = None, **settings: Any) -> TestClient:
             config = ServeConfig(**settings)
-            service = Service(run, run.parent, tmp_path / "feedback.jsonl", config)
+            service = Service(run, run.parent, tmp_path / "feedback.jsonl", config, compared)
             app = build_app(service, None if keys is None else Keys.load(keys), config, LOCAL)
             return stack.enter_context(TestClient(app, "http://127.0.0.1", raise_server_exceptions=False))
 

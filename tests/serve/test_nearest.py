@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gnnrec.serve.nearest import Nearest
+from gnnrec.serve.nearest import Nearest, alike
 
 
 def by_sorting(vectors, query, hidden, size):
@@ -57,3 +57,8 @@ def test_above_the_limit_an_index_finds_nearly_the_same():
     for best, query in zip(found, queries):
         np.testing.assert_allclose([score for _, score in best], [vectors[item] @ query for item, _ in best], rtol=1e-4)
         assert min(item for item, _ in best) >= 5
+
+
+def test_alike_has_each_pair_once():
+    rows = np.array([[2, 0], [0, 3], [1, 1], [-1, 0]], dtype=np.float32)
+    assert alike(rows) == [[], [0], [71, 71], [-100, 0, -71]]

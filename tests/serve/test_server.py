@@ -4,6 +4,8 @@ import http.client
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from urllib.request import Request, urlopen
@@ -89,3 +91,8 @@ def test_who_others_can_reach_needs_keys_and_a_taken_port_is_named(tiny_runs, ru
         port = taken.getsockname()[1]
         status, _, err = run_command("serve", run, "--port", port, *log)
     assert status == 2 and f"serve --port {port}: cannot be opened on 127.0.0.1" in err
+
+
+def test_the_first_list_does_not_wait_for_torch():
+    code = "import sys, gnnrec.serve.server; assert not {'torch', 'sklearn', 'librosa', 'PIL'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

@@ -1,0 +1,100 @@
+// Ask with a sentence in any language, a picture, a sound, or some of them together.
+
+import { ask, itemsOf } from "./api.js";
+import { card, skeleton } from "./cards.js";
+import { failure, h, notice, plural, say } from "./dom.js";
+import { nameOf } from "./sliders.js";
+import { showItem, showSimilar } from "./why.js";
+
+const KINDS = ["image", "audio"];
+const query = { text: "", image: null, audio: null, toUsers: false }; // stays when one looks elsewhere
+let changed = null; // tells the view, where it is shown, that something was dropped
+
+export function showAsk(main) {
+  const results = h("section", { "aria-label": "Answers", class: "found" });
+  const chosen = h("div", { class: "chosen" });
+  const text = h("textarea", { id: "sentence", rows: 2, maxlength: 10000,
+    placeholder: "What are you looking for?  ·  你想找什么？" });
+  text.value = query.text;
+  text.addEventListener("input", () => (query.text = text.value));
+  text.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) event.preventDefault(), form.requestSubmit();
+  });
+  const whom = h("input", { type: "checkbox", id: "whom", onchange: () => (query.toUsers = whom.checked) });
+  whom.checked = query.toUsers;
+  const form = h("form", { class: "ask", onsubmit: (event) => (event.preventDefault(), find(results)) },
+    h("label", { for: "sentence" }, "A sentence"), text,
+    h("div", { class: "files" }, KINDS.map((kind) =>
+      h("label", { class: "drop" },
+        h("span", {}, h("strong", {}, nameOf(kind)), " choose, or drop it anywhere"),
+        h("input", { type: "file", id: `file-${kind}`, accept: `${kind}/*`, onchange: (event) => take(event.target.files) })))),
+    chosen,
+    h("div", { class: "row" },
+      h("button", { class: "main" }, "Find"),
+      h("label", { class: "check" }, whom, "Whom would it be for?")));
+  changed = () => drawChosen(chosen);
+  main.replaceChildren(h("h1", {}, "Ask"), form, results);
+  changed();
+  return () => (changed = null);
+}
+
+showAsk.dropped = (files) => take(files);
+
+function take(files) {
+  for (const file of files) {
+    const kind = file.type.split("/")[0];
+    if (KINDS.includes(kind)) query[kind] = file, say(`${nameOf(kind)} ${file.name} is taken.`);
+    else say(`${file.name} is neither a picture nor a sound.`);
+  }
+  changed?.();
+}
+
+function drawChosen(chosen) {
+  chosen.querySelectorAll("img, audio").forEach((element) => URL.revokeObjectURL(element.src));
+  chosen.replaceChildren(...KINDS.filter((kind) => query[kind]).map((kind) => {
+    const source = URL.createObjectURL(query[kind]);
+    const preview = kind === "image" ? h("img", { alt: "The picture you chose", src: source })
+      : h("audio", { controls: true, src: source, "aria-label": "The sound you chose" });
+    const remove = () => {
+      query[kind] = null;
+      document.getElementById(`file-${kind}`).value = "";
+      drawChosen(chosen);
+    };
+    return h("figure", {}, preview, h("figcaption", {}, query[kind].name,
+      h("button", { type: "button", class: "quiet", "aria-label": `Remove ${query[kind].name}`, onclick: remove }, "✕")));
+  }));
+}
+
+async function find(results) {
+  const body = new FormData();
+  if (query.text.trim()) body.set("text", query.text.trim());
+  for (const kind of KINDS) if (query[kind]) body.set(kind, query[kind]);
+  if (![...body.keys()].length) {
+    results.replaceChildren(h("p", { class: "notice", role: "alert" }, "Type something, or choose a picture or a sound."));
+    document.getElementById("sentence").focus();
+    return;
+  }
+  body.set("k", "12");
+  body.set("to_users", String(query.toUsers));
+  results.setAttribute("aria-busy", "true");
+  results.replaceChildren(h("h2", {}, "Looking…"), skeleton(6));
+  try {
+    const found = await ask("/recommend", {}, { method: "POST", body });
+    results.replaceChildren(h("h2", {}, found.users ? "Whom to tell" : "Found"), await listed(found));
+    say(`${plural((found.items ?? found.users).length, "answer")}.`);
+  } catch (error) {
+    results.replaceChildren(failure(error, () => find(results)));
+  }
+  results.removeAttribute("aria-busy");
+}
+
+async function listed({ items, users }) {
+  if (!(items ?? users).length) return notice("Nothing is near to that.");
+  if (users) {
+    return h("ol", { class: "people" }, users.map(({ id }) =>
+      h("li", {}, h("a", { href: `#/user/${encodeURIComponent(id)}` }, `User ${id}`))));
+  }
+  const known = await itemsOf(items.map((place) => place.id));
+  return h("ul", { class: "cards" }, items.map((place) => card(known.get(place.id), place, {
+    actions: [["Details", () => showItem(place.id)], ["Similar", () => showSimilar(place.id)]] })));
+}

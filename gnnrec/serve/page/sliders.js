@@ -1,0 +1,59 @@
+// What counts besides the run's own score. Nothing is asked again: see rerank.js.
+
+import { h } from "./dom.js";
+import { NEUTRAL } from "./rerank.js";
+
+const NAMES = { text: "Text", image: "Picture", audio: "Sound" };
+export const nameOf = (modality) => NAMES[modality] ?? modality;
+
+function slider(label, { min, max, low, high, off }, changed) {
+  const id = `slider-${label}`;
+  const shown = h("output", { for: id }, "0");
+  const range = h("input", { id, type: "range", min, max, step: 0.1, value: 0, disabled: Boolean(off) });
+  range.addEventListener("input", () => {
+    const value = Number(range.value);
+    shown.textContent = (value > 0 && min < 0 ? "+" : "") + value.toFixed(1).replace(/\.0$/, "");
+    changed(value);
+  });
+  return h("div", { class: "slider" },
+    h("div", { class: "slider-head" }, h("label", { for: id }, label), shown),
+    range,
+    h("p", { class: "ends", "aria-hidden": "true" }, h("span", {}, low), h("span", {}, high)),
+    off && h("p", { class: "off" }, off));
+}
+
+/** found: what /candidates said; changed(weights) is called at each move; compare(on), where there is a second run. */
+export function sliders(found, changed, compare) {
+  const weights = structuredClone(NEUTRAL);
+  const tell = () => changed(structuredClone(weights));
+  const panel = h("form", { class: "sliders" });
+  panel.append(...[
+    h("h2", {}, "What counts"),
+    h("p", { class: "hint" }, "Beside the model’s own score; the list follows at once."),
+    ...found.modalities.map((modality) =>
+      slider(nameOf(modality), { min: -2, max: 2, low: "unlike", high: "like what she had" }, (value) => {
+        weights.content[modality] = value;
+        tell();
+      })),
+    slider("Popularity", { min: -2, max: 2, low: "little known", high: "well known" }, (value) => {
+      weights.popularity = value;
+      tell();
+    }),
+    slider("Diversity", { min: 0, max: 0.9, low: "as it is", high: "all different",
+      off: found.alike ? null : "This model has no embeddings to tell it by." }, (value) => {
+      weights.diversity = value;
+      tell();
+    }),
+    h("button", { type: "button", class: "wide", onclick: reset }, "The model’s order"),
+    compare && h("label", { class: "check" },
+      h("input", { type: "checkbox", id: "compare", onchange: (event) => compare(event.target.checked) }),
+      "Two runs side by side"),
+  ].filter(Boolean));
+  function reset() {
+    Object.assign(weights, structuredClone(NEUTRAL));
+    panel.querySelectorAll("input[type=range]").forEach((range) => (range.value = 0));
+    panel.querySelectorAll("output").forEach((shown) => (shown.textContent = "0"));
+    tell();
+  }
+  return h("details", { open: matchMedia("(min-width: 900px)").matches }, h("summary", {}, "What counts"), panel);
+}

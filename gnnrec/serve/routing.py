@@ -1,0 +1,48 @@
+"""What the routes have in common: how they find the service, how they answer, and with which errors."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import Request, Response
+
+from gnnrec.serve.schemas import Error
+from gnnrec.serve.service import Service
+
+REASONS = {
+    400: "not HTTP as it should be, or for another host",
+    401: "no key, or none of this service",
+    403: "a key that may not do this",
+    404: "no such user, item or path",
+    413: "too large",
+    415: "a body of another kind",
+    422: "not what is allowed",
+    429: "too many requests: more than the rate of this caller, or than can wait",
+    500: "a fault of the service",
+    503: "cannot be stored now",
+    504: "no answer in time",
+}
+
+
+def problems(*more: int) -> dict[int | str, dict[str, Any]]:
+    """The errors that a route may answer with, for its OpenAPI document."""
+    always = (400, 401, 413, 422, 429, 500, 504)
+    found: dict[int | str, dict[str, Any]] = {
+        status: {"model": Error, "description": REASONS[status]} for status in sorted({*always, *more})
+    }
+    found[400]["content"] = {"text/plain": {"schema": {"type": "string"}}}  # where it is no HTTP at all
+    return found
+
+
+def service_of(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def as_json(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, media_type="application/json")
+
+
+def unchanged(request: Request, headers: Mapping[str, str]) -> Response | None:
+    """The answer where the asker has it already, by the etag in `headers`."""
+    same = request.headers.get("if-none-match") == headers["etag"]
+    return Response(status_code=304, headers=headers) if same else None
