@@ -59,17 +59,17 @@ def train(
 def finetune(dataset: Dataset, out: Path, recipe: Recipe, say: Callable[[str], None]) -> None:
     """The fine-tuned encoders of a run, and the run with frozen ones where it is asked for."""
     settings = {modality: _settings(dataset, recipe, modality) for modality in recipe.finetune.chosen()}
+    plain = replace(recipe, finetune=FinetuneConfig())
     claim_folder(out, FILES)
     by_recommender = recipe.finetune.signal == "recommender"
     users = None
     if recipe.finetune.frozen or by_recommender:
-        frozen = _frozen_run(dataset, out / FROZEN, replace(recipe, finetune=FinetuneConfig()), say)
+        frozen = _frozen_run(dataset, out / FROZEN, plain, say)
         users = users_of(frozen.model, frozen.graph) if by_recommender else None
     for modality, config in settings.items():
         folder = out / FINETUNED / modality
         if not folder.exists():
             say(f"{config.base} is fine-tuned ({config.how})")
-            plain = replace(recipe, finetune=FinetuneConfig())
             made = fit_encoder(dataset, folder, "finetuned", config, recipe=plain, users=users)
             figures = [f"{name} {value:.4f}" for name, value in made["ndcg@10"].items()]
             say(f"lists by {modality} alone, NDCG@10 on validation: {', '.join(figures)}")

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnrec.cold_items import without_items
 from gnnrec.datasets import Dataset, Interactions, Split
 from gnnrec.encoders.features import Features
 from gnnrec.errors import UserError
@@ -58,11 +59,10 @@ def prepare(
     known = np.unique(parts.train.item)
     cold = np.zeros(parts.train.num_items, dtype=bool)
     cold[np.random.default_rng(seed).permutation(known)[: round(COLD_SHARE * len(known))]] = True
-    train, val = (log.rows(~cold[log.item]) for log in (parts.train, parts.val))
     taken = [log.rows(cold[log.item]) for log in (parts.train, parts.val)]
     rows = {side: np.concatenate([getattr(log, side) for log in taken]) for side in ("user", "item")}
-    cold_rows = Interactions(**rows, num_users=train.num_users, num_items=train.num_items)
-    return Trial(dataset, Split(train, val, val.rows(np.arange(0))), cold, cold_rows, items, users)
+    cold_rows = Interactions(**rows, num_users=parts.train.num_users, num_items=parts.train.num_items)
+    return Trial(dataset, without_items(parts, cold), cold, cold_rows, items, users)
 
 
 def ablate(

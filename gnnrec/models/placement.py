@@ -67,9 +67,10 @@ def placed(graph: HeteroData, embeddings: Embeddings, placement: Placement) -> E
 
     An item stands where the largest of the fitted sets whose modalities it has puts it.
     """
-    there = contents(graph)
     left = num_interactions(graph, "item") == 0
-    item = embeddings.item.clone()
+    if not left.any():
+        return embeddings
+    there, item = contents(graph), embeddings.item.clone()
     for place, weights in enumerate(placement.weights):
         mine = left & there[:, weights > 0].all(1)
         left = left & ~mine

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tables import load, table, value
+from tables import against, first_p, load, table, value
 
 
 def cold() -> str:
@@ -26,13 +26,8 @@ def content() -> str:
         for measure in ("validation", "cold items"):
             low, high = entry["intervals"][measure]
             cells.append(f"{entry['metrics'][measure]:.4f} [{low:.4f}, {high:.4f}]")
-            start, end = f"{entry['variant']} against ", f", {measure}"
-            against = {
-                key.removeprefix(start).removesuffix(end): test["p"]
-                for key, test in found.items()
-                if key.startswith(start) and key.endswith(end)
-            }
-            cells.append("; ".join(f"{other}: {p:.4f}" for other, p in against.items()))
+            compared = against(found, entry["variant"], measure)
+            cells.append("; ".join(f"{other}: {test['p']:.4f}" for other, test in compared.items()))
         rows.append([entry["dataset"], entry["variant"], *cells, str(len(entry["seeds"]))])
     return table(
         ["data", "content (encoder), fusion", "validation", "p against", "cold items", "p against", "seeds"], rows
@@ -52,17 +47,11 @@ def alignment() -> str:
 def alignment_ranking() -> str:
     tests, rows = load("significance") or {}, []
     for entry in load("alignment_ranking"):
-        cells = []
+        found, cells = tests.get(f"{entry['dataset']}, alignment", {}), []
         for measure in ("validation", "cold items"):
             name = f"{measure} ndcg@10"
             cells.append(value(entry, name) if name in entry["metrics"] else "")
-            found = tests.get(f"{entry['dataset']}, alignment", {})
-            mine = [
-                test["p"]
-                for key, test in found.items()
-                if key.startswith(f"{entry['variant']} against ") and key.endswith(f", {measure}")
-            ]
-            cells.append(f"{mine[0]:.4f}" if mine else "")
+            cells.append(first_p(against(found, entry["variant"], measure)))
         rows.append([entry["dataset"], entry["variant"], *cells, str(len(entry["seeds"]))])
     return table(["data", "variant", "validation", "p", "cold items", "p", "seeds"], rows)
 
@@ -74,13 +63,7 @@ def finetune() -> str:
         variant = entry["variant"].split(": ")[-1]
         cells = []
         for measure in ("validation", "cold items"):
-            cells.append(value(entry, f"{measure} ndcg@10"))
-            mine = [
-                test["p"]
-                for key, test in found.items()
-                if key.startswith(f"{variant} against ") and key.endswith(f", {measure}")
-            ]
-            cells.append(f"{mine[0]:.4f}" if mine else "")
+            cells += [value(entry, f"{measure} ndcg@10"), first_p(against(found, variant, measure))]
         rows.append([entry["dataset"], entry["variant"], *cells, str(len(entry["seeds"])), f"{entry['seconds']:.0f}"])
     return table(["content", "encoder", "validation", "p", "cold items", "p", "seeds", "seconds"], rows)
 

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+from tables import against
 
 
 class Goal(NamedTuple):
@@ -152,11 +153,7 @@ def _fusion(entries: list[dict[str, Any]], tests: dict[str, Any]) -> list[Goal]:
     rows = []
     for dataset in ("ml100k", "movies"):
         variant = next((e["variant"] for e in entries if e["dataset"] == dataset and " attention" in e["variant"]), "")
-        compared = {
-            key.removeprefix(f"{variant} against ").removesuffix(", cold items"): test
-            for key, test in tests.get(f"{dataset}, content", {}).items()
-            if variant and key.startswith(f"{variant} against ") and key.endswith(", cold items")
-        }
+        compared = against(tests.get(f"{dataset}, content", {}), variant, "cold items")
         best = next((name for name in compared if name != "none"), None)
         if best is None:
             rows.append(Goal(f"{dataset}, cold items: text + image over {best}", "p < .05", None, "", False, ""))

@@ -20,3 +20,18 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def value(entry: dict[str, Any], name: str) -> str:
     spread = entry["spread"].get(name, 0.0)
     return f"{entry['metrics'][name]:.4f}" + (f" ± {spread:.4f}" if spread else "")
+
+
+def against(tests: dict[str, Any], variant: str, measure: str) -> dict[str, Any]:
+    """Of tests named "VARIANT against OTHER, MEASURE" those of one variant and measure, by OTHER."""
+    start, end = f"{variant} against ", f", {measure}"
+    return {
+        name.removeprefix(start).removesuffix(end): test
+        for name, test in tests.items()
+        if name.startswith(start) and name.endswith(end)
+    }
+
+
+def first_p(tests: dict[str, Any]) -> str:
+    """p of the first of them, or nothing."""
+    return next((f"{test['p']:.4f}" for test in tests.values()), "")

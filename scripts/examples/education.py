@@ -16,9 +16,9 @@
 # %%
 import numpy as np
 import polars as pl
-from steps import ask, data_folder, hide, hindsight, judge, keep, new_output, serving, tell, train_all, write_folder
+from steps import ask, data_folder, hide, judge, judge_new, keep, new_output, serving, tell, train_all, write_folder
 
-from gnnrec import Dataset, Explainer, Recommender, clean, inspect_folder, load_recipe, train
+from gnnrec import Dataset, Explainer, Recommender, clean, inspect_folder
 from gnnrec.cli import main as command
 from gnnrec.tables import explanation_tables, facts_tables, findings_table, recommendations_table, table
 
@@ -131,14 +131,7 @@ print(
 hidden = np.random.default_rng(0).permutation(taken)[: len(taken) // 5].tolist()
 kinds = {**described, "interactions": {"split": "split"}, "split": {"method": "published"}}
 cold = Dataset.load(write_folder(out / "with_new", hide(log, hidden), items, kinds))
-cold_runs = {
-    "chance": train(cold, out / "cold_chance", load_recipe("popularity")),
-    "modality_gnn": train(cold, out / "cold_gnn", load_recipe("default", ["train.epochs=40"])),
-}
-new = np.isin(cold.item_ids, hidden)
-found_new, text = judge(
-    cold_runs, "new courses", candidates=new, beside={"hindsight": hindsight(cold_runs["chance"], new)}
-)
+cold_runs, found_new, text = judge_new(cold, out, "cold", hidden, "new courses", epochs=40)
 print(text)
 
 # %% [markdown]

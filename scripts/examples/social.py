@@ -15,9 +15,9 @@
 # %%
 import numpy as np
 import polars as pl
-from steps import ask, data_folder, hide, hindsight, judge, keep, new_output, serving, tell, train_all, write_folder
+from steps import ask, data_folder, hide, judge, judge_new, keep, new_output, serving, tell, train_all, write_folder
 
-from gnnrec import Dataset, Explainer, Recommender, clean, export_embeddings, inspect_folder, load_recipe, train
+from gnnrec import Dataset, Explainer, Recommender, clean, export_embeddings, inspect_folder
 from gnnrec.tables import cohorts_table, explanation_tables, facts_tables, findings_table, recommendations_table, table
 
 folder, out = data_folder(), new_output("social")
@@ -115,14 +115,7 @@ before = log.filter(~pl.col("item").is_in(newest)).group_by("user").len().filter
 regulars = log.select("user", "item").filter(pl.col("user").is_in(before["user"].to_list()))
 kinds = {**described, "interactions": {"split": "split"}, "split": {"method": "published"}}
 fresh = Dataset.load(write_folder(out / "fresh", hide(regulars, newest), items, kinds))
-fresh_runs = {
-    "chance": train(fresh, out / "fresh_chance", load_recipe("popularity")),
-    "modality_gnn": train(fresh, out / "fresh_gnn", load_recipe("default", ["train.epochs=10"])),
-}
-new = np.isin(fresh.item_ids, np.array(newest).astype(str))
-found_new, text = judge(
-    fresh_runs, "the newest stories", candidates=new, beside={"hindsight": hindsight(fresh_runs["chance"], new)}
-)
+fresh_runs, found_new, text = judge_new(fresh, out, "fresh", newest, "the newest stories", epochs=10)
 print(text)
 
 # %% [markdown]

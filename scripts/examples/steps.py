@@ -94,6 +94,21 @@ def judge(
     return found, f"{side_by_side}\n\n{interval}\n\n{tested}"
 
 
+def judge_new(
+    data: Dataset, out: Path, name: str, hidden: Sequence[str | int], what: str, epochs: int
+) -> tuple[dict[str, Run], dict[str, Evaluation], str]:
+    """The product's own model on items that lost all their rows, and the runs in OUT/NAME_…; else as `judge`.
+
+    Beside it `chance`, which is popularity, since that cannot tell such items apart, and `hindsight`.
+    """
+    runs = {
+        "chance": train(data, out / f"{name}_chance", load_recipe("popularity")),
+        "modality_gnn": train(data, out / f"{name}_gnn", load_recipe("default", [f"train.epochs={epochs}"])),
+    }
+    new = np.isin(data.item_ids, np.array(hidden).astype(str))
+    return runs, *judge(runs, what, candidates=new, beside={"hindsight": hindsight(runs["chance"], new)})
+
+
 def hindsight(run: Run, candidates: NDArray[np.bool_]) -> Evaluation:
     """The same list for everybody, in the order of how often the candidates are taken in the test rows themselves.
 
