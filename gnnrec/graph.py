@@ -44,6 +44,7 @@ class GraphConfig:
     friends: bool = True  # use user-user edges where the data has them
     descriptions: bool = False  # pictures and sounds in words as a modality of items, `description` (words/)
     transcripts: bool = False  # speech in sounds as a modality of items, `transcript` (words/)
+    robust: float = 0.0  # share of users that may be false; rows that they could be behind are left out, see robust.py
     profiles: bool = False  # what training users like in words as a modality of items and of users, `profile` (words/)
 
     def __post_init__(self) -> None:
@@ -52,6 +53,8 @@ class GraphConfig:
         for key in ("neighbors", "together"):
             if getattr(self, key) < 0:
                 raise UserError(f"graph.{key}: found {getattr(self, key)}; allowed: 0 or more")
+        if not 0 <= self.robust < 0.5:
+            raise UserError(f"graph.robust: found {self.robust}; allowed: from 0, below 0.5")
         if not 0 <= self.min_similarity <= 1:
             raise UserError(f"graph.min_similarity: found {self.min_similarity}; allowed: 0 to 1")
 

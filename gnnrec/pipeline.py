@@ -28,7 +28,10 @@ from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.files import claim_folder, sha256_of_file
 from gnnrec.graph import build_graph, interactions_of, item_modalities, owners, user_modalities
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
+from gnnrec.models.private import PrivateModel
+from gnnrec.private_runs import check_private
 from gnnrec.recipe import Recipe
+from gnnrec.robust import trusted_rows
 from gnnrec.run_folder import FILES, Run, join_logs, save_rejected, save_run
 from gnnrec.tracking import Tracker
 from gnnrec.training import fit, ranking_metric
@@ -56,6 +59,7 @@ def train(
     if (out / "run.json").exists():
         raise UserError(f"{out}: holds a finished run already; choose another folder (--out)")
     check_encoders(dataset, recipe)
+    check_private(dataset, recipe)
     claim_folder(out, FILES)
     if (out / "checkpoint.safetensors").exists():
         say(f"{out}: an interrupted training goes on")
@@ -98,6 +102,8 @@ def train(
         "versions": versions(),
         "machine": machine(),
     }
+    if isinstance(model, PrivateModel):
+        provenance["privacy"] = model.privacy()
     run = save_run(out, recipe, dataset, graph, *logs, model, metrics, provenance)
     (out / "checkpoint.safetensors").unlink(missing_ok=True)
     return run
@@ -178,6 +184,8 @@ def training_graph(
     written: what `written_content` gave, made here where it is left out.
     """
     log = parts.train if in_order(parts.train, parts.val) else parts.train.unordered()
+    if recipe.graph.robust:
+        log = trusted_rows(log, items, recipe.graph.robust)
     written = written_content(dataset, parts, items, recipe) if written is None else written
     return build_graph(log, {**items, **written.items}, {**users, **written.users}, dataset.friends, recipe.graph)
 
