@@ -40,7 +40,7 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
     ),
     "scale": (None, ("ray",)),
     "encrypt": ("gnnrec train --encrypt", ("cryptography",)),
-    "dp": (None, ("opacus", "dp-accounting")),
+    "dp": ("gnnrec train --epsilon", ("opacus", "dp-accounting")),
     "he": (None, ("tenseal",)),
 }
 CONTENT = ("text", "image", "audio")  # extras that training on common data needs

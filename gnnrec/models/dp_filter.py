@@ -76,21 +76,33 @@ class DPFilter(PrivateModel):
         check_users(self.config.delta, graph["user"].num_nodes)
         noise = secret_generator() if noise is None else noise
         features = centred(public_features(graph))
-        directions = content_directions(features, self.config.directions)
+        directions = with_constant(content_directions(features, self.config.directions))
         multiplier = gaussian_multiplier(self.config.epsilon, self.config.delta)
-        rows = unit_histories(
-            bounded_history(graph, self.config.degree, noise), (graph["user"].num_nodes, graph["item"].num_nodes)
-        )
-        share = self.config.popularity_share
-        gram, counts = aggregates(rows, with_constant(directions))
-        gram_std, count_std = multiplier / (1 - share) ** 0.5, multiplier / share**0.5
-        gram = gram + symmetric_gaussian(len(gram), gram_std, noise)
-        counts = counts + gaussian(counts.shape, count_std, noise)
+        gram, counts = self.release(graph, directions, multiplier, noise)
         # From here on the log is not looked at any more.
-        self.learnt = self._spectral_rows(gram, with_constant(directions), gram_std).float()
+        gram_std, count_std = self._deviations(multiplier)
+        self.learnt = self._spectral_rows(gram, directions, gram_std).float()
         self.content = unit_rows(features).float()
         self.popularity = standardized(smoothed(counts, unit_rows(features), count_std)).float()
         self.multiplier = torch.tensor([multiplier])
+
+    def release(
+        self, graph: HeteroData, directions: Tensor, multiplier: float, noise: Generator
+    ) -> tuple[Tensor, Tensor]:
+        """The one look at the log: C [m, m] and p [I] with noise, by orthonormal directions [I, m]."""
+        shape = (graph["user"].num_nodes, graph["item"].num_nodes)
+        rows = unit_histories(bounded_history(graph, self.config.degree, noise), shape)
+        gram, counts = aggregates(rows, directions)
+        gram_std, count_std = self._deviations(multiplier)
+        return (
+            gram + symmetric_gaussian(len(gram), gram_std, noise),
+            counts + gaussian(tuple(counts.shape), count_std, noise),
+        )
+
+    def _deviations(self, multiplier: float) -> tuple[float, float]:
+        """Of the noise of C and of p."""
+        share = self.config.popularity_share
+        return multiplier / (1 - share) ** 0.5, multiplier / share**0.5
 
     def forward(self, graph: HeteroData) -> Embeddings:
         history = operator(graph, REV_INTERACTS, "none")  # [U, I]

@@ -124,22 +124,22 @@ def train_privately(
         up.zero_()  # it starts as the mean of content
         bias.zero_()
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-    engine = PrivacyEngine(accountant="prv")
     multiplier = noise_multiplier(config)
     # Its own Poisson sampling, since make_private would draw from torch's global generator, whose seed runs set.
     loader = DPDataLoader(TensorDataset(rows), sample_rate=1 / config.batches, generator=noise)
-    network, optimizer, loader = engine.make_private(
-        module=network,
-        optimizer=optimizer,
-        data_loader=loader,
-        noise_multiplier=multiplier,
-        max_grad_norm=config.clip,
-        loss_reduction="sum",
-        poisson_sampling=False,
-        noise_generator=noise,
-    )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch, that hooks meet an input without gradients
+        warnings.simplefilter("ignore")  # that its own secure mode is off (see privacy/noise.py), and of torch's hooks
+        engine = PrivacyEngine(accountant="prv")
+        network, optimizer, loader = engine.make_private(
+            module=network,
+            optimizer=optimizer,
+            data_loader=loader,
+            noise_multiplier=multiplier,
+            max_grad_norm=config.clip,
+            loss_reduction="sum",
+            poisson_sampling=False,
+            noise_generator=noise,
+        )
         for _ in range(config.epochs):
             for (batch,) in loader:
                 optimizer.zero_grad()

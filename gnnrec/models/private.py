@@ -82,4 +82,5 @@ def bounded_history(graph: HeteroData, most: int, generator: Generator) -> Tenso
 def unit_histories(pairs: Tensor, shape: tuple[int, int]) -> Tensor:
     """Sparse [U, I] float64 with 1 / sqrt(n) at the n items of a user: rows of length one, or empty."""
     count = torch.bincount(pairs[0], minlength=shape[0]).clamp(min=1)
-    return torch.sparse_coo_tensor(pairs, count[pairs[0]].double().rsqrt(), shape).coalesce()
+    values = count[pairs[0]].double().rsqrt()
+    return torch.sparse_coo_tensor(pairs, values, shape, check_invariants=True).coalesce()

@@ -48,7 +48,8 @@ def estimated_counts(bits: NDArray[np.int64], num_users: int, epsilon: float) ->
     Expected, this is the sum over users of 1 / (number of her items), at each of hers.
     """
     q = other(epsilon)
-    return (bits - num_users * q) / (KEPT - q)
+    counts: NDArray[np.float64] = (bits - num_users * q) / (KEPT - q)
+    return counts
 
 
 def standard_error(num_users: int, epsilon: float) -> float:
