@@ -99,6 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="new run folder; an interrupted one is resumed")
     train.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
     train.add_argument("--with-feedback", type=file, metavar="FILE", help="a log of gnnrec serve: more interactions")
+    train.add_argument("--pseudonyms", action="store_true", help="no ids of users in the run: see gnnrec/privacy")
     train.add_argument("--set", **_SETTING)
     train.add_argument(
         "--track", nargs="+", default=[], metavar="KIND:WHERE", help="mlflow:FOLDER_OR_URI, wandb:offline"
@@ -328,6 +329,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--rate", type=float, default=0.0, help="requests a second of one caller (default: 0, no limit)")
     serve.add_argument("--timeout", type=float, default=10.0, help="seconds that a request may take (default: 10)")
+    serve.add_argument("--retention-days", type=float, help="drop older feedback (default: as the data; 0: never)")
     serve.add_argument("--max-mb", type=float, default=16.0, help="megabytes of a request (default: 16)")
     serve.add_argument("--allow-origin", nargs="+", default=[], help="web pages of other hosts that may call (CORS)")
 
