@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import gnnrec
-from gnnrec import commands, content_commands, embedding_commands, serve_commands
+from gnnrec import commands, content_commands, embedding_commands, privacy_commands, serve_commands
 from gnnrec.arguments import file, folder, length, one_of, recipe
 from gnnrec.errors import UserError
 from gnnrec.progress import without_progress
@@ -362,6 +362,8 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("--against", type=folder, nargs="*", default=[], help="other runs to stand beside it")
     report.add_argument("--study", type=folder, help="a folder of tune-settings")
     report.add_argument("--modalities", type=file, help="what gnnrec modalities --json printed")
+
+    privacy_commands.add_commands(add)
 
     models = add("models", commands.models, "list the pretrained models, or bring one", "gnnrec models get use")
     models.add_argument("action", nargs="?", choices=["get"])

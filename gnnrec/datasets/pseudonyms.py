@@ -1,4 +1,4 @@
-"""Pseudonyms: a keyed hash in the place of a user's id, so that who has a run and not the key cannot say whose row it is.
+"""Pseudonyms: a keyed hash in the place of a user's id: who has a run and not the key cannot say whose row it is.
 
 A pseudonym is "~" and 26 letters: the first 16 bytes of HMAC-SHA256 (RFC 2104) of the id, in base32. Without the key it
 can neither be turned back nor be found by trying ids; with the key the same id gives the same pseudonym in every run.

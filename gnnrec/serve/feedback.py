@@ -38,9 +38,10 @@ class FeedbackLog:
         self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
 
     def _read(self) -> None:
-        self._items: dict[str, list[str]] = defaultdict(list)
-        self.num_events = 0
-        self.remember(read_events(self._path))
+        events, items = read_events(self._path), defaultdict[str, list[str]](list)
+        for event in events:
+            items[event["user"]].append(event["item"])
+        self._items, self.num_events = items, len(events)  # whole, whoever reads meanwhile
 
     def forget_before(self, moment: int) -> int:
         """Drop events older than `moment`, from the file too; how many. None go while another service has the log.

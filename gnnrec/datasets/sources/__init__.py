@@ -36,7 +36,8 @@ def load(path: Path, feedback: Feedback | None = None, pseudonyms: Pseudonyms | 
             raw = replace(raw, log=with_feedback(raw.log, feedback))
         if pseudonyms is not None:
             raw = with_pseudonyms(raw, pseudonyms)
-        return replace(assemble(raw, bar.update), feedback=feedback, pseudonyms=pseudonyms and pseudonyms.check)
+        check = None if pseudonyms is None else pseudonyms.check
+        return replace(assemble(raw, bar.update), feedback=feedback, pseudonyms=check)
 
 
 def read_raw(path: Path) -> RawDataset:

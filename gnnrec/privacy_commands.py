@@ -1,0 +1,86 @@
+"""The commands about people: what can be typed, what they call and print."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gnnrec.arguments import columns, file, folder, length
+from gnnrec.commands import print_json, remarks, show
+from gnnrec.errors import UserError
+
+SETTING: dict[str, Any] = {"action": "extend", "nargs": "+", "default": [], "metavar": "SECTION.KEY=VALUE"}
+
+
+def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """add: name, command, text, example -> the parser of a new command."""
+    gone = add(
+        "forget",
+        forget,
+        "take a user out of a run, its data, feedback, caches and exports, by training it anew without her",
+        "gnnrec forget runs/movies --user 1 --data data/movies2 --also exported",
+    )
+    gone.add_argument("run", type=folder)
+    gone.add_argument("--user", required=True, help="id of the user")
+    gone.add_argument(
+        "--data", type=Path, metavar="NEW", help="write a copy of the dataset without her, and train on it"
+    )
+    gone.add_argument("--erase", action="store_true", help="take her out of the dataset's own files instead")
+    gone.add_argument(
+        "--also", type=folder, nargs="+", default=[], help="exports, written anew; other folders to search"
+    )
+    gone.add_argument(
+        "--feedback", type=file, metavar="FILE", help="a log of gnnrec serve, where it is not beside the run"
+    )
+    gone.add_argument("--later", action="store_true", help="only refuse her from now on, and mark the run as due")
+    gone.add_argument("--set", **SETTING, help="settings laid over the run's own")
+    gone.add_argument("--json", action="store_true", help="print one JSON document")
+
+    checked = add(
+        "audit-export",
+        audit_export,
+        "count the users of an export or a run whose columns fewer than k users share",
+        "gnnrec audit-export exported --k 5 --columns age,city",
+    )
+    checked.add_argument("folder", type=folder, help="export or run folder")
+    checked.add_argument("--k", type=length, default=5, help="users who have to share their values (default: 5)")
+    checked.add_argument("--columns", type=columns, default=(), help="of the users' table (default: all but the id)")
+    checked.add_argument("--run", type=folder, help="the run of the export, where it has moved")
+    checked.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def forget(options: argparse.Namespace) -> None:
+    from gnnrec.commands import check_runs
+
+    check_runs(options.run)
+    from gnnrec.privacy.forget import ForgetConfig, forget, forget_later
+
+    if options.later:
+        if options.data or options.erase or options.also or options.feedback or options.set:
+            raise UserError("forget --later: goes with --user alone")
+        forget_later(options.run, options.user)
+        show(options, {"run": str(options.run), "due": True}, lambda: f"{options.run}: the user is refused from now on")
+        return
+    config = ForgetConfig(
+        data=options.data,
+        erase=options.erase,
+        also=tuple(options.also),
+        feedback=options.feedback,
+        settings=tuple(options.set),
+    )
+    certificate = forget(options.run, options.user, config, remarks(options))
+    if options.json:
+        print_json(certificate.to_json())
+    else:
+        print(certificate.text(), end="")
+    if certificate.found:
+        raise UserError(f"forget: the id is still in {certificate.found[0]} (the certificate has all)")
+
+
+def audit_export(options: argparse.Namespace) -> None:
+    from gnnrec.privacy.anonymity import audit_folder
+    from gnnrec.run_folder import Run
+
+    run = None if options.run is None else Run.load(options.run)
+    found = audit_folder(options.folder, run, options.columns, options.k)
+    show(options, found.to_json(), lambda: "\n".join(found.lines()))
