@@ -2,11 +2,12 @@
 
 import argparse
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from gnnrec.arguments import columns, file, folder, length
-from gnnrec.commands import print_json, remarks, show
+from gnnrec.commands import check_runs, print_json, remarks, show
 from gnnrec.errors import UserError
 
 SETTING: dict[str, Any] = {"action": "extend", "nargs": "+", "default": [], "metavar": "SECTION.KEY=VALUE"}
@@ -48,10 +49,35 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     checked.add_argument("--run", type=folder, help="the run of the export, where it has moved")
     checked.add_argument("--json", action="store_true", help="print one JSON document")
 
+    written = add(
+        "policy",
+        policy,
+        "write what a run keeps of people, why, how long, who sees it and how to object; and a data card",
+        'gnnrec policy runs/movies --set policy.controller="A Shop" policy.contact=privacy@shop.example',
+    )
+    written.add_argument("run", type=folder)
+    written.add_argument("--out", type=Path, help="folder (default: the run's)")
+    written.add_argument("--lang", type=columns, default=("en", "zh"), help="en, zh (default: both)")
+    written.add_argument("--set", **SETTING, help="policy.key=value; llm.key=value, as recommend is called with")
+    written.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def policy(options: argparse.Namespace) -> None:
+    check_runs(options.run)
+    from gnnrec.llm.settings import LLMConfig
+    from gnnrec.privacy.facts import gather
+    from gnnrec.privacy.policy import PolicyConfig, write_policy
+    from gnnrec.recipe import load_settings
+    from gnnrec.run_folder import Run
+
+    told, llm = load_settings({"policy": PolicyConfig, "llm": LLMConfig}, options.set)
+    facts = gather(Run.load(options.run), llm)
+    paths = write_policy(facts, told, options.out or options.run, options.lang)
+    document = {"written": [str(path) for path in paths], "facts": asdict(facts)}
+    show(options, document, lambda: "\n".join(map(str, paths)))
+
 
 def forget(options: argparse.Namespace) -> None:
-    from gnnrec.commands import check_runs
-
     check_runs(options.run)
     from gnnrec.privacy.forget import ForgetConfig, forget, forget_later
 
