@@ -1,4 +1,4 @@
-"""`gnnrec policy`: what is kept of people, why, how long, who sees it and how to object, from what a run says of itself.
+"""`gnnrec policy`: what is kept of people, why, how long, who sees it and how to object, as a run says of itself.
 
 Every sentence follows from a fact or from what the operator said (`PolicyConfig`); what nobody said is said to be open.
 It is a description of the system for those who write the policy of a service, and no legal advice.
@@ -62,7 +62,8 @@ def kept(facts: Facts) -> list[Both]:
         ),
         Both("Ratings are kept.", "保存评分。") if facts.ratings else Both("No ratings are kept.", "不保存评分。"),
         Both(
-            "Users are kept under pseudonyms, keyed hashes of their ids; the key is not in the run. This is no anonymity.",
+            "Users are kept under pseudonyms, keyed hashes of their ids; the key is not in the run. "
+            "This is no anonymity.",
             "用户以假名（标识的带密钥哈希）保存；密钥不在模型文件中。这不等于匿名。",
         )
         if facts.pseudonyms
@@ -158,11 +159,11 @@ def who_sees(facts: Facts) -> list[Both]:
     return [
         *lines,
         Both(
-            "Who reaches a service, with which keys and over which connection, is set where it is started; the run does not "
-            "know.",
+            "Who reaches a service, with which keys and over which connection, is set where it is started; "
+            "the run does not know.",
             "谁能访问服务、使用何种密钥与连接，由启动服务者设定；模型文件中没有这些信息。",
         ),
-        Both("The log of the service holds no ids of users.", "服务的日志不含用户标识。"),
+        Both("What a service writes to its error output names no user.", "服务的错误输出不含用户标识。"),
     ]
 
 
@@ -170,9 +171,10 @@ def objecting(facts: Facts, told: PolicyConfig) -> list[Both]:
     lines = [
         stated(told.contact, "Where to ask, to see, to correct and to object: {}.", "查询、更正和反对的联系方式：{}。"),
         Both(
-            "Who objects is refused at once (gnnrec forget --later), and taken out of data, feedback, caches and the model, "
-            "which is trained anew without her (gnnrec forget).",
-            "提出反对者立即停止被推荐（gnnrec forget --later），并从数据、反馈、缓存和模型中删除；模型在没有其数据的情况下重新训练（gnnrec forget）。",
+            "Who objects is refused at once (gnnrec forget --later), and taken out of data, feedback, caches and the "
+            "model, which is trained anew without her (gnnrec forget).",
+            "提出反对者立即停止被推荐（gnnrec forget --later），并从数据、反馈、缓存和模型中删除；"
+            "模型在没有其数据的情况下重新训练（gnnrec forget）。",
         ),
         Both("Why something was recommended is said by gnnrec explain.", "推荐理由可由 gnnrec explain 给出。"),
     ]
