@@ -80,7 +80,7 @@ def test_feedback_of_a_run_under_pseudonyms_holds_no_id(serve, own_run, tmp_path
 
 def test_what_goes_wrong_is_logged_without_whom_it_was_about(serve, tiny_runs, monkeypatch, capfd):
     def fail(*_):
-        raise KeyError("u-secret-1")
+        raise KeyError(f"u-secret-{1}")
 
     monkeypatch.setattr(Served, "known", fail)
     client = serve(tiny_runs["default"])
