@@ -3,6 +3,7 @@
 import argparse
 import re
 from contextlib import closing
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +117,16 @@ def _export_files(options: argparse.Namespace) -> None:
 
 def _export_to_database(options: argparse.Namespace) -> None:
     from gnnrec.export import Exported, prepare
+    from gnnrec.privacy.exports import not_due
     from gnnrec.run_folder import Run
     from gnnrec.targets import open_target
     from gnnrec.targets.check import check_answers
     from gnnrec.targets.moving import store
 
     run, say = Run.load(options.run), remarks(options)
-    whole = Exported(run.embeddings.user.numpy(), run.embeddings.item.numpy(), run.user_ids, run.item_ids)
+    keep = not_due(run)
+    ids = tuple(compress(run.user_ids, keep))
+    whole = Exported(run.user_vectors[keep], run.item_vectors, ids, run.item_ids)
     embeddings = prepare(*whole, options.dim)
     words = {"title": run.items.titles(), "text": run.items.text()} if run.items else {}
     exact = None if options.index is None else options.index == "exact"

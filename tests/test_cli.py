@@ -342,7 +342,7 @@ def test_what_nobody_foresaw_is_one_line_and_status_1(run_command, tiny_runs, tm
         raise RuntimeError("nobody\nforesaw this")
 
     monkeypatch.delenv("GNNREC_DEBUG", raising=False)
-    monkeypatch.setattr("gnnrec.export.export_embeddings", broken)
+    monkeypatch.setattr("gnnrec.privacy.exports.export_embeddings", broken)
     status, _, err = run_command("export", tiny_runs["default"], "--to", tmp_path, "--format", "npy")
     assert status == 1
     assert "RuntimeError: nobody foresaw this" in err

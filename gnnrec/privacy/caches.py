@@ -6,12 +6,15 @@ from contextlib import closing
 from pathlib import Path
 
 from gnnrec.datasets import Dataset
+from gnnrec.encoders.cache import cache_file
 from gnnrec.encoders.encode import MODALITIES, content_hash
 from gnnrec.encoders.pretrained import cache_root
 from gnnrec.errors import UserError
 from gnnrec.llm.settings import CACHE as RERANKING
+from gnnrec.run_folder import Run
 from gnnrec.words.asking import FILE as WRITTEN
 from gnnrec.words.content import CACHE as WORDS
+from gnnrec.words.content import PROFILE
 
 
 def content_of(dataset: Dataset, user: str) -> set[str]:
@@ -42,6 +45,15 @@ def drop_features(keys: Collection[str]) -> int:
         except sqlite3.Error as error:
             raise UserError(f"{path}: the cache of features cannot be changed ({error}); it may be deleted") from error
     return gone
+
+
+def drop_profiles(run: Run) -> None:
+    """Delete all features of the encoder that read the users' profiles, where the run has these: a profile is a
+    sentence about what somebody took, and cannot be told from the texts beside it. They are made anew."""
+    encoder = run.provenance["encoders"]["users"].get(PROFILE)
+    if encoder is not None:
+        for path in (cache_root() / "features").glob(f"{cache_file(Path(), encoder).name}*"):
+            path.unlink()
 
 
 def drop_answers() -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gnnrec.datasets.pseudonyms import Pseudonyms
 from gnnrec.errors import UserError
@@ -47,8 +48,8 @@ def export_run(run: Run, to: Path, config: ExportConfig) -> Export:
         keep = ~rare_users(run, config.columns, config.k_anonymity)
         if not keep.any():
             raise UserError(f"export --k-anonymity {config.k_anonymity}: no user is left; allowed: fewer --columns")
-    ids = [name for name, kept in zip(run.user_ids, keep) if kept and name not in run.refused]
-    keep = np.isin(run.user_ids, ids)
+    keep &= not_due(run)
+    ids = [name for name, kept in zip(run.user_ids, keep) if kept]
     if config.pseudonyms:
         pseudonyms = Pseudonyms.required()
         ids = [pseudonyms.of(name) for name in ids]
@@ -59,6 +60,13 @@ def export_run(run: Run, to: Path, config: ExportConfig) -> Export:
         written.append(export_lists(items[keep], scores[keep], ids, run.item_ids, to))
     write_json(to / FILE, {"run": str(run.folder.resolve()), "users": len(ids), **asdict(config)})
     return Export(whole, [*written, to / FILE], len(run.user_ids) - len(ids))
+
+
+def not_due(run: Run) -> NDArray[np.bool_]:
+    """The users whom the run is not due to forget. [U]"""
+    if not len(run.refused):
+        return np.ones(len(run.user_ids), dtype=bool)
+    return np.array([name not in run.refused for name in run.user_ids])
 
 
 def read_export(folder: Path) -> tuple[ExportConfig, dict[str, Any]] | None:

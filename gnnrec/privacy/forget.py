@@ -24,7 +24,7 @@ from gnnrec.encoders.encode import MODALITIES
 from gnnrec.encoders.fitted.folder import facts_of
 from gnnrec.errors import UserError
 from gnnrec.files import sha256_of_file, write_json
-from gnnrec.privacy.caches import cached_files, content_of, drop_answers, drop_features
+from gnnrec.privacy.caches import cached_files, content_of, drop_answers, drop_features, drop_profiles
 from gnnrec.privacy.certificate import Certificate
 from gnnrec.privacy.erase import copy_without, count_rows, erase_in_place
 from gnnrec.privacy.exports import export_run, exports_among, read_export
@@ -33,7 +33,6 @@ from gnnrec.recipe import Recipe, load_recipe
 from gnnrec.run_folder import Run
 
 HASHED = ("weights", "embeddings", "lists", "graph")  # .safetensors of a run that are compared
-SOURCES = "encoders.text, image and audio"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +97,7 @@ def forget(
     kept = feedback_left(run, names)
     events = sum(forget_events(path, name) for path in logs for name in names)
     dataset = Dataset.load(data, kept, pseudonyms)
+    drop_profiles(run)  # before others' are made anew
     if retrained := key in run.user_ids or any(rows.values()):
         files, gone = retrain(run, dataset, recipe, key, say)
         run = Run.load(folder)

@@ -85,6 +85,8 @@ def test_later_refuses_her_at_once_and_nobody_else(run, run_command, one_documen
     assert one_document("recommend", run.folder, "--user", "u1")
     assert one_document("inspect", run.folder)["run"]["users_due_to_be_forgotten"] == 1
     assert holding(HER, run.folder / "due.json") == []
+    assert run_command("export", run.folder, "--to", run.folder.with_name("out"), "--format", "npy")[0] == 0
+    assert holding(HER, run.folder.with_name("out")) == []
     forget_later(run.folder, "u1")
     forget(run.folder, HER, ForgetConfig(erase=True))
     left = Run.load(run.folder).refused
@@ -150,3 +152,14 @@ def test_a_file_that_still_names_her_is_told_and_fails(run, tmp_path, run_comman
     (tmp_path / "notes" / "report.html").write_text(f"<b>{HER}</b>")
     status, out, err = run_command("forget", run.folder, "--user", HER, "--erase", "--also", tmp_path / "notes")
     assert status == 2 and "still in" in err and "report.html" in out
+
+
+def test_features_of_profiles_go_with_their_encoder(run, own_cache):
+    told = json.loads((run.folder / "run.json").read_text())
+    told["encoders"]["users"]["profile"] = "use"
+    (run.folder / "run.json").write_text(json.dumps(told))
+    for encoder in ("use", "minilm"):
+        with FeatureCache(own_cache / "features", encoder, 1) as cache:
+            cache.store({"of a profile": pl.Series([1.0]).to_numpy()})
+    forget(run.folder, HER, ForgetConfig(erase=True))
+    assert [path.name.partition("-")[0] for path in (own_cache / "features").glob("*.sqlite")] == ["minilm"]
