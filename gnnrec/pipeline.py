@@ -20,6 +20,7 @@ from torch_geometric.data import HeteroData
 import gnnrec
 from gnnrec.checkpoint import TrainState
 from gnnrec.datasets import Dataset, Interactions, Split, in_order, split
+from gnnrec.datasets.pseudonyms import without_ids
 from gnnrec.encoders import Features, default_device, encode_dataset, unusable_content
 from gnnrec.encoders.encode import MODALITIES
 from gnnrec.encoders.fitted.folder import facts_of
@@ -28,8 +29,7 @@ from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.files import claim_folder, sha256_of_file
 from gnnrec.graph import build_graph, interactions_of, item_modalities, owners, user_modalities
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
-from gnnrec.models.private import PrivateModel
-from gnnrec.private_runs import check_private
+from gnnrec.private_runs import check_private, privacy_of
 from gnnrec.recipe import Recipe
 from gnnrec.robust import trusted_rows
 from gnnrec.run_folder import FILES, Run, join_logs, save_rejected, save_run
@@ -93,17 +93,16 @@ def train(
         "factor_settings": getattr(model, "factor_settings", torch.empty(0)).tolist(),
         # Of what goes together and of what follows, see models/paths.py.
         "path_weights": getattr(model, "path_weights", torch.empty(0)).tolist(),
+        **privacy_of(model),
         "best_epoch": state.best_epoch,
         "epochs": state.epoch,
         "training_seconds": round(state.seconds, 3),
         "total_seconds": round(time.time() - began, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": " ".join(sys.argv),
+        "command": without_ids(sys.argv),
         "versions": versions(),
         "machine": machine(),
     }
-    if isinstance(model, PrivateModel):
-        provenance["privacy"] = model.privacy()
     run = save_run(out, recipe, dataset, graph, *logs, model, metrics, provenance)
     (out / "checkpoint.safetensors").unlink(missing_ok=True)
     return run
@@ -129,6 +128,8 @@ def origin(
             "licence": dataset.licence,
             "rejected_rows": len(dataset.rejected),
             "feedback": feedback,
+            "retention_days": dataset.retention_days,
+            "pseudonyms": dataset.pseudonyms,
         },
         "split": {"method": split_method(dataset, recipe), "train": len(parts.train), "val": len(parts.val)},
         "encoders": {

@@ -1,66 +1,112 @@
-"""The commands around privacy: what can be typed after them, what they call and print."""
+"""The commands about people: what can be typed, what they call and print."""
 
 import argparse
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from gnnrec.arguments import folder, length
-from gnnrec.commands import remarks, show
+from gnnrec.arguments import columns, file, folder, length
+from gnnrec.commands import check_runs, print_json, remarks, show
+from gnnrec.errors import UserError
 
-
-def train_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--epsilon", type=float, help="differential privacy of a whole user: trains dp_filter with it")
-    parser.add_argument("--delta", type=float, help="of it (default: 1e-5)")
+SETTING: dict[str, Any] = {"action": "extend", "nargs": "+", "default": [], "metavar": "SECTION.KEY=VALUE"}
 
 
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """`add` is cli's: name, command, text, example."""
-    audit = add("audit", audit_run, "how well a run keeps who is in its log, and who may push items", EXAMPLE)
-    audit.add_argument("run", type=folder)
-    audit.add_argument(
-        "--trials", type=length, help="shadow trainings (default: 16), or items that are pushed (default: 3)"
+    """add: name, command, text, example -> the parser of a new command."""
+    gone = add(
+        "forget",
+        forget,
+        "take a user out of a run, its data, feedback, caches and exports, by training it anew without her",
+        "gnnrec forget runs/movies --user 1 --data data/movies2 --also exported",
     )
-    audit.add_argument("--poison", action="store_true", help="measure instead what 1 %% of false profiles can push")
-    audit.add_argument("--data", type=folder, help="the dataset folder, where it has moved")
-    audit.add_argument("--json", action="store_true", help="print one JSON document")
-
-    randomize = add(
-        "randomize",
-        randomize_log,
-        "write a log as users would report it who trust nobody (local differential privacy)",
-        "gnnrec randomize data/movies --to noisy.csv --epsilon 2",
+    gone.add_argument("run", type=folder)
+    gone.add_argument("--user", required=True, help="id of the user")
+    gone.add_argument(
+        "--data", type=Path, metavar="NEW", help="write a copy of the dataset without her, and train on it"
     )
-    randomize.add_argument("data", type=folder)
-    randomize.add_argument("--to", type=Path, required=True, help="new CSV file of user and item")
-    randomize.add_argument("--epsilon", type=float, required=True, help="of a user's report")
-    randomize.add_argument("--json", action="store_true", help="print one JSON document")
+    gone.add_argument("--erase", action="store_true", help="take her out of the dataset's own files instead")
+    gone.add_argument(
+        "--also", type=folder, nargs="+", default=[], help="exports, written anew; other folders to search"
+    )
+    gone.add_argument(
+        "--feedback", type=file, metavar="FILE", help="a log of gnnrec serve, where it is not beside the run"
+    )
+    gone.add_argument("--later", action="store_true", help="only refuse her from now on, and mark the run as due")
+    gone.add_argument("--set", **SETTING, help="settings laid over the run's own")
+    gone.add_argument("--json", action="store_true", help="print one JSON document")
+
+    checked = add(
+        "audit-export",
+        audit_export,
+        "count the users of an export or a run whose columns fewer than k users share",
+        "gnnrec audit-export exported --k 5 --columns age,city",
+    )
+    checked.add_argument("folder", type=folder, help="export or run folder")
+    checked.add_argument("--k", type=length, default=5, help="users who have to share their values (default: 5)")
+    checked.add_argument("--columns", type=columns, default=(), help="of the users' table (default: all but the id)")
+    checked.add_argument("--run", type=folder, help="the run of the export, where it has moved")
+    checked.add_argument("--json", action="store_true", help="print one JSON document")
+
+    written = add(
+        "policy",
+        policy,
+        "write what a run keeps of people, why, how long, who sees it and how to object; and a data card",
+        'gnnrec policy runs/movies --set policy.controller="A Shop" policy.contact=privacy@shop.example',
+    )
+    written.add_argument("run", type=folder)
+    written.add_argument("--out", type=Path, help="folder (default: the run's)")
+    written.add_argument("--lang", type=columns, default=("en", "zh"), help="en, zh (default: both)")
+    written.add_argument("--set", **SETTING, help="policy.key=value; llm.key=value, as recommend is called with")
+    written.add_argument("--json", action="store_true", help="print one JSON document")
 
 
-EXAMPLE = "gnnrec audit runs/private --trials 32"
-
-
-def audit_run(options: argparse.Namespace) -> None:
-    from gnnrec.audit.membership import audit_membership
-    from gnnrec.audit.poison import audit_poisoning
+def policy(options: argparse.Namespace) -> None:
+    check_runs(options.run)
+    from gnnrec.llm.settings import LLMConfig
+    from gnnrec.privacy.facts import gather
+    from gnnrec.privacy.policy import PolicyConfig, write_policy
+    from gnnrec.recipe import load_settings
     from gnnrec.run_folder import Run
-    from gnnrec.tables import table
 
-    run = Run.load(options.run)
-    dataset = run.dataset(options.data)
-    if options.poison:
-        rows = [found.to_json() for found in audit_poisoning(run, options.trials or 3, dataset)]
-        title = f"share of lists of ten that hold a pushed item, {rows[0]['targets']} items, 1 % false users"
-        show(options, rows, lambda: table(list(rows[0]), [list(row.values()) for row in rows], title))
+    told, llm = load_settings({"policy": PolicyConfig, "llm": LLMConfig}, options.set)
+    facts = gather(Run.load(options.run), llm)
+    paths = write_policy(facts, told, options.out or options.run, options.lang)
+    document = {"written": [str(path) for path in paths], "facts": asdict(facts)}
+    show(options, document, lambda: "\n".join(map(str, paths)))
+
+
+def forget(options: argparse.Namespace) -> None:
+    check_runs(options.run)
+    from gnnrec.privacy.forget import ForgetConfig, forget, forget_later
+
+    if options.later:
+        if options.data or options.erase or options.also or options.feedback or options.set:
+            raise UserError("forget --later: goes with --user alone")
+        forget_later(options.run, options.user)
+        show(options, {"run": str(options.run), "due": True}, lambda: f"{options.run}: the user is refused from now on")
         return
-    found = audit_membership(run, options.trials or 16, dataset).to_json()
-    if found["within"] is False:
-        remarks(options)("the attack finds more than epsilon and delta allow: the privacy that the run states is false")
-    show(options, found, lambda: table(["measure", "value"], [[name, value] for name, value in found.items()]))
+    config = ForgetConfig(
+        data=options.data,
+        erase=options.erase,
+        also=tuple(options.also),
+        feedback=options.feedback,
+        settings=tuple(options.set),
+    )
+    certificate = forget(options.run, options.user, config, remarks(options))
+    if options.json:
+        print_json(certificate.to_json())
+    else:
+        print(certificate.text(), end="")
+    if certificate.found:
+        raise UserError(f"forget: the id is still in {certificate.found[0]} (the certificate has all)")
 
 
-def randomize_log(options: argparse.Namespace) -> None:
-    from gnnrec.datasets import Dataset
-    from gnnrec.privacy.local import randomize_dataset
+def audit_export(options: argparse.Namespace) -> None:
+    from gnnrec.privacy.anonymity import audit_folder
+    from gnnrec.run_folder import Run
 
-    facts = randomize_dataset(Dataset.load(options.data), options.to, options.epsilon)
-    show(options, facts, lambda: "\n".join(f"{name}: {value}" for name, value in facts.items()))
+    run = None if options.run is None else Run.load(options.run)
+    found = audit_folder(options.folder, run, options.columns, options.k)
+    show(options, found.to_json(), lambda: "\n".join(found.lines()))

@@ -1,5 +1,6 @@
 """Runs under differential privacy: the recipe, what a dataset has to be for it, and the line about what was spent."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ from gnnrec.datasets import Dataset
 from gnnrec.encoders.encode import MODALITIES
 from gnnrec.encoders.fitted.folder import facts_of
 from gnnrec.errors import UserError
-from gnnrec.models import MODELS
+from gnnrec.models import MODELS, Model
 from gnnrec.models.private import PrivateModel
 from gnnrec.recipe import Recipe, load_recipe
 
@@ -45,6 +46,12 @@ def check_private(dataset: Dataset, recipe: Recipe) -> None:
         encoder = recipe.encoders.encoder_of(modality)
         if (facts_of(encoder) or {}).get("learnt_from"):
             raise UserError(f"encoders.{modality}: {encoder} learnt a log without privacy; {allowed}: one that did not")
+
+
+def privacy_of(model: Model) -> dict[str, Any]:
+    """What a run's record says of the privacy of its model; nothing where there is none."""
+    spent = model.privacy() if isinstance(model, PrivateModel) else {"epsilon": math.inf}
+    return {} if math.isinf(spent["epsilon"]) else {"privacy": spent}
 
 
 def private_line(spent: dict[str, Any]) -> str:

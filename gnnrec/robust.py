@@ -1,8 +1,8 @@
 """A log without the rows that false profiles could be behind.
 
-A share of the users may be false and push an item. An item that so many users and twice as many true ones at most
-have is one on which they would weigh: of its rows those are left out of training that its content does not speak for.
-A row stands if the item is nearer to the rest of the user's items than to the items of three quarters of all users.
+A share of the users may be false and push an item. An item that so many users and seven times as many true ones at
+most have is one on which they would weigh: of its rows those are left out of training that its content does not speak
+for. A row stands if the item is nearer to the rest of the user's items than to the items of nine in ten of all users.
 Fillers that are drawn at random, by popularity or among the best known items pass this by chance only; fillers that
 are alike to the pushed item in content would pass. Besides, of a user with very many items a part is drawn (degree
 clipping), so that no profile weighs more than the largest true ones. Items without content keep no such rows.
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.encoders.features import Features
 
-WITHIN = 0.75  # of all users are less alike to the item
+RARE = 8  # times the false users: an item that no more have is one on which they would weigh
+WITHIN = 0.9  # of all users are less alike to the item
 MOST = 0.99  # quantile of the users' numbers of items: the degree at which they are clipped
 
 
@@ -28,7 +29,7 @@ def trusted_rows(log: Interactions, features: Mapping[str, Features], share: flo
     keep = within_degree(log, seed)
     count = np.bincount(log.item, minlength=log.num_items)
     num_users = int((np.bincount(log.user, minlength=log.num_users) > 0).sum())
-    rare = np.flatnonzero((count > 0) & (count <= 3 * math.ceil(share * num_users)))
+    rare = np.flatnonzero((count > 0) & (count <= RARE * math.ceil(share * num_users)))
     content = unit_content(features, log.num_items)
     profiles = log.matrix() @ content  # [U, w]
     users = unit(profiles)

@@ -16,10 +16,13 @@ MAX_LINES = 400
 # Imports go down, or stay within a layer as long as they make no circle.
 LAYERS = (
     ("cli",),
-    ("content_commands", "embedding_commands", "privacy_commands", "serve_commands"),
+    ("audit_commands", "content_commands", "embedding_commands", "privacy_commands", "serve_commands"),
     ("commands", "arguments"),
     ("demo",),
-    ("report", "serve", "modalities", "inspect", "cleaning", "doctor", "tables", "content_tables", "plots"),
+    (
+        *("report", "serve", "privacy", "modalities", "inspect", "cleaning", "doctor", "tables", "content_tables"),
+        "plots",
+    ),
     ("llm",),
     (
         "recommend",
@@ -35,7 +38,7 @@ LAYERS = (
     ),
     ("fitting",),
     ("pipeline",),
-    ("run_folder", "run_tensors", "private_runs", "robust"),
+    ("run_folder", "run_tensors", "due", "private_runs", "robust"),
     ("recipe", "recipes", "tracking", "sinks"),
     ("training", "evaluation", "cold_items"),
     ("models",),
@@ -43,7 +46,7 @@ LAYERS = (
     ("graph",),
     ("language",),
     ("encoders",),
-    ("privacy",),
+    ("differential",),
     ("datasets",),
     (
         *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate"),
@@ -68,7 +71,7 @@ HEAVY = {
     "faiss": {"export.py"},
     "implicit": {"models/ials.py"},
     "opacus": {"models/dp_tower.py"},
-    "dp_accounting": {"privacy/accounting.py"},
+    "dp_accounting": {"differential/accounting.py"},
     "lancedb": {"targets/lance.py"},
     "qdrant_client": {"targets/qdrant.py"},
     "pgvector": {"targets/postgresql.py"},

@@ -15,6 +15,7 @@ Letters: T shadow trainings, U users.
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ def audit_membership(run: Run, trials: int, dataset: Any = None, say: Callable[[
 
 def shadow_row(shadows: Shadows, number: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Who was in shadow `number` [U], and how well each user's items are foretold by it [U]; kept in the run."""
-    path = shadows.run.folder / FOLDER / f"shadow_{number}.npy"
+    told = shadows.run.provenance  # a run that was made anew in this folder has other shadows
+    made_of = sha256((told["settings_sha256"] + told["dataset"]["fingerprint"]).encode()).hexdigest()[:12]
+    path = shadows.run.folder / FOLDER / f"{made_of}_{number}.npy"
     if path.exists():
         kept = np.load(path, allow_pickle=False)
         return kept[0], kept[1]

@@ -135,6 +135,7 @@ def describe_run(run: Run) -> Facts:
             "training_seconds": told["training_seconds"],
             "finished": told["finished"],
             **({"privacy": private_line(told["privacy"])} if "privacy" in told else {}),
+            "users_due_to_be_forgotten": len(run.refused),
         },
         "graph_nodes": node_rows(run.graph),
         "graph_edges": edge_rows(run.graph),

@@ -27,6 +27,8 @@ import torch
 from torch import Generator, Tensor
 from torch_geometric.data import HeteroData
 
+from gnnrec.differential.accounting import check_budget, check_users, gaussian_epsilon, gaussian_multiplier
+from gnnrec.differential.noise import gaussian, secret_generator, symmetric_gaussian
 from gnnrec.errors import UserError
 from gnnrec.graph import REV_INTERACTS, operator
 from gnnrec.models.base import Embeddings, check_least
@@ -39,8 +41,6 @@ from gnnrec.models.private import (
     unit_histories,
 )
 from gnnrec.models.unit import unit_rows
-from gnnrec.privacy.accounting import check_budget, check_users, gaussian_epsilon, gaussian_multiplier
-from gnnrec.privacy.noise import gaussian, secret_generator, symmetric_gaussian
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

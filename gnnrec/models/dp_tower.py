@@ -23,6 +23,8 @@ from torch import Generator, Tensor, nn
 from torch.utils.data import TensorDataset
 from torch_geometric.data import HeteroData
 
+from gnnrec.differential.accounting import check_budget, check_users
+from gnnrec.differential.noise import secret_generator
 from gnnrec.errors import missing_extra
 from gnnrec.graph import REV_INTERACTS, operator
 from gnnrec.models.base import Embeddings, check_above_zero, check_least
@@ -35,8 +37,6 @@ from gnnrec.models.private import (
     unit_histories,
 )
 from gnnrec.models.unit import unit_rows
-from gnnrec.privacy.accounting import check_budget, check_users
-from gnnrec.privacy.noise import secret_generator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,9 @@ def train_privately(
     # Its own Poisson sampling, since make_private would draw from torch's global generator, whose seed runs set.
     loader = DPDataLoader(TensorDataset(rows), sample_rate=1 / config.batches, generator=noise)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that its own secure mode is off (see privacy/noise.py), and of torch's hooks
+        warnings.simplefilter(
+            "ignore"
+        )  # that its own secure mode is off (see differential/noise.py), and of torch's hooks
         engine = PrivacyEngine(accountant="prv")
         network, optimizer, loader = engine.make_private(
             module=network,

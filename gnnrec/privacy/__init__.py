@@ -1,1 +1,1 @@
-"""Noise whose seed nobody knows, what it is worth in epsilon and delta, and reports that are noisy from the start."""
+"""What people may ask of who recommends to them: to be forgotten, to be told what is kept, not to be singled out."""

@@ -10,13 +10,13 @@ from dp_accounting.pld import pld_privacy_accountant
 from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Interactions
+from gnnrec.differential.noise import secret_generator, symmetric_gaussian
 from gnnrec.encoders.encode import from_array
 from gnnrec.errors import UserError
 from gnnrec.graph import build_graph
 from gnnrec.models.dp_filter import DPFilter, DPFilterConfig, aggregates, smoothed, with_constant
 from gnnrec.models.dp_tower import DPTower, DPTowerConfig, loss_of_halves, noise_multiplier
 from gnnrec.models.private import bounded_history, content_directions, public_features, unit_histories
-from gnnrec.privacy.noise import secret_generator, symmetric_gaussian
 
 USERS, ITEMS = 12, 20
 

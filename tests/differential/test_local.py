@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gnnrec.privacy.local import KEPT, estimated_counts, other, randomized_report, standard_error
+from gnnrec.differential.local import KEPT, estimated_counts, other, randomized_report, standard_error
 
 ITEMS, USERS, EPSILON = 12, 300, 1.0
 

@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy.stats import norm
 
-from gnnrec.privacy.accounting import gaussian_epsilon, gaussian_multiplier
+from gnnrec.differential.accounting import gaussian_epsilon, gaussian_multiplier
 
 
 @pytest.mark.parametrize(("epsilon", "delta"), [(0.5, 1e-6), (1.0, 1e-5), (4.0, 1e-5), (8.0, 1e-3)])
