@@ -48,8 +48,7 @@ def estimated_counts(bits: NDArray[np.int64], num_users: int, epsilon: float) ->
     Expected, this is the sum over users of 1 / (number of her items), at each of hers.
     """
     q = other(epsilon)
-    counts: NDArray[np.float64] = (bits - num_users * q) / (KEPT - q)
-    return counts
+    return ((bits - num_users * q) / (KEPT - q)).astype(np.float64)
 
 
 def standard_error(num_users: int, epsilon: float) -> float:

@@ -16,9 +16,12 @@ from gnnrec.audit.membership import audit_membership
 from gnnrec.audit.poison import audit_poisoning
 from gnnrec.datasets import Dataset, planted, split
 from gnnrec.encoders import encode_dataset
+from gnnrec.evaluation import evaluate_ranking
 from gnnrec.graph import with_interactions
+from gnnrec.models.tower import mean_of_content
 from gnnrec.pipeline import evaluate_model, fit_model, known_at_test, train, training_graph
 from gnnrec.private_runs import PRIVATE
+from gnnrec.ranking import embedding_scorer
 from gnnrec.recipe import load_recipe
 
 CURVE = [
@@ -52,6 +55,10 @@ def curve(dataset: Dataset, seeds: int) -> None:
             found = evaluate_model(model, histories, parts.test, parts.train, known, resamples=0)
             values.append({"ndcg@20": found.metrics["ndcg@20"]})
         keep(dataset, "curve", name_of(name, settings), draws, values, began)
+    content = mean_of_content(histories)  # of the last recipe: no log is learnt from
+    scorer = embedding_scorer(content.user, content.item)
+    found = evaluate_ranking(scorer, relevant=parts.test, train=parts.train, seen=known, resamples=0)
+    keep(dataset, "curve", "content alone", range(1), [{"ndcg@20": found.metrics["ndcg@20"]}], time.monotonic())
 
 
 def audit(dataset: Dataset, trials: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import content_tables
 import people_tables
+import privacy_tables
 from goals import goals
 from tables import load, table, value
 
@@ -219,6 +220,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "transfer": content_tables.transfers,
     "missing": content_tables.missing,
     "forget": people_tables.forgotten,
+    "privacy": privacy_tables.curve,
+    "membership": privacy_tables.membership,
+    "poisoning": privacy_tables.poisoning,
     "reasons": reasons,
     "rerank": rerank,
     "rerank_speed": rerank_speed,
