@@ -25,6 +25,7 @@ from gnnrec.datasets.interactions import Interactions
 from gnnrec.encoders.features import Features, mean_and_scale
 from gnnrec.errors import UserError
 from gnnrec.propagate import SparseOperator, normalize_edges
+from gnnrec.robust import trusted_rows
 
 INTERACTS = ("user", "interacts", "item")
 REV_INTERACTS = ("item", "rev_interacts", "user")
@@ -68,6 +69,8 @@ def build_graph(
 ) -> HeteroData:
     """The graph of the training interactions and of everybody's content."""
     config = config or GraphConfig()
+    if config.robust:
+        train = trusted_rows(train, item_features, config.robust)
     graph = HeteroData()
     graph["user"].num_nodes, graph["item"].num_nodes = train.num_users, train.num_items
     add_interactions(graph, train)

@@ -31,7 +31,6 @@ from gnnrec.graph import build_graph, interactions_of, item_modalities, owners, 
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
 from gnnrec.private_runs import check_private, privacy_of
 from gnnrec.recipe import Recipe
-from gnnrec.robust import trusted_rows
 from gnnrec.run_folder import FILES, Run, join_logs, save_rejected, save_run
 from gnnrec.tracking import Tracker
 from gnnrec.training import fit, ranking_metric
@@ -185,8 +184,6 @@ def training_graph(
     written: what `written_content` gave, made here where it is left out.
     """
     log = parts.train if in_order(parts.train, parts.val) else parts.train.unordered()
-    if recipe.graph.robust:
-        log = trusted_rows(log, items, recipe.graph.robust)
     written = written_content(dataset, parts, items, recipe) if written is None else written
     return build_graph(log, {**items, **written.items}, {**users, **written.users}, dataset.friends, recipe.graph)
 

@@ -221,7 +221,15 @@ def test_settings_out_of_range(key: str, value: object) -> None:
         GraphConfig(**{key: value})
 
 
-OTHER = {"neighbors": 2, "together": 2, "mutual": True, "min_similarity": 0.5, "missing": "drop", "friends": False}
+OTHER = {
+    "neighbors": 2,
+    "together": 2,
+    "mutual": True,
+    "min_similarity": 0.5,
+    "missing": "drop",
+    "friends": False,
+    "robust": 0.1,
+}
 WRITTEN = ("descriptions", "transcripts", "profiles")  # make content, which is no matter of this module: tests/words
 
 
