@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import gnnrec
-from gnnrec import commands, content_commands, embedding_commands, serve_commands
+from gnnrec import commands, content_commands, embedding_commands, privacy_commands, serve_commands
 from gnnrec.arguments import file, folder, length, one_of, recipe
 from gnnrec.errors import UserError
 from gnnrec.progress import without_progress
@@ -102,6 +102,9 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--set", **_SETTING)
     train.add_argument(
         "--track", nargs="+", default=[], metavar="KIND:WHERE", help="mlflow:FOLDER_OR_URI, wandb:offline"
+    )
+    train.add_argument(
+        "--encrypt", action="store_true", help="nothing plain on the disk; the key: GNNREC_KEY_FILE=FILE"
     )
     train.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -326,6 +329,8 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--keys", type=file, metavar="FILE", help="API keys, made by gnnrec key; without, all are let in"
     )
+    serve.add_argument("--tls", type=file, nargs=2, metavar=("CERT", "KEY"), help="PEM files: HTTPS, TLS 1.2 or newer")
+    serve.add_argument("--encrypt", action="store_true", help="the feedback log; the key: GNNREC_KEY_FILE=FILE")
     serve.add_argument("--rate", type=float, default=0.0, help="requests a second of one caller (default: 0, no limit)")
     serve.add_argument("--timeout", type=float, default=10.0, help="seconds that a request may take (default: 10)")
     serve.add_argument("--max-mb", type=float, default=16.0, help="megabytes of a request (default: 16)")
@@ -334,12 +339,13 @@ def build_parser() -> argparse.ArgumentParser:
     key = add(
         "key",
         serve_commands.key,
-        "make an API key for gnnrec serve; it is shown once, the file keeps its hash",
+        "make an API key for gnnrec serve, shown once, the file keeps its hash; or a key file for encryption",
         "gnnrec key keys.json shop",
     )
     key.add_argument("file", type=Path, help="file of keys; made where it is not there")
-    key.add_argument("name", help="whose key it is")
+    key.add_argument("name", nargs="?", help="whose API key it is")
     key.add_argument("--admin", action="store_true", help="may change the run too")
+    key.add_argument("--encryption", action="store_true", help="a new file with a key that --encrypt uses")
 
     transfer = add(
         "transfer",
@@ -365,6 +371,8 @@ def build_parser() -> argparse.ArgumentParser:
     models.add_argument("action", nargs="?", choices=["get"])
     models.add_argument("name", nargs="*", help="names of models to get")
     models.add_argument("--json", action="store_true", help="print one JSON document")
+
+    privacy_commands.add_commands(add)
 
     doctor = add("doctor", commands.doctor, "what is installed, what is missing, how to get it", "gnnrec doctor")
     doctor.add_argument("--json", action="store_true", help="print one JSON document")

@@ -48,7 +48,7 @@ def train(options: argparse.Namespace) -> None:
     feedback = None if options.with_feedback is None else open_feedback(options.with_feedback)
     dataset = Dataset.load(options.data, feedback)
     say(dataset.summary())
-    run = finetuning.train(dataset, options.out, recipe, track=options.track, say=say)
+    run = finetuning.train(dataset, options.out, recipe, track=options.track, encrypt=options.encrypt, say=say)
     metrics = run.metrics
     beside = {"frozen encoders": run.frozen.metrics} if run.frozen else {}
     if options.json:

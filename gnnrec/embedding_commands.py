@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def export_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a database: exact or approximate (default: exact up to 200,000 items)",
     )
     _add_name(parser)
+    parser.add_argument("--encrypt", action="store_true", help="the files; the key: GNNREC_KEY_FILE=FILE")
     parser.add_argument("--replace", action="store_true", help="in a database: put new tables in the place of old ones")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -74,11 +76,12 @@ def export(options: argparse.Namespace) -> None:
     typed = {
         "--format": options.format is not None,
         "--precision": options.precision != "fp32",
+        "--encrypt": options.encrypt,
         "--index": options.index is not None,
         "--replace": options.replace,
         "--name": options.name != NAME,
     }
-    for option, of_database in zip(typed, (False, False, True, True, True)):
+    for option, of_database in zip(typed, (False, False, False, True, True, True)):
         if typed[option] and of_database != database:
             raise UserError(f"export {option}: goes with a {'database' if of_database else 'folder of files'}")
     (_export_to_database if database else _export_files)(options)
@@ -91,7 +94,10 @@ def _export_files(options: argparse.Namespace) -> None:
 
     run, names, to = Run.load(options.run), options.format or FORMATS, Path(options.to)
     whole = Exported(run.embeddings.user.numpy(), run.embeddings.item.numpy(), run.user_ids, run.item_ids)
-    written = export_embeddings(*whole, to, names, precision=options.precision, dim=options.dim)
+    written = export_embeddings(
+        *whole, to, names, precision=options.precision, dim=options.dim, encrypt=options.encrypt
+    )
+    _say_if_plain(run.folder, to, remarks(options))
     if not run.ranks_by_embeddings:
         written.append(export_lists(*run.lists, run.user_ids, run.item_ids, to))
     answers = {name: check_files(to, name, whole) for name in names}
@@ -111,6 +117,7 @@ def _export_to_database(options: argparse.Namespace) -> None:
     whole = Exported(run.embeddings.user.numpy(), run.embeddings.item.numpy(), run.user_ids, run.item_ids)
     embeddings = prepare(*whole, options.dim)
     words = {"title": run.items.titles(), "text": run.items.text()} if run.items else {}
+    _say_if_plain(run.folder, Path(), say)
     exact = None if options.index is None else options.index == "exact"
     with closing(open_target(options.to, options.name)) as target:
         written = store(target, embeddings, words, exact=exact, replace=options.replace)
@@ -119,6 +126,13 @@ def _export_to_database(options: argparse.Namespace) -> None:
         _show(options, [f"{target.where} {name}" for name in written], {target.where: answer})
     if not run.ranks_by_embeddings:
         say("this model adds item paths to the inner products; the lists with them: gnnrec export into a folder")
+
+
+def _say_if_plain(source: Path, to: Path, say: Callable[[str], None]) -> None:
+    from gnnrec.vault import is_encrypted
+
+    if is_encrypted(source) and not is_encrypted(to):
+        say(f"{source} is encrypted, and what goes out is not")
 
 
 def _show(options: argparse.Namespace, written: list[str], answers: dict[str, Any]) -> None:
@@ -141,6 +155,8 @@ def import_embeddings(options: argparse.Namespace) -> None:
             export_embeddings(*found, made, options.format or ("npy",))
         else:
             write_features(made, rows)
+    if Path(options.source).is_dir():
+        _say_if_plain(Path(options.source), options.to, remarks(options))
     document: dict[str, Any] = {"folder": str(options.to)} | sizes
     lines = [f"{options.to}: {', '.join(f'{number:,} {what}' for what, number in sizes.items())}"]
     if rows is not None:

@@ -1,9 +1,10 @@
 """The commands around the service, as `commands.py` has the others."""
 
 import argparse
+import sys
 from functools import partial
 
-from gnnrec.errors import missing_extra
+from gnnrec.errors import UserError, missing_extra
 
 
 def serve(options: argparse.Namespace) -> None:
@@ -19,12 +20,23 @@ def serve(options: argparse.Namespace) -> None:
         max_body=int(options.max_mb * (1 << 20)),
         origins=tuple(options.allow_origin),
     )
-    files = {name: getattr(options, name) for name in ("runs", "compare", "feedback", "keys")}
+    given = {name: getattr(options, name) for name in ("host", "port", "runs", "compare", "feedback", "keys", "tls")}
     say = partial(print, flush=True)  # a pipe is told at once, too
-    run_server(options.run, host=options.host, port=options.port, **files, config=config, say=say)
+    warn = partial(say, file=sys.stderr)
+    run_server(options.run, **given, encrypt=options.encrypt, config=config, say=say, warn=warn)
 
 
 def key(options: argparse.Namespace) -> None:
+    if options.encryption:
+        from gnnrec.cipher import new_key_file
+
+        if options.name or options.admin:
+            raise UserError("key --encryption: goes without a name and --admin")
+        new_key_file(options.file)
+        print(f"{options.file}: GNNREC_KEY_FILE={options.file} has it used; without it nothing can be decrypted")
+        return
     from gnnrec.serve.security import add_key
 
+    if not options.name:
+        raise UserError("key: expected a name, whose API key it is, or --encryption")
     print(add_key(options.file, options.name, "admin" if options.admin else "client"))

@@ -16,7 +16,7 @@ MAX_LINES = 400
 # Imports go down, or stay within a layer as long as they make no circle.
 LAYERS = (
     ("cli",),
-    ("content_commands", "embedding_commands", "serve_commands"),
+    ("content_commands", "embedding_commands", "privacy_commands", "serve_commands"),
     ("commands", "arguments"),
     ("demo",),
     ("report", "serve", "modalities", "inspect", "cleaning", "doctor", "tables", "content_tables", "plots"),
@@ -35,12 +35,25 @@ LAYERS = (
     ("datasets",),
     (
         *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate"),
-        *("checkpoint", "files", "errors", "progress", "vectors", "notebook"),
+        *(
+            "checkpoint",
+            "tensor_files",
+            "rekey",
+            "sealed_log",
+            "vault",
+            "cipher",
+            "files",
+            "errors",
+            "progress",
+            "vectors",
+            "notebook",
+        ),
     ),
 )
 
 # Slow to import or optional: inside functions only, and only in these files.
 HEAVY = {
+    "cryptography": {"cipher.py"},
     "openai": {"language/endpoint.py"},
     "peft": {"encoders/lora.py"},
     "transformers": {"encoders/huggingface.py", "encoders/convert.py", "language/local.py"},

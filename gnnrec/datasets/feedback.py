@@ -2,7 +2,8 @@
 
     {"user": "1", "item": "318", "timestamp": 1790000000, "rating": 4.5}      rating where there is one
 
-A line that was cut off when the machine went down was never acknowledged; it is left out.
+A line that was cut off when the machine went down was never acknowledged; it is left out. An encrypted log has batches
+of such lines as its records, see sealed_log.py.
 """
 
 import json
@@ -15,6 +16,8 @@ import polars as pl
 from gnnrec.datasets.clean import SPLIT_WORDS, as_id
 from gnnrec.datasets.raw import LINE, ROW, RawLog
 from gnnrec.errors import UserError
+from gnnrec.sealed_log import read_records
+from gnnrec.vault import is_encrypted, read_bytes
 
 TRAIN = SPLIT_WORDS["train"]
 
@@ -35,7 +38,7 @@ def open_feedback(path: Path) -> Feedback:
 def read_events(path: Path) -> list[dict[str, Any]]:
     """The whole lines of the log, in order. Raises UserError where it cannot be read."""
     try:
-        lines = path.read_bytes().splitlines()
+        lines = (b"".join(read_records(path)) if is_encrypted(path) else read_bytes(path)).splitlines()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     found = [_event(line) for line in lines]

@@ -11,25 +11,19 @@ from typing import Any
 from gnnrec.datasets import read_events
 from gnnrec.errors import UserError
 from gnnrec.files import sync_folder
+from gnnrec.sealed_log import SealedLog
+from gnnrec.vault import is_encrypted
 
 Event = dict[str, Any]
 """user, item, timestamp and maybe rating, as in datasets/feedback.py."""
 
 
 class FeedbackLog:
-    """A file that is only ever appended to, and what it says of each user."""
+    """A file that is only ever appended to, encrypted where it has keys, and what it says of each user."""
 
     def __init__(self, path: Path) -> None:
         """Raises UserError where it cannot be written."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-            sync_folder(path.parent)  # a file that was just made is there after a power loss, too
-            size = os.fstat(self._file).st_size
-            # Whether the last line was cut off, by a crash or a full disk: what follows begins a line of its own.
-            self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+        self._file = SealedLog(path) if is_encrypted(path) else PlainLog(path)
         self._writing = threading.Lock()
         self._items: dict[str, list[str]] = defaultdict(list)
         self.num_events = 0
@@ -39,12 +33,7 @@ class FeedbackLog:
         """Returns once they are on the disk: one fsync, however many there are. Raises OSError where it cannot be."""
         lines = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events).encode()
         with self._writing:
-            lines = b"\n" * self._torn + lines
-            self._torn = True
-            while lines:
-                lines = lines[os.write(self._file, lines) :]
-            self._torn = False
-            os.fsync(self._file)
+            self._file.append(lines)
 
     def remember(self, events: Sequence[Event]) -> None:
         """Let them count from now on."""
@@ -58,4 +47,30 @@ class FeedbackLog:
 
     def close(self) -> None:
         with self._writing:
-            os.close(self._file)
+            self._file.close()
+
+
+class PlainLog:
+    """The file itself, as lines."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            sync_folder(path.parent)  # a file that was just made is there after a power loss, too
+            size = os.fstat(self._file).st_size
+            # Whether the last line was cut off, by a crash or a full disk: what follows begins a line of its own.
+            self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+
+    def append(self, lines: bytes) -> None:
+        lines = b"\n" * self._torn + lines
+        self._torn = True
+        while lines:
+            lines = lines[os.write(self._file, lines) :]
+        self._torn = False
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        os.close(self._file)
