@@ -66,7 +66,7 @@ def train(
 def check_encryptable(recipe: Recipe, track: Sequence[str]) -> None:
     """Raises UserError for what other libraries write in plain, and for what is kept in the cache about users."""
     plain = {
-        "--track": (bool(track), "tells others the settings and figures"),
+        "--track": (bool(track), "tells others settings and figures"),
         "graph.profiles": (recipe.graph.profiles, "keeps texts about users in the cache"),
         **{
             f"finetune.{modality}": (True, "writes the encoder as plain files") for modality in recipe.finetune.chosen()

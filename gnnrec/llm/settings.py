@@ -108,7 +108,7 @@ def open_list_writer(run: "Run", config: LLMConfig) -> "ListWriter":
 
 
 def kept_for(run: "Run") -> Path | None:
-    """Where answers about a run are kept; nowhere of an encrypted one, since they are plain and may name users' items."""
+    """Where answers about a run are kept; nowhere of an encrypted one, since they are plain."""
     return None if is_encrypted(run.folder) else cache_root() / CACHE
 
 

@@ -22,7 +22,7 @@ def worth_making(run: Run) -> bool:
 
 
 def kept(run: Run) -> Path:
-    """Where the map of a run's embeddings is kept, whether it is there or not: in the cache, of an encrypted run in it."""
+    """Where the map of a run's embeddings is kept, there or not yet: in the cache, or in an encrypted run."""
     if is_encrypted(run.folder):
         return run.folder / "map.npy"
     from gnnrec.encoders.pretrained import cache_root  # brings torch along
