@@ -111,7 +111,7 @@ def is_sealed_by(start: bytes, key: Key) -> bool:
 def seal(data: bytes | bytearray | memoryview, key: Key, name: str) -> bytearray:
     """A sealed file of that name."""
     header = new_header(key)
-    cipher, told, view = of_piece(key, header), header + name.encode(), memoryview(data)
+    cipher, told, view = of_piece(key, header), header + name.encode(), memoryview(data).cast("B")
     last = max(len(view) - 1, 0) // CHUNK
     sealed = bytearray(len(header) + len(view) + (last + 1) * TAG)
     sealed[: len(header)] = header

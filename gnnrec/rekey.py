@@ -46,7 +46,7 @@ def _seal_all(path: Path, envelope: vault.Envelope) -> int:
     files = [file for file in sorted(path.iterdir()) if file.name != KEYS and not file.name.startswith(".tmp")]
     old = [file for file in files if not cipher.is_sealed_by(_start(file), envelope.newest)]
     for file in old:
-        vault.write_bytes(file, vault.read_bytes(file))
+        vault.write_bytes(file, vault.read_bytes(file, envelope), envelope)
     return len(old)
 
 

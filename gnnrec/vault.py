@@ -113,8 +113,8 @@ def new_envelope() -> Envelope:
     return Envelope(user, {data.id: data})
 
 
-def read_bytes(path: Path) -> bytes:
-    """A file, decrypted where it is encrypted. Raises OSError where it cannot be read, and UserError without the key,
+def read_bytes(path: Path, envelope: Envelope | None = None) -> bytes:
+    """A file, decrypted where it is encrypted. envelope: its folder's, where it is open already. Raises OSError where it cannot be read, and UserError without the key,
     where it was changed, and for a plain file where there should be none."""
     content, keys = path.read_bytes(), path.parent / KEYS
     if not keys.exists():
@@ -122,7 +122,7 @@ def read_bytes(path: Path) -> bytes:
             raise UserError(f"{path}: is encrypted, but {KEYS} is not beside it")
         return content
     try:
-        return unseal(content, Envelope.load(keys).data, path.name)
+        return unseal(content, (envelope or Envelope.load(keys)).data, path.name)
     except Refused as error:
         raise UserError(f"{path}: {error}") from error
 
@@ -132,10 +132,10 @@ def read_text(path: Path) -> str:
     return read_bytes(path).decode("utf-8")
 
 
-def write_bytes(path: Path, data: bytes | bytearray | memoryview) -> None:
+def write_bytes(path: Path, data: bytes | bytearray | memoryview, envelope: Envelope | None = None) -> None:
     """As `files.atomic_path`, encrypted where the folder is."""
     if (path.parent / KEYS).exists():
-        data = seal(data, Envelope.load(path.parent / KEYS).newest, path.name)
+        data = seal(data, (envelope or Envelope.load(path.parent / KEYS)).newest, path.name)
     with atomic_path(path, sealed=True) as temporary:
         temporary.write_bytes(data)
 

@@ -35,19 +35,8 @@ LAYERS = (
     ("datasets",),
     (
         *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate"),
-        *(
-            "checkpoint",
-            "tensor_files",
-            "rekey",
-            "sealed_log",
-            "vault",
-            "cipher",
-            "files",
-            "errors",
-            "progress",
-            "vectors",
-            "notebook",
-        ),
+        *("rekey", "checkpoint", "tensor_files", "sealed_log", "vault", "cipher"),
+        *("files", "errors", "progress", "vectors", "notebook"),
     ),
 )
 

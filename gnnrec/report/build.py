@@ -54,8 +54,9 @@ def write_report(
     """Write the report about a run, by default as report.html into its folder, and return its path.
 
     A model card in Markdown is written beside it. Both are plain, so that an encrypted run needs `out`.
-    Measured on test, or on val where the folder of the data has gone or changed. `study` is a folder of tune-settings, `modalities` a file of what `gnnrec modalities --json` printed.
-    Raises UserError where one of `against` was trained on other data, and for what is no study.
+    Measured on test, or on val where the folder of the data has gone or changed. `study` is a folder of tune-settings,
+    `modalities` a file of what `gnnrec modalities --json` printed. Raises UserError where one of `against` was trained
+    on other data, and for what is no study.
     """
     path = out or run_folder / "report.html"
     refuse_plain(path)
