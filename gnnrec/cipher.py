@@ -83,7 +83,7 @@ def _parsed(text: str, where: str) -> Key:
     with suppress(ValueError):
         secret = bytes.fromhex(text) if len(text) == 2 * KEY else base64.b64decode(text, validate=True)
     if len(secret) != KEY:
-        raise UserError(f"{where}: not a key; allowed: {WANTED}, as gnnrec key --encryption FILE writes")
+        raise UserError(f"{where}: not a key; allowed: {WANTED}, as gnnrec make-key writes")
     return Key(secret, hashlib.sha256(b"gnnrec key id" + secret).digest()[:ID])
 
 

@@ -339,13 +339,12 @@ def build_parser() -> argparse.ArgumentParser:
     key = add(
         "key",
         serve_commands.key,
-        "make an API key for gnnrec serve, shown once, the file keeps its hash; or a key file for encryption",
+        "make an API key for gnnrec serve; it is shown once, the file keeps its hash",
         "gnnrec key keys.json shop",
     )
     key.add_argument("file", type=Path, help="file of keys; made where it is not there")
-    key.add_argument("name", nargs="?", help="whose API key it is")
+    key.add_argument("name", help="whose key it is")
     key.add_argument("--admin", action="store_true", help="may change the run too")
-    key.add_argument("--encryption", action="store_true", help="a new file with a key that --encrypt uses")
 
     transfer = add(
         "transfer",

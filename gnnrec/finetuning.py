@@ -66,15 +66,13 @@ def train(
 def check_encryptable(recipe: Recipe, track: Sequence[str]) -> None:
     """Raises UserError for what other libraries write in plain, and for what is kept in the cache about users."""
     plain = {
-        "--track": (bool(track), "tells others settings and figures"),
-        "graph.profiles": (recipe.graph.profiles, "keeps texts about users in the cache"),
-        **{
-            f"finetune.{modality}": (True, "writes the encoder as plain files") for modality in recipe.finetune.chosen()
-        },
+        "--track tells others settings and figures": bool(track),
+        "graph.profiles keeps texts about users in the cache": recipe.graph.profiles,
+        "finetune writes the encoder": bool(recipe.finetune.chosen()),
     }
-    for name, (asked, what) in plain.items():
+    for what, asked in plain.items():
         if asked:
-            raise UserError(f"train --encrypt: {name} {what}, in plain; allowed: without it")
+            raise UserError(f"train --encrypt: {what} in plain; allowed: without it")
 
 
 def finetune(dataset: Dataset, out: Path, recipe: Recipe, say: Callable[[str], None]) -> None:

@@ -10,6 +10,11 @@ from gnnrec.errors import UserError, count
 
 
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    make = add(
+        "make-key", make_key, "make a key file for --encrypt, new and for its owner alone", "gnnrec make-key my.key"
+    )
+    make.add_argument("file", type=Path, help="new file")
+
     new = add(
         "rekey",
         rekey,
@@ -17,11 +22,18 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
         "gnnrec rekey runs/movies --new-key new.key",
     )
     new.add_argument("path", type=Path, help="folder or feedback log")
-    new.add_argument("--new-key", type=file, metavar="FILE", help="made by gnnrec key --encryption FILE")
+    new.add_argument("--new-key", type=file, metavar="FILE", help="made by gnnrec make-key")
     new.add_argument(
         "--deep", action="store_true", help="encrypt the data anew, too; the same command goes on after a stop"
     )
     new.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def make_key(options: argparse.Namespace) -> None:
+    from gnnrec.cipher import new_key_file
+
+    new_key_file(options.file)
+    print(f"{options.file}: GNNREC_KEY_FILE={options.file} has it used; without it nothing can be decrypted")
 
 
 def rekey(options: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from functools import partial
 
-from gnnrec.errors import UserError, missing_extra
+from gnnrec.errors import missing_extra
 
 
 def serve(options: argparse.Namespace) -> None:
@@ -27,16 +27,6 @@ def serve(options: argparse.Namespace) -> None:
 
 
 def key(options: argparse.Namespace) -> None:
-    if options.encryption:
-        from gnnrec.cipher import new_key_file
-
-        if options.name or options.admin:
-            raise UserError("key --encryption: goes without a name and --admin")
-        new_key_file(options.file)
-        print(f"{options.file}: GNNREC_KEY_FILE={options.file} has it used; without it nothing can be decrypted")
-        return
     from gnnrec.serve.security import add_key
 
-    if not options.name:
-        raise UserError("key: expected a name, whose API key it is, or --encryption")
     print(add_key(options.file, options.name, "admin" if options.admin else "client"))

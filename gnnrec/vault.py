@@ -114,8 +114,11 @@ def new_envelope() -> Envelope:
 
 
 def read_bytes(path: Path, envelope: Envelope | None = None) -> bytes:
-    """A file, decrypted where it is encrypted. envelope: its folder's, where it is open already. Raises OSError where it cannot be read, and UserError without the key,
-    where it was changed, and for a plain file where there should be none."""
+    """A file, decrypted where it is encrypted. envelope: its folder's, where it is open already.
+
+    Raises OSError where it cannot be read, and UserError without the key, where it was changed, and for a plain file
+    where there should be none.
+    """
     content, keys = path.read_bytes(), path.parent / KEYS
     if not keys.exists():
         if is_sealed(content[: len(MAGIC)]):

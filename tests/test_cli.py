@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = (
     *("demo", "train", "tune-settings", "evaluate", "export", "import", "recommend"),
     *("explain", "tune", "encode", "fit-encoder", "describe", "profiles"),
-    *("inspect", "clean", "modalities", "serve", "key", "transfer", "report", "models", "rekey", "doctor"),
+    *("inspect", "clean", "modalities", "serve", "key", "transfer", "report", "models", "make-key", "rekey", "doctor"),
 )
 FEW_STEPS = ("--set", "train.epochs=2", "model.dim=8")
 
