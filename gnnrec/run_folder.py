@@ -105,11 +105,11 @@ class Run:
 
     @cached_property
     def train(self) -> Interactions:
-        return self._log("train")
+        return self._logs["train"]
 
     @cached_property
     def val(self) -> Interactions:
-        return self._log("val")
+        return self._logs["val"]
 
     @cached_property
     def known(self) -> Interactions:
@@ -218,14 +218,19 @@ class Run:
     def _item_index(self) -> dict[str, int]:
         return {name: index for index, name in enumerate(self.item_ids)}
 
-    def _log(self, name: str) -> Interactions:
-        path, prefix = self.folder / "graph.safetensors", f"log/{name}/"
+    @cached_property
+    def _logs(self) -> dict[str, Interactions]:
+        """train and val, read together: an encrypted file is decrypted as a whole."""
+        path, columns = self.folder / "graph.safetensors", dict[str, dict[str, Any]](train={}, val={})
+        users, items = len(self.user_ids), len(self.item_ids)
         try:
             with open_tensors(path) as file:
-                keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 (not a dict)
-                columns = {key.removeprefix(prefix): file.get_tensor(key) for key in keys}
-            return Interactions(num_users=len(self.user_ids), num_items=len(self.item_ids), **columns)
-        except (OSError, SafetensorError, ValueError, TypeError) as error:
+                for key in file.keys():  # noqa: SIM118 (not a dict)
+                    kind, *place = key.split("/")
+                    if kind == "log":
+                        columns[place[0]][place[1]] = file.get_tensor(key)
+            return {name: Interactions(num_users=users, num_items=items, **found) for name, found in columns.items()}
+        except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
             raise damaged(path, error) from error
 
     def _vectors(self, owner: str, rows: slice = slice(None)) -> NDArray[np.float32]:

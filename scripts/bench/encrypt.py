@@ -3,8 +3,8 @@
     python scripts/bench/encrypt.py runs/movies
 
 An encrypted copy is made in a temporary folder. "load": everything a run holds (ids, graph, weights, embeddings), in
-this process, plain and encrypted in turns; "recommend": a process of its own, as in cold_start.py. Medians of wall clock
-and of CPU time: on a machine with other work only the latter says something. The cipher: SIZE bytes in memory, by
+this process, plain and encrypted in turns; "recommend": a process of its own, as in cold_start.py. Medians of wall
+clock and of CPU time: on a machine with other work only the latter says something. The cipher: SIZE bytes in memory, by
 gnnrec in chunks of 1 MiB and by `cryptography` in one piece, which is the floor.
 """
 
