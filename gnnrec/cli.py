@@ -104,6 +104,9 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--track", nargs="+", default=[], metavar="KIND:WHERE", help="mlflow:FOLDER_OR_URI, wandb:offline"
     )
+    train.add_argument(
+        "--encrypt", action="store_true", help="nothing plain on the disk; the key: GNNREC_KEY_FILE=FILE"
+    )
     train.add_argument("--json", action="store_true", help="print one JSON document")
 
     search = add(
@@ -327,6 +330,8 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--keys", type=file, metavar="FILE", help="API keys, made by gnnrec key; without, all are let in"
     )
+    serve.add_argument("--tls", type=file, nargs=2, metavar=("CERT", "KEY"), help="PEM files: HTTPS, TLS 1.2 or newer")
+    serve.add_argument("--encrypt", action="store_true", help="the feedback log; the key: GNNREC_KEY_FILE=FILE")
     serve.add_argument("--rate", type=float, default=0.0, help="requests a second of one caller (default: 0, no limit)")
     serve.add_argument("--timeout", type=float, default=10.0, help="seconds that a request may take (default: 10)")
     serve.add_argument("--retention-days", type=float, help="drop older feedback (default: as the data; 0: never)")

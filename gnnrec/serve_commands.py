@@ -1,6 +1,7 @@
 """The commands around the service, as `commands.py` has the others."""
 
 import argparse
+import sys
 from functools import partial
 
 from gnnrec.errors import missing_extra
@@ -20,9 +21,10 @@ def serve(options: argparse.Namespace) -> None:
         origins=tuple(options.allow_origin),
         retention_days=options.retention_days,
     )
-    files = {name: getattr(options, name) for name in ("runs", "compare", "feedback", "keys")}
+    given = {name: getattr(options, name) for name in ("host", "port", "runs", "compare", "feedback", "keys", "tls")}
     say = partial(print, flush=True)  # a pipe is told at once, too
-    run_server(options.run, host=options.host, port=options.port, **files, config=config, say=say)
+    warn = partial(say, file=sys.stderr)
+    run_server(options.run, **given, encrypt=options.encrypt, config=config, say=say, warn=warn)
 
 
 def key(options: argparse.Namespace) -> None:

@@ -38,12 +38,14 @@ LAYERS = (
     ("datasets",),
     (
         *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate"),
-        *("checkpoint", "files", "errors", "progress", "vectors", "notebook"),
+        *("rekey", "checkpoint", "tensor_files", "sealed_log", "vault", "cipher"),
+        *("files", "errors", "progress", "vectors", "notebook"),
     ),
 )
 
 # Slow to import or optional: inside functions only, and only in these files.
 HEAVY = {
+    "cryptography": {"cipher.py"},
     "openai": {"language/endpoint.py"},
     "peft": {"encoders/lora.py"},
     "transformers": {"encoders/huggingface.py", "encoders/convert.py", "language/local.py"},
