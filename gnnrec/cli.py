@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import gnnrec
-from gnnrec import commands, content_commands, embedding_commands, serve_commands
+from gnnrec import commands, content_commands, embedding_commands, privacy_commands, serve_commands
 from gnnrec.arguments import file, folder, length, one_of, recipe
 from gnnrec.errors import UserError
 from gnnrec.progress import without_progress
@@ -330,6 +330,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--timeout", type=float, default=10.0, help="seconds that a request may take (default: 10)")
     serve.add_argument("--max-mb", type=float, default=16.0, help="megabytes of a request (default: 16)")
     serve.add_argument("--allow-origin", nargs="+", default=[], help="web pages of other hosts that may call (CORS)")
+    serve.add_argument("--private-scoring", action="store_true", help="score encrypted vectors (the extra he)")
 
     key = add(
         "key",
@@ -365,6 +366,8 @@ def build_parser() -> argparse.ArgumentParser:
     models.add_argument("action", nargs="?", choices=["get"])
     models.add_argument("name", nargs="*", help="names of models to get")
     models.add_argument("--json", action="store_true", help="print one JSON document")
+
+    privacy_commands.add_commands(add)
 
     doctor = add("doctor", commands.doctor, "what is installed, what is missing, how to get it", "gnnrec doctor")
     doctor.add_argument("--json", action="store_true", help="print one JSON document")
