@@ -120,7 +120,7 @@ def _served(run: Path) -> Iterator[str]:
                     raise UserError("private-recommend: the service did not start; its reason is above")
                 yield address.group()
             finally:
-                server.terminate()
+                server.kill()  # it has nothing to finish, and would wait until it is warm
 
 
 def _show(options: argparse.Namespace, found: Any, plain: list[str] | None) -> None:

@@ -78,7 +78,7 @@ HEAVY = {
     "datasketch": {"cleaning/duplicates.py"},
     "ftfy": {"cleaning/text.py"},
     "lingua": {"cleaning/text.py"},
-    "fastapi": {f"serve/{name}.py" for name in ("app", "browse", "media", "routing", "static", "uploads")},
+    "fastapi": {f"serve/{name}.py" for name in ("app", "browse", "media", "private", "routing", "static", "uploads")},
     "starlette": {"serve/app.py", "serve/guard.py", "serve/uploads.py"},
     "pydantic": {"serve/schemas.py", "serve/uploads.py"},
     "uvicorn": {"serve/server.py"},

@@ -89,8 +89,9 @@ class _Service:
             raise UserError(f"private-recommend: found {address!r}; allowed with {KEY}: https, or this machine")
 
     def json(self, path: str) -> dict[str, Any]:
+        body = self.ask("GET", path)
         try:
-            document = json.loads(self.ask("GET", path))
+            document = json.loads(body)
         except (ValueError, RecursionError) as error:
             raise UserError(f"{self.address}{path}: the answer is no JSON") from error
         if not isinstance(document, dict):
