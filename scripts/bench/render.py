@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import content_tables
+import private_tables
 from goals import goals
 from tables import load, table, value
 
@@ -238,6 +239,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "read": read,
     "cold_start": cold_start,
     "serve": serve,
+    "private": private_tables.private,
     "examples": examples,
 }
 
