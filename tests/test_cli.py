@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = (
     *("demo", "train", "tune-settings", "evaluate", "export", "import", "recommend"),
     *("explain", "tune", "encode", "fit-encoder", "describe", "profiles"),
-    *("inspect", "clean", "modalities", "serve", "key", "transfer", "report", "models", "doctor"),
+    *("inspect", "clean", "modalities", "serve", "key", "transfer", "report", "models", "user-vector"),
+    *("private-recommend", "doctor"),
 )
 FEW_STEPS = ("--set", "train.epochs=2", "model.dim=8")
 

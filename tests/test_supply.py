@@ -65,4 +65,7 @@ def test_what_was_not_answered_is_no_clean_bill(verdict):
     assert verdict({"dependencies": [silent]}) == skipped
     assert verdict({"dependencies": [clean]}) == (0, "pip-audit: no known vulnerability in 1 packages")
     assert verdict({"dependencies": [clean, silent]})[1].endswith("in 1 packages; no answer about three")
-    assert verdict({"dependencies": [silent, bad]}) == (1, "pip-audit: known vulnerabilities\ntwo 2: CVE-2099-1, GHSA-x")
+    assert verdict({"dependencies": [silent, bad]}) == (
+        1,
+        "pip-audit: known vulnerabilities\ntwo 2: CVE-2099-1, GHSA-x",
+    )

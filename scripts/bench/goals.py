@@ -38,7 +38,11 @@ def goals(load: Any) -> list[list[str]]:
     found += [*_cost(load("account"), load("rank"), load("cold_start")), *_scale(load("scale"))]
     found += [*_encoding(load("encode")), *_compression(load("compress"))]
     found += [*_fusion(load("content"), load("significance") or {}), *_missing(load("missing"))]
-    found += [*_transfer(load("transfer"), load("significance") or {}), *_serve(load("serve")), *_private(load("private"))]
+    found += [
+        *_transfer(load("transfer"), load("significance") or {}),
+        *_serve(load("serve")),
+        *_private(load("private")),
+    ]
     verdict = {True: "yes", False: "no"}
     return [
         [goal.what, goal.goal, goal.shown, "not measured" if goal.found is None else verdict[goal.reached], goal.beside]

@@ -103,7 +103,9 @@ def test_a_hub_model_without_safetensors_is_refused(monkeypatch: pytest.MonkeyPa
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    with pytest.raises(UserError, match="somebody/model has no safetensors weights on the hub; pickled weights are not"):
+    with pytest.raises(
+        UserError, match="somebody/model has no safetensors weights on the hub; pickled weights are not"
+    ):
         get("somebody/model")
     assert not [pattern for pattern in asked[0] if pattern.endswith((".bin", ".pt", ".pkl", ".py", "*"))]
 

@@ -67,7 +67,9 @@ def test_somebody_new_has_the_vector_that_folding_in_scores_by(tiny_runs, one_do
     scores = fold_in.item.numpy() @ np.load(tmp_path / "new.npy")
     paths = run.model.path_scores(fold_in._graph(log))
     expected = fold_in.scorer([-1], log)(torch.tensor([0]))[0].numpy()
-    np.testing.assert_allclose(scores + (0 if paths is None else paths(torch.tensor([0]))[0].numpy()), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        scores + (0 if paths is None else paths(torch.tensor([0]))[0].numpy()), expected, atol=1e-5
+    )
 
 
 def test_what_is_no_message_is_refused_in_one_line_and_the_service_goes_on(private, tiny_runs):
@@ -128,7 +130,11 @@ def test_another_run_is_another_catalogue(serve, tiny_runs):
     ("name", "options", "reason"),
     [
         ("popularity", (), "the model popularity scores without embeddings"),
-        ("default", ("--max-mb", "0.0625"), "serve --max-mb: found 0.0625; allowed with --private-scoring and this run: 1"),
+        (
+            "default",
+            ("--max-mb", "0.0625"),
+            "serve --max-mb: found 0.0625; allowed with --private-scoring and this run: 1",
+        ),
     ],
 )
 def test_a_service_that_could_score_nothing_does_not_start(name, options, reason, tiny_runs, run_command, tmp_path):
