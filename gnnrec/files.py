@@ -14,8 +14,11 @@ from gnnrec.errors import UserError
 
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; on a clean exit it is fsynced and renamed over `target`."""
+def atomic_path(target: Path, mode: int = 0o644) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; on a clean exit it is fsynced and renamed over `target`.
+
+    mode: who may read and write it.
+    """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # The suffix stays last, since writers of other libraries choose the format by it.
@@ -28,7 +31,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(target)
         sync_folder(target.parent)
     finally:

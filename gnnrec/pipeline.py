@@ -20,6 +20,7 @@ from torch_geometric.data import HeteroData
 import gnnrec
 from gnnrec.checkpoint import TrainState
 from gnnrec.datasets import Dataset, Interactions, Split, in_order, split
+from gnnrec.datasets.pseudonyms import without_ids
 from gnnrec.encoders import Features, default_device, encode_dataset, unusable_content
 from gnnrec.encoders.encode import MODALITIES
 from gnnrec.encoders.fitted.folder import facts_of
@@ -94,7 +95,7 @@ def train(
         "training_seconds": round(state.seconds, 3),
         "total_seconds": round(time.time() - began, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": " ".join(sys.argv),
+        "command": without_ids(sys.argv),
         "versions": versions(),
         "machine": machine(),
     }
@@ -123,6 +124,8 @@ def origin(
             "licence": dataset.licence,
             "rejected_rows": len(dataset.rejected),
             "feedback": feedback,
+            "retention_days": dataset.retention_days,
+            "pseudonyms": dataset.pseudonyms,
         },
         "split": {"method": split_method(dataset, recipe), "train": len(parts.train), "val": len(parts.val)},
         "encoders": {

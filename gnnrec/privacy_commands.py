@@ -1,146 +1,112 @@
-"""The commands of privacy: what can be typed after them, what they call and print."""
+"""The commands about people: what can be typed, what they call and print."""
 
 import argparse
-import re
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gnnrec.arguments import folder, length
-from gnnrec.commands import remarks, show
+from gnnrec.arguments import columns, file, folder, length
+from gnnrec.commands import check_runs, print_json, remarks, show
 from gnnrec.errors import UserError
 
-Add = Callable[[str, Callable[[argparse.Namespace], None], str, str], argparse.ArgumentParser]
+SETTING: dict[str, Any] = {"action": "extend", "nargs": "+", "default": [], "metavar": "SECTION.KEY=VALUE"}
 
 
-def add_commands(add: Add) -> None:
-    keep = add(
-        "user-vector",
-        user_vector,
-        "write the vector of one user, which she keeps for private-recommend, and the ids of what she had",
-        "gnnrec user-vector runs/movies --user 1 --to me.npy",
+def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """add: name, command, text, example -> the parser of a new command."""
+    gone = add(
+        "forget",
+        forget,
+        "take a user out of a run, its data, feedback, caches and exports, by training it anew without her",
+        "gnnrec forget runs/movies --user 1 --data data/movies2 --also exported",
     )
-    keep.add_argument("run", type=folder)
-    keep.add_argument("--user", help="id of a known user")
-    keep.add_argument("--history", type=_ids, metavar="ID,ID", help="somebody new: ids of items she had, newest last")
-    keep.add_argument("--to", type=Path, required=True, metavar="FILE.npy", help="FILE.known beside it has the ids")
-    keep.add_argument("--json", action="store_true", help="print one JSON document")
-
-    private = add(
-        "private-recommend",
-        private_recommend,
-        "recommend by a service that scores an encrypted vector and learns neither it nor the list",
-        'gnnrec private-recommend http://127.0.0.1:8000 --vector me.npy --known "$(cat me.known)"',
+    gone.add_argument("run", type=folder)
+    gone.add_argument("--user", required=True, help="id of the user")
+    gone.add_argument(
+        "--data", type=Path, metavar="NEW", help="write a copy of the dataset without her, and train on it"
     )
-    private.add_argument(
-        "where", metavar="URL|RUN", help="address of gnnrec serve --private-scoring, or a run: both sides, to show it"
+    gone.add_argument("--erase", action="store_true", help="take her out of the dataset's own files instead")
+    gone.add_argument(
+        "--also", type=folder, nargs="+", default=[], help="exports, written anew; other folders to search"
     )
-    private.add_argument("--vector", type=Path, metavar="FILE.npy", help="with an address: as user-vector wrote it")
-    private.add_argument("--known", type=_ids, default=[], metavar="ID,ID", help="with an address: items not to list")
-    private.add_argument("--user", help="with a run: id of a known user")
-    private.add_argument("-k", type=length, default=10, help="length of the list (default: 10)")
-    private.add_argument("--json", action="store_true", help="print one JSON document")
+    gone.add_argument(
+        "--feedback", type=file, metavar="FILE", help="a log of gnnrec serve, where it is not beside the run"
+    )
+    gone.add_argument("--later", action="store_true", help="only refuse her from now on, and mark the run as due")
+    gone.add_argument("--set", **SETTING, help="settings laid over the run's own")
+    gone.add_argument("--json", action="store_true", help="print one JSON document")
+
+    checked = add(
+        "audit-export",
+        audit_export,
+        "count the users of an export or a run whose columns fewer than k users share",
+        "gnnrec audit-export exported --k 5 --columns age,city",
+    )
+    checked.add_argument("folder", type=folder, help="export or run folder")
+    checked.add_argument("--k", type=length, default=5, help="users who have to share their values (default: 5)")
+    checked.add_argument("--columns", type=columns, default=(), help="of the users' table (default: all but the id)")
+    checked.add_argument("--run", type=folder, help="the run of the export, where it has moved")
+    checked.add_argument("--json", action="store_true", help="print one JSON document")
+
+    written = add(
+        "policy",
+        policy,
+        "write what a run keeps of people, why, how long, who sees it and how to object; and a data card",
+        'gnnrec policy runs/movies --set policy.controller="A Shop" policy.contact=privacy@shop.example',
+    )
+    written.add_argument("run", type=folder)
+    written.add_argument("--out", type=Path, help="folder (default: the run's)")
+    written.add_argument("--lang", type=columns, default=("en", "zh"), help="en, zh (default: both)")
+    written.add_argument("--set", **SETTING, help="policy.key=value; llm.key=value, as recommend is called with")
+    written.add_argument("--json", action="store_true", help="print one JSON document")
 
 
-def _ids(typed: str) -> list[str]:
-    return [name for name in (part.strip() for part in typed.split(",")) if name]
-
-
-def user_vector(options: argparse.Namespace) -> None:
-    from gnnrec.privacy import vectors
+def policy(options: argparse.Namespace) -> None:
+    check_runs(options.run)
+    from gnnrec.llm.settings import LLMConfig
+    from gnnrec.privacy.facts import gather
+    from gnnrec.privacy.policy import PolicyConfig, write_policy
+    from gnnrec.recipe import load_settings
     from gnnrec.run_folder import Run
 
-    if (options.user is None) == (options.history is None):
-        raise UserError("user-vector: expected one of --user and --history")
-    run = Run.load(options.run)
-    of_user = options.user is not None
-    kept = vectors.of_user(run, options.user) if of_user else vectors.of_history(run, options.history)
-    written = [str(path) for path in vectors.write(kept, options.to)]
-    document = {"written": written, "dimensions": len(kept.vector), "known": len(kept.known)}
-    show(options, document, lambda: "\n".join(written))
+    told, llm = load_settings({"policy": PolicyConfig, "llm": LLMConfig}, options.set)
+    facts = gather(Run.load(options.run), llm)
+    paths = write_policy(facts, told, options.out or options.run, options.lang)
+    document = {"written": [str(path) for path in paths], "facts": asdict(facts)}
+    show(options, document, lambda: "\n".join(map(str, paths)))
 
 
-def private_recommend(options: argparse.Namespace) -> None:
-    remote = "://" in options.where
-    for name, typed, fits in (
-        ("--vector", options.vector is not None, remote),
-        ("--known", bool(options.known), remote),
-        ("--user", options.user is not None, not remote),
-    ):
-        if typed and not fits:
-            raise UserError(f"private-recommend {name}: goes with {'a run folder' if remote else 'an address'}")
-    if (options.vector if remote else options.user) is None:
-        raise UserError(f"private-recommend: {options.where} needs {'--vector FILE.npy' if remote else '--user ID'}")
-    (_ask if remote else _demonstrate)(options)
+def forget(options: argparse.Namespace) -> None:
+    check_runs(options.run)
+    from gnnrec.privacy.forget import ForgetConfig, forget, forget_later
+
+    if options.later:
+        if options.data or options.erase or options.also or options.feedback or options.set:
+            raise UserError("forget --later: goes with --user alone")
+        forget_later(options.run, options.user)
+        show(options, {"run": str(options.run), "due": True}, lambda: f"{options.run}: the user is refused from now on")
+        return
+    config = ForgetConfig(
+        data=options.data,
+        erase=options.erase,
+        also=tuple(options.also),
+        feedback=options.feedback,
+        settings=tuple(options.set),
+    )
+    certificate = forget(options.run, options.user, config, remarks(options))
+    if options.json:
+        print_json(certificate.to_json())
+    else:
+        print(certificate.text(), end="")
+    if certificate.found:
+        raise UserError(f"forget: the id is still in {certificate.found[0]} (the certificate has all)")
 
 
-def _ask(options: argparse.Namespace) -> None:
-    from gnnrec.privacy import client, vectors
-
-    found = client.recommend(options.where, vectors.read(options.vector), options.known, options.k)
-    _show(options, found, None)
-
-
-def _demonstrate(options: argparse.Namespace) -> None:
-    """Both sides on this machine, as processes of their own, and the list that plain inner products give."""
-    import numpy as np
-
-    from gnnrec.privacy import client, vectors
+def audit_export(options: argparse.Namespace) -> None:
+    from gnnrec.privacy.anonymity import audit_folder
     from gnnrec.run_folder import Run
 
-    try:
-        run = Run.load(folder(options.where))
-    except argparse.ArgumentTypeError as error:
-        raise UserError(f"private-recommend: {error}") from error
-    kept = vectors.of_user(run, options.user)
-    with _served(run.folder) as address:
-        found = client.recommend(address, kept.vector, kept.known, options.k)
-    scores = run.item_vectors.astype(float) @ kept.vector.astype(float)
-    scores[[run.item_index(name) for name in kept.known]] = -np.inf
-    best = np.argsort(-scores, kind="stable")[: len(found.places)]
-    _show(options, found, [run.item_ids[item] for item in best])
-
-
-@contextmanager
-def _served(run: Path) -> Iterator[str]:
-    """The address of a service on this machine that ends afterwards."""
-    with tempfile.TemporaryDirectory(prefix="gnnrec-") as work:
-        command = ["-m", "gnnrec.cli", "serve", str(run), "--port", "0", "--private-scoring", "--max-mb", "1000"]
-        command += ["--feedback", f"{work}/feedback.jsonl"]
-        with subprocess.Popen([sys.executable, "-W", "ignore", *command], stdout=subprocess.PIPE, text=True) as server:
-            try:
-                assert server.stdout is not None
-                address = re.search(r"http://\S+?:\d+", server.stdout.readline())
-                if address is None:
-                    raise UserError("private-recommend: the service did not start; its reason is above")
-                yield address.group()
-            finally:
-                server.kill()  # it has nothing to finish, and would wait until it is warm
-
-
-def _show(options: argparse.Namespace, found: Any, plain: list[str] | None) -> None:
-    from gnnrec.privacy.homomorphic import PARAMETERS
-
-    places = [
-        {"rank": rank, "id": name, "score": score, "title": title}
-        for rank, (name, title, score) in enumerate(found.places, 1)
-    ]
-    document = {"items": places, "complete": found.complete, "encryption": asdict(PARAMETERS)}
-    document |= {"bytes": {"up": found.bytes_up, "down": found.bytes_down}, "seconds": found.seconds}
-    if plain is not None:
-        document |= {"plain": plain, "same": plain == [place["id"] for place in places]}
-    say = remarks(options)
-    spent = ", ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in found.seconds.items())
-    how = f"{PARAMETERS.scheme}, degree {PARAMETERS.poly_modulus_degree}, {PARAMETERS.security_bits} bits of security"
-    say(f"{how}; {found.bytes_up:,} bytes up, {found.bytes_down:,} down; {spent}")
-    if not found.complete:
-        say("this run adds item paths to the inner products; only the inner products are scored privately")
-    if plain is not None:
-        say(f"without encryption: {'the same list' if document['same'] else ', '.join(plain)}")
-    lines = [f"{p['rank']:4}  {p['score']:9.6f}  {p['id']:<12} {p['title'] or ''}" for p in places]
-    show(options, document, lambda: "\n".join(lines))
+    run = None if options.run is None else Run.load(options.run)
+    found = audit_folder(options.folder, run, options.columns, options.k)
+    show(options, found.to_json(), lambda: "\n".join(found.lines()))

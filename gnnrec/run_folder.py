@@ -12,6 +12,7 @@ rejected.csv             content that could not be used: file and line that name
 log.jsonl, tensorboard/  the training; wandb/ where it is followed by --track wandb:…
 encoders/MODALITY/       an encoder that was fine-tuned for this run
 frozen/                  the run of the same settings with the encoders as they came
+due.json                 users whom it is due to forget, see due.py
 """
 
 import json
@@ -26,6 +27,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from gnnrec.datasets import Catalog, Dataset, Feedback, Interactions
+from gnnrec.datasets.pseudonyms import Pseudonyms
+from gnnrec.due import Refused
 from gnnrec.errors import UserError, count
 from gnnrec.files import atomic_path, sha256_of_file, write_json, write_text
 from gnnrec.notebook import table
@@ -42,7 +45,7 @@ FILES = (
     "lists.safetensors",
     *("items.parquet", "users.parquet", "metrics.json", "rejected.csv"),
     *("log.jsonl", "tensorboard", "wandb", "checkpoint.safetensors"),
-    *("encoders", "frozen"),
+    *("encoders", "frozen", "due.json"),
 )
 LISTED = 100  # length of the saved lists
 ID = "__id__"  # the id column of items.parquet and users.parquet, beside the catalogue's own columns
@@ -196,11 +199,31 @@ class Run:
         feedback = made_of.get("feedback")
         if feedback is not None:
             feedback = Feedback(path=Path(feedback["path"]), num_events=feedback["num_events"])
-        return Dataset.load(folder or made_of["path"], feedback)
+        check = made_of.get("pseudonyms")
+        pseudonyms = None if check is None else Pseudonyms.required(check)
+        return Dataset.load(folder or made_of["path"], feedback, pseudonyms)
 
     def user_index(self, name: str) -> int:
-        """Raises UserError for an unknown id."""
-        return _index_of(self._user_index, name, f"{self.folder}: no user")
+        """Raises UserError for an unknown id, and for a user whom the run is due to forget."""
+        if (key := self.user_key(name)) in self.refused:
+            raise UserError(f"{self.folder}: no user with the id {name!r}: she is due to be forgotten")
+        return _index_of(self._user_index, key, f"{self.folder}: no user")
+
+    def user_key(self, name: str) -> str:
+        """What stands for a user in this run: her id, or her pseudonym, where the run has these and the key is here."""
+        return name if self._pseudonyms is None else self._pseudonyms.of(name)
+
+    @cached_property
+    def refused(self) -> Refused:
+        """Whom this run is due to forget, by `user_key`."""
+        return Refused(self.folder)
+
+    @cached_property
+    def _pseudonyms(self) -> Pseudonyms | None:
+        check = self.provenance["dataset"].get("pseudonyms")
+        if check is None or Pseudonyms.from_environment() is None:
+            return None
+        return Pseudonyms.required(check)
 
     def item_index(self, name: str) -> int:
         """Raises UserError for an unknown id."""

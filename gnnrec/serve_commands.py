@@ -19,6 +19,7 @@ def serve(options: argparse.Namespace) -> None:
         max_body=int(options.max_mb * (1 << 20)),
         origins=tuple(options.allow_origin),
         private_scoring=options.private_scoring,
+        retention_days=options.retention_days,
     )
     files = {name: getattr(options, name) for name in ("runs", "compare", "feedback", "keys")}
     say = partial(print, flush=True)  # a pipe is told at once, too

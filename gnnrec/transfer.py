@@ -21,6 +21,7 @@ from torch_geometric.data import HeteroData
 from gnnrec.cold_items import cold_values, folds_of
 from gnnrec.comparison import difference_of
 from gnnrec.datasets import Dataset, Interactions, Split, split
+from gnnrec.datasets.pseudonyms import without_ids
 from gnnrec.encoders import Features, encode_dataset, unusable_content
 from gnnrec.errors import UserError, count
 from gnnrec.evaluation import evaluate_ranking
@@ -117,7 +118,7 @@ def keep(placed: Placed, run: Run, out: Path) -> Run:
         "transferred_from": str(run.folder.resolve()),
         "unusable_content": len(unusable),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": " ".join(sys.argv),
+        "command": without_ids(sys.argv),
         "versions": versions(),
         "machine": machine(),
     }

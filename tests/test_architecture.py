@@ -16,15 +16,18 @@ MAX_LINES = 400
 # Imports go down, or stay within a layer as long as they make no circle.
 LAYERS = (
     ("cli",),
-    ("content_commands", "embedding_commands", "privacy_commands", "serve_commands"),
+    ("content_commands", "embedding_commands", "privacy_commands", "scoring_commands", "serve_commands"),
     ("commands", "arguments"),
     ("demo",),
-    ("report", "serve", "modalities", "inspect", "cleaning", "doctor", "tables", "content_tables", "plots"),
-    ("llm", "privacy"),
+    (
+        *("report", "serve", "privacy", "modalities", "inspect", "cleaning", "doctor", "tables", "content_tables"),
+        "plots",
+    ),
+    ("llm",),
     ("recommend", "query", "export", "targets", "comparison", "tuning", "search_space", "finetuning", "transfer"),
     ("fitting",),
     ("pipeline",),
-    ("run_folder", "run_tensors"),
+    ("run_folder", "run_tensors", "due"),
     ("recipe", "recipes", "tracking", "sinks"),
     ("training", "evaluation", "cold_items"),
     ("models",),

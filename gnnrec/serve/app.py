@@ -189,9 +189,10 @@ def build_app(
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
-    warming = asyncio.create_task(service.warm_up())
+    tasks = [asyncio.create_task(work) for work in (service.warm_up(), service.keep_limit())]
     yield
-    warming.cancel()
+    for task in tasks:
+        task.cancel()
     if app.state.private is not None:
         await app.state.private.close()
     service.close()

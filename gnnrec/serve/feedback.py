@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gnnrec.datasets import read_events
+from gnnrec.datasets.feedback import alone, open_shared, read_events, rewrite_events
 from gnnrec.errors import UserError
 from gnnrec.files import sync_folder
 
@@ -17,23 +17,45 @@ Event = dict[str, Any]
 
 
 class FeedbackLog:
-    """A file that is only ever appended to, and what it says of each user."""
+    """A file that is appended to, and what it says of each user."""
 
     def __init__(self, path: Path) -> None:
         """Raises UserError where it cannot be written."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-            sync_folder(path.parent)  # a file that was just made is there after a power loss, too
-            size = os.fstat(self._file).st_size
-            # Whether the last line was cut off, by a crash or a full disk: what follows begins a line of its own.
-            self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
+            self._path = path
+            self._open()
         except OSError as error:
             raise UserError(f"{path}: cannot be written ({error.strerror})") from error
         self._writing = threading.Lock()
-        self._items: dict[str, list[str]] = defaultdict(list)
-        self.num_events = 0
-        self.remember(read_events(path))
+        self._read()
+
+    def _open(self) -> None:
+        self._file = open_shared(self._path)
+        sync_folder(self._path.parent)  # a file that was just made is there after a power loss, too
+        size = os.fstat(self._file).st_size
+        # Whether the last line was cut off, by a crash or a full disk: what follows begins a line of its own.
+        self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
+
+    def _read(self) -> None:
+        events, items = read_events(self._path), defaultdict[str, list[str]](list)
+        for event in events:
+            items[event["user"]].append(event["item"])
+        self._items, self.num_events = items, len(events)  # whole, whoever reads meanwhile
+
+    def forget_before(self, moment: int) -> int:
+        """Drop events older than `moment`, from the file too; how many. None go while another service has the log.
+
+        Not while `remember` runs.
+        """
+        with self._writing:
+            with alone(self._file) as nobody_else:
+                gone = rewrite_events(self._path, lambda event: event["timestamp"] >= moment) if nobody_else else 0
+            if gone:
+                os.close(self._file)
+                self._open()
+                self._read()
+        return gone
 
     def append(self, events: Sequence[Event]) -> None:
         """Returns once they are on the disk: one fsync, however many there are. Raises OSError where it cannot be."""

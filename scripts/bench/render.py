@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import content_tables
+import people_tables
 import private_tables
 from goals import goals
 from tables import load, table, value
@@ -218,6 +219,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "alignment_ranking": content_tables.alignment_ranking,
     "transfer": content_tables.transfers,
     "missing": content_tables.missing,
+    "forget": people_tables.forgotten,
     "reasons": reasons,
     "rerank": rerank,
     "rerank_speed": rerank_speed,
