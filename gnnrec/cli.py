@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import gnnrec
-from gnnrec import commands, content_commands, embedding_commands, privacy_commands, serve_commands
+from gnnrec import commands, content_commands, embedding_commands, privacy_commands, scoring_commands, serve_commands
 from gnnrec.arguments import file, folder, length, one_of, recipe
 from gnnrec.errors import UserError
 from gnnrec.progress import without_progress
@@ -337,6 +337,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--retention-days", type=float, help="drop older feedback (default: as the data; 0: never)")
     serve.add_argument("--max-mb", type=float, default=16.0, help="megabytes of a request (default: 16)")
     serve.add_argument("--allow-origin", nargs="+", default=[], help="web pages of other hosts that may call (CORS)")
+    serve.add_argument("--private-scoring", action="store_true", help="score encrypted vectors (the extra he)")
 
     key = add(
         "key",
@@ -369,6 +370,7 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("--modalities", type=file, help="what gnnrec modalities --json printed")
 
     privacy_commands.add_commands(add)
+    scoring_commands.add_commands(add)
 
     models = add("models", commands.models, "list the pretrained models, or bring one", "gnnrec models get use")
     models.add_argument("action", nargs="?", choices=["get"])

@@ -19,6 +19,7 @@ def serve(options: argparse.Namespace) -> None:
         timeout=options.timeout,
         max_body=int(options.max_mb * (1 << 20)),
         origins=tuple(options.allow_origin),
+        private_scoring=options.private_scoring,
         retention_days=options.retention_days,
     )
     given = {name: getattr(options, name) for name in ("host", "port", "runs", "compare", "feedback", "keys", "tls")}

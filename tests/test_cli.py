@@ -21,7 +21,7 @@ COMMANDS = (
     *("demo", "train", "tune-settings", "evaluate", "export", "import", "recommend"),
     *("explain", "tune", "encode", "fit-encoder", "describe", "profiles"),
     *("inspect", "clean", "modalities", "serve", "key", "transfer", "report"),
-    *("forget", "audit-export", "policy", "make-key", "rekey", "models", "doctor"),
+    *("forget", "audit-export", "policy", "make-key", "rekey", "user-vector", "private-recommend", "models", "doctor"),
 )
 FEW_STEPS = ("--set", "train.epochs=2", "model.dim=8")
 

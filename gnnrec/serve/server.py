@@ -9,6 +9,7 @@ from pathlib import Path
 import uvicorn
 
 from gnnrec.errors import UserError, first_line
+from gnnrec.run_folder import Run
 from gnnrec.serve.app import build_app
 from gnnrec.serve.guard import LOCAL
 from gnnrec.serve.security import Keys
@@ -18,6 +19,19 @@ from gnnrec.vault import encrypt_file, is_encrypted
 
 GRACE = 10  # seconds that requests under way are waited for at the end
 SWITCH = 0.001  # seconds after which a thread that computes lets the one that answers go on
+
+
+def check_private(run: Run, config: ServeConfig) -> None:
+    """Raises UserError where encrypted vectors cannot be scored by this run, or are longer than a request may be."""
+    from gnnrec.privacy.homomorphic import check_installed, most_bytes
+
+    check_installed()
+    needed = most_bytes(run.item_vectors.shape[1])
+    if needed > config.max_body:
+        found, allowed = config.max_body / (1 << 20), -(-needed // (1 << 20))
+        raise UserError(
+            f"serve --max-mb: found {found:g}; allowed with --private-scoring and this run: {allowed} or more"
+        )
 
 
 def run_server(
@@ -58,6 +72,8 @@ def run_server(
     gc.disable()  # nothing that is loaded at the start is garbage; `Service.warm_up` ends with it on
 
     service = Service(run, runs or run.parent, feedback, config, compare)
+    if config.private_scoring:
+        check_private(service.served.run, config)
     server = uvicorn.Server(
         uvicorn.Config(
             build_app(service, known, config, LOCAL if local else None),
