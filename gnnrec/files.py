@@ -12,7 +12,7 @@ from typing import Any
 
 from gnnrec.errors import UserError
 
-KEYS = "keys.json"  # in a folder whose other files are encrypted, see vault.py
+KEYS = "data-keys.json"  # in a folder whose other files are encrypted, see vault.py
 
 
 @contextmanager
