@@ -8,7 +8,7 @@ from gnnrec.arguments import folder, length
 from gnnrec.commands import remarks, show
 
 
-def train_arguments(parser: argparse.ArgumentParser) -> None:
+def budget_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epsilon", type=float, help="differential privacy of a whole user: trains dp_filter with it")
     parser.add_argument("--delta", type=float, help="of it (default: 1e-5)")
 

@@ -55,7 +55,7 @@ def train(options: argparse.Namespace) -> None:
     pseudonyms = Pseudonyms.required() if options.pseudonyms else None
     dataset = Dataset.load(options.data, feedback, pseudonyms)
     say(dataset.summary())
-    run = finetuning.train(dataset, options.out, recipe, track=options.track, say=say)
+    run = finetuning.train(dataset, options.out, recipe, track=options.track, encrypt=options.encrypt, say=say)
     metrics = run.metrics
     beside = {"frozen encoders": run.frozen.metrics} if run.frozen else {}
     if options.json:

@@ -41,7 +41,7 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
     "scale": (None, ("ray",)),
     "encrypt": ("gnnrec train --encrypt", ("cryptography",)),
     "dp": ("gnnrec train --epsilon", ("opacus", "dp-accounting")),
-    "he": (None, ("tenseal",)),
+    "he": ("gnnrec serve --private-scoring, private-recommend", ("tenseal",)),
 }
 CONTENT = ("text", "image", "audio")  # extras that training on common data needs
 LOW_DISK = 2 << 30  # bytes; the default models and the features of a middling catalogue need about one gigabyte

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gnnrec.errors import UserError
-from gnnrec.files import write_json
+from gnnrec.vault import read_text, write_json
 
 FILE = "due.json"
 
@@ -40,7 +40,7 @@ def read_due(folder: Path) -> tuple[Entry, ...]:
     """Those of a run, the oldest first. Raises UserError for a file that is not one of `mark_due`."""
     path = folder / FILE
     try:
-        return tuple(Entry(**row) for row in json.loads(path.read_text(encoding="utf-8"))["due"])
+        return tuple(Entry(**row) for row in json.loads(read_text(path))["due"])
     except FileNotFoundError:
         return ()
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -17,6 +17,7 @@ Where a model adds something to the inner products (item paths), lists.parquet h
 Letters: n rows (users or items), d dimensions.
 """
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 from gnnrec.compression import check_precision, from_int8, to_fp16, to_int8, truncate
 from gnnrec.errors import UserError, missing_extra
-from gnnrec.files import atomic_path, write_text
+from gnnrec.vault import encrypt_folder, read_bytes, write_bytes, write_text
 
 SUBSPACE = 4  # dimensions that one byte of a product quantization stands for
 CENTRES = 256  # of each
@@ -56,11 +57,13 @@ def export_embeddings(
     *,
     precision: str = "fp32",
     dim: int | None = None,
+    encrypt: bool = False,
 ) -> list[Path]:
     """Write user [U, d] and item [I, d] embeddings with their ids; each file is written whole or not at all.
 
-    precision: fp32, fp16 or int8. dim: dimensions to keep after a rotation, see `compression.truncate`.
-    Returns the files written. Raises UserError for an unknown format or where FAISS is asked for and not installed.
+    precision: fp32, fp16 or int8. dim: dimensions to keep after a rotation, see `compression.truncate`. encrypt: as
+    `vault.encrypt_folder`; a folder that is encrypted stays so. Returns the files written. Raises UserError for an
+    unknown format or where FAISS is asked for and not installed.
     """
     for name in formats:
         _check_format(name)
@@ -74,6 +77,8 @@ def export_embeddings(
         raise UserError("export --format: found faiss and faiss-pq, which write the same files; allowed: one of them")
     if "faiss-pq" in formats:
         _check_pq(embeddings.item)
+    if encrypt:
+        encrypt_folder(folder)
     written = [path for name in dict.fromkeys(formats) for path in FORMATS[name][0](embeddings, folder, precision)]
     return list(dict.fromkeys(written))
 
@@ -110,8 +115,9 @@ def export_lists(
             "score": scores[user, place],
         }
     )
-    with atomic_path(folder / "lists.parquet") as temporary:
-        table.write_parquet(temporary)
+    content = io.BytesIO()
+    table.write_parquet(content)
+    write_bytes(folder / "lists.parquet", content.getbuffer())
     return folder / "lists.parquet"
 
 
@@ -130,7 +136,7 @@ def import_embeddings(folder: Path, format: str) -> Exported:
 
 def search_index(folder: Path, queries: Vectors, k: int) -> list[list[str]]:
     """The ids of the k best items of a FAISS export for each query [n, d], asked one by one."""
-    index, ids = _faiss().read_index(str(_existing(folder / "items.faiss"))), _read_ids(folder)[1]
+    index, ids = _read_index(folder / "items.faiss"), _read_ids(folder)[1]
     found = (index.search(query[None], k)[1][0] for query in queries)
     return [[ids[label] for label in labels if label >= 0] for labels in found]
 
@@ -178,24 +184,26 @@ def _write_parquet(embeddings: Exported, folder: Path, precision: str) -> list[P
         column = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
         columns = {"id": pa.array(ids, pa.string()), "embedding": column}
         paths.append(folder / f"{name}.parquet")
-        with atomic_path(paths[-1]) as temporary:
-            pq.write_table(
-                pa.table(columns if scales is None else columns | {"scale": pa.array(scales)}),
-                temporary,
-                compression="zstd",
-                use_dictionary=False,
-                # Exponents beside exponents compress; bytes of whole floats do not.
-                column_encoding={"embedding.list.element": "PLAIN" if precision == "int8" else "BYTE_STREAM_SPLIT"},
-            )
+        content = pa.BufferOutputStream()
+        pq.write_table(
+            pa.table(columns if scales is None else columns | {"scale": pa.array(scales)}),
+            content,
+            compression="zstd",
+            use_dictionary=False,
+            # Exponents beside exponents compress; bytes of whole floats do not.
+            column_encoding={"embedding.list.element": "PLAIN" if precision == "int8" else "BYTE_STREAM_SPLIT"},
+        )
+        write_bytes(paths[-1], memoryview(content.getvalue()))
     return paths
 
 
 def _read_parquet(folder: Path) -> Exported:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     ids, vectors = {}, {}
     for name in ("users", "items"):
-        table = pq.read_table(_existing(folder / f"{name}.parquet"))
+        table = pq.read_table(pa.BufferReader(_read(folder / f"{name}.parquet")))
         column = table["embedding"].combine_chunks()
         ids[name] = tuple(table["id"].to_pylist())
         rows = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
@@ -213,23 +221,24 @@ def _write_npy(embeddings: Exported, folder: Path, precision: str) -> list[Path]
                 path.unlink(missing_ok=True)  # of an export before, which would be taken for this one's
                 continue
             paths.append(path)
-            with atomic_path(path) as temporary:
-                np.save(temporary, values, allow_pickle=False)
+            content = io.BytesIO()
+            np.save(content, values, allow_pickle=False)
+            write_bytes(path, content.getbuffer())
     return paths
 
 
 def _read_npy(folder: Path) -> Exported:
     vectors = []
     for name in ("users", "items"):
-        rows, scales = np.load(_existing(folder / f"{name}.npy"), allow_pickle=False), None
+        rows, scales = np.load(io.BytesIO(_read(folder / f"{name}.npy")), allow_pickle=False), None
         if rows.dtype == np.int8:
-            scales = np.load(_existing(folder / f"{name}.scales.npy"), allow_pickle=False)
+            scales = np.load(io.BytesIO(_read(folder / f"{name}.scales.npy")), allow_pickle=False)
         vectors.append(_restored(rows, scales))
     return Exported(vectors[0], vectors[1], *_read_ids(folder))
 
 
 def _write_safetensors(embeddings: Exported, folder: Path, precision: str) -> list[Path]:
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     tensors: dict[str, NDArray[Any]] = {}
     for name, ids, vectors in _sides(embeddings):
@@ -239,15 +248,14 @@ def _write_safetensors(embeddings: Exported, folder: Path, precision: str) -> li
         # As a tensor, not in the header: that is limited to 100 MB, and read whole by everyone who opens the file.
         tensors[f"{name}.ids"] = np.frombuffer(json.dumps(ids, ensure_ascii=False).encode(), dtype=np.uint8)
     path = folder / "embeddings.safetensors"
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary)
+    write_bytes(path, save(tensors))
     return [path]
 
 
 def _read_safetensors(folder: Path) -> Exported:
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
 
-    tensors = load_file(_existing(folder / "embeddings.safetensors"))
+    tensors = load(_read(folder / "embeddings.safetensors"))
     user_ids, item_ids = (tuple(json.loads(tensors[f"{name}.ids"].tobytes())) for name in ("users", "items"))
     user, item = (_restored(tensors[name], tensors.get(f"{name}.scales")) for name in ("users", "items"))
     return Exported(user, item, user_ids, item_ids)
@@ -269,8 +277,7 @@ def _write_indexes(embeddings: Exported, folder: Path, build: Callable[[str, Vec
     paths = _write_ids(embeddings, folder)
     for name, _, vectors in _sides(embeddings):
         paths.append(folder / f"{name}.faiss")
-        with atomic_path(paths[-1]) as temporary:
-            faiss.write_index(build(name, vectors), str(temporary))
+        write_bytes(paths[-1], faiss.serialize_index(build(name, vectors)).data)
     return paths
 
 
@@ -278,7 +285,7 @@ def _read_faiss(folder: Path) -> Exported:
     faiss = _faiss()
     vectors = []
     for name in ("users", "items"):
-        index = faiss.read_index(str(_existing(folder / f"{name}.faiss")))
+        index = _read_index(folder / f"{name}.faiss")
         if isinstance(index, faiss.IndexIVF):
             index.make_direct_map()  # from a label to its place, which a search does not need
         vectors.append(index.reconstruct_n(0, index.ntotal))
@@ -303,10 +310,7 @@ def _write_ids(embeddings: Exported, folder: Path) -> list[Path]:
 
 
 def _read_ids(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    users, items = (
-        tuple(json.loads(_existing(folder / f"{name}.ids.json").read_text(encoding="utf-8")))
-        for name in ("users", "items")
-    )
+    users, items = (tuple(json.loads(_read(folder / f"{name}.ids.json"))) for name in ("users", "items"))
     return users, items
 
 
@@ -338,10 +342,14 @@ def _rows(vectors: Vectors) -> Vectors:
     return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
-def _existing(path: Path) -> Path:
+def _read(path: Path) -> bytes:
     if not path.exists():
         raise UserError(f"{path}: not found; run `gnnrec export` into this folder first")
-    return path
+    return read_bytes(path)
+
+
+def _read_index(path: Path) -> Any:
+    return _faiss().deserialize_index(np.frombuffer(_read(path), dtype=np.uint8))
 
 
 def _check_format(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The commands about people: what can be typed, what they call and print."""
+"""The commands around privacy: what can be typed, what they call and print."""
 
 import argparse
 from collections.abc import Callable
@@ -6,15 +6,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from gnnrec import audit_commands
 from gnnrec.arguments import columns, file, folder, length
 from gnnrec.commands import check_runs, print_json, remarks, show
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, count
 
 SETTING: dict[str, Any] = {"action": "extend", "nargs": "+", "default": [], "metavar": "SECTION.KEY=VALUE"}
 
 
+def train_arguments(parser: argparse.ArgumentParser) -> None:
+    """What gnnrec train takes of privacy."""
+    audit_commands.budget_arguments(parser)
+    parser.add_argument(
+        "--encrypt", action="store_true", help="nothing plain on the disk; the key: GNNREC_KEY_FILE=FILE"
+    )
+
+
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     """add: name, command, text, example -> the parser of a new command."""
+    audit_commands.add_commands(add)
     gone = add(
         "forget",
         forget,
@@ -60,6 +70,24 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     written.add_argument("--lang", type=columns, default=("en", "zh"), help="en, zh (default: both)")
     written.add_argument("--set", **SETTING, help="policy.key=value; llm.key=value, as recommend is called with")
     written.add_argument("--json", action="store_true", help="print one JSON document")
+
+    make = add(
+        "make-key", make_key, "make a key file for --encrypt, new and for its owner alone", "gnnrec make-key my.key"
+    )
+    make.add_argument("file", type=Path, help="new file")
+
+    new = add(
+        "rekey",
+        rekey,
+        "give an encrypted run, export or feedback log another key; the old one is in the environment",
+        "gnnrec rekey runs/movies --new-key new.key",
+    )
+    new.add_argument("path", type=Path, help="folder or feedback log")
+    new.add_argument("--new-key", type=file, metavar="FILE", help="made by gnnrec make-key")
+    new.add_argument(
+        "--deep", action="store_true", help="encrypt the data anew, too; the same command goes on after a stop"
+    )
+    new.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def policy(options: argparse.Namespace) -> None:
@@ -110,3 +138,23 @@ def audit_export(options: argparse.Namespace) -> None:
     run = None if options.run is None else Run.load(options.run)
     found = audit_folder(options.folder, run, options.columns, options.k)
     show(options, found.to_json(), lambda: "\n".join(found.lines()))
+
+
+def make_key(options: argparse.Namespace) -> None:
+    from gnnrec.cipher import new_key_file
+
+    new_key_file(options.file)
+    print(f"{options.file}: GNNREC_KEY_FILE={options.file} has it used; without it nothing can be decrypted")
+
+
+def rekey(options: argparse.Namespace) -> None:
+    from gnnrec.cipher import user_key
+    from gnnrec.rekey import rekey as change
+
+    if not options.path.exists():
+        raise UserError(f"{options.path}: no such file or folder")
+    key = None if options.new_key is None else user_key(options.new_key)
+    written = change(options.path, key, deep=options.deep)
+    document = {"path": str(options.path), "key": (key or user_key()).id.hex(), "files_encrypted_anew": written}
+    done = f"{count(written, 'file')} encrypted anew" if options.deep else "data keys sealed anew"
+    show(options, document, lambda: f"{options.path}: {done}; needs the key {document['key']} from now on")

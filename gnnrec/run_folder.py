@@ -14,8 +14,10 @@ encoders/MODALITY/       an encoder that was fine-tuned for this run
 audit/                   what gnnrec audit measured of each user
 frozen/                  the run of the same settings with the encoders as they came
 due.json                 users whom it is due to forget, see due.py
+data-keys.json           where all of this is encrypted, see vault.py; then without tensorboard/, encoders/, frozen/
 """
 
+import io
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,14 +27,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from gnnrec.datasets import Catalog, Dataset, Feedback, Interactions
 from gnnrec.datasets.pseudonyms import Pseudonyms
 from gnnrec.due import Refused
-from gnnrec.errors import UserError, count
-from gnnrec.files import atomic_path, sha256_of_file, write_json, write_text
+from gnnrec.errors import UserError, count, damaged
+from gnnrec.files import KEYS
 from gnnrec.notebook import table
+from gnnrec.tensor_files import open_tensors, save_tensors
+from gnnrec.vault import read_bytes, read_text, sha256_of, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:  # torch and torch_geometric take seconds to import: only what builds the graph or the model does it
     from torch_geometric.data import HeteroData
@@ -46,7 +50,7 @@ FILES = (
     "lists.safetensors",
     *("items.parquet", "users.parquet", "metrics.json", "rejected.csv"),
     *("log.jsonl", "tensorboard", "wandb", "checkpoint.safetensors"),
-    *("encoders", "frozen", "due.json", "audit"),
+    *("encoders", "frozen", "due.json", "audit", KEYS),
 )
 LISTED = 100  # length of the saved lists
 ID = "__id__"  # the id column of items.parquet and users.parquet, beside the catalogue's own columns
@@ -69,10 +73,10 @@ class Run:
 
         path = self.folder / "settings.toml"
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path)
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: damaged or missing: {error}") from error
-        if sha256_of_file(path) != self.provenance.get("settings_sha256"):  # cut between two lines it is TOML as well
+            raise damaged(path, error) from error
+        if sha256_of(path) != self.provenance.get("settings_sha256"):  # cut between two lines it is TOML as well
             raise UserError(f"{path}: damaged: not as it was written (settings_sha256 in run.json)")
         return Recipe.from_dict(parse_toml(text, str(path)), str(path))
 
@@ -94,7 +98,7 @@ class Run:
     @property
     def metrics(self) -> dict[str, Any]:
         """The evaluation on validation; empty where there was none."""
-        found: dict[str, Any] = json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(read_text(self.folder / "metrics.json"))
         return found
 
     @property
@@ -105,11 +109,11 @@ class Run:
 
     @cached_property
     def train(self) -> Interactions:
-        return self._log("train")
+        return self._logs["train"]
 
     @cached_property
     def val(self) -> Interactions:
-        return self._log("val")
+        return self._logs["val"]
 
     @cached_property
     def known(self) -> Interactions:
@@ -238,15 +242,20 @@ class Run:
     def _item_index(self) -> dict[str, int]:
         return {name: index for index, name in enumerate(self.item_ids)}
 
-    def _log(self, name: str) -> Interactions:
-        path, prefix = self.folder / "graph.safetensors", f"log/{name}/"
+    @cached_property
+    def _logs(self) -> dict[str, Interactions]:
+        """train and val, read together: an encrypted file is decrypted as a whole."""
+        path, columns = self.folder / "graph.safetensors", dict[str, dict[str, Any]](train={}, val={})
+        users, items = len(self.user_ids), len(self.item_ids)
         try:
-            with safe_open(path, framework="np") as file:
-                keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 (not a dict)
-                columns = {key.removeprefix(prefix): file.get_tensor(key) for key in keys}
-            return Interactions(num_users=len(self.user_ids), num_items=len(self.item_ids), **columns)
-        except (OSError, SafetensorError, ValueError, TypeError) as error:
-            raise UserError(f"{path}: damaged or missing: {error}") from error
+            with open_tensors(path) as file:
+                for key in file.keys():  # noqa: SIM118 (not a dict)
+                    kind, *place = key.split("/")
+                    if kind == "log":
+                        columns[place[0]][place[1]] = file.get_tensor(key)
+            return {name: Interactions(num_users=users, num_items=items, **found) for name, found in columns.items()}
+        except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
+            raise damaged(path, error) from error
 
     def _vectors(self, owner: str, rows: slice = slice(None)) -> NDArray[np.float32]:
         """Embeddings of "user" or "item" from the file, the given rows only."""
@@ -259,12 +268,12 @@ class Run:
         """Some rows of a stored array that has to have `size` of them."""
         path = self.folder / name
         try:
-            with safe_open(path, framework="np") as file:
+            with open_tensors(path) as file:
                 stored = file.get_slice(key)
                 found = stored.get_shape()[0]
                 array: NDArray[Any] = stored[rows]
         except (OSError, SafetensorError, ValueError) as error:
-            raise UserError(f"{path}: damaged or missing: {error}") from error
+            raise damaged(path, error) from error
         if found != size:
             held = f"{count(found, 'row')} of {key}, but {count(size, 'id')}"
             raise UserError(f"{path}: {held}; the files are of different runs")
@@ -280,10 +289,10 @@ class Run:
             what = "an unfinished run" if (folder / "checkpoint.safetensors").exists() else "no run"
             raise UserError(f"{folder}: holds {what} (run.json is missing); gnnrec train makes or finishes one")
         try:
-            provenance = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            users, items = (pl.read_parquet(folder / f"{name}.parquet") for name in ("users", "items"))
+            provenance = json.loads(read_text(folder / "run.json"))
+            users, items = (pl.read_parquet(read_bytes(folder / f"{name}.parquet")) for name in ("users", "items"))
         except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-            raise UserError(f"{folder}: damaged run: {str(error).splitlines()[0]}") from error
+            raise damaged(folder, error) from error
         found = provenance.get("format") if isinstance(provenance, dict) else None
         if found != FORMAT:
             raise UserError(f"{folder}/run.json: format {found!r}; this version reads {FORMAT}")
@@ -313,7 +322,7 @@ def save_run(
     from gnnrec.graph import with_interactions
     from gnnrec.models import has_embeddings, model_scorer
     from gnnrec.ranking import top_k
-    from gnnrec.run_tensors import pack_graph, pack_log, ranks_by_embeddings, save_tensors
+    from gnnrec.run_tensors import pack_graph, pack_log, ranks_by_embeddings
 
     log, by_embeddings = join_logs(train, val), False
     known = with_interactions(graph, log)
@@ -336,21 +345,21 @@ def save_run(
             table = table.hstack(catalog.table)
             for modality, paths in (catalog.media or {}).items():
                 table = table.with_columns(_path_column(modality, paths))
-        with atomic_path(folder / f"{name}.parquet") as temporary:
-            table.write_parquet(temporary)
+        content = io.BytesIO()
+        table.write_parquet(content)
+        write_bytes(folder / f"{name}.parquet", content.getbuffer())
     write_json(folder / "metrics.json", metrics)
     items = None
     if dataset.items is not None:
         items = {"text": list(dataset.items.text_columns), "media": sorted(dataset.items.media or {})}
-    made = {"by_embeddings": by_embeddings, "settings_sha256": sha256_of_file(folder / "settings.toml")}
+    made = {"by_embeddings": by_embeddings, "settings_sha256": sha256_of(folder / "settings.toml")}
     write_json(folder / "run.json", {"format": FORMAT, **provenance, "items": items, **made})
     return Run.load(folder)
 
 
 def save_rejected(folder: Path, rejected: pl.DataFrame) -> None:
     """Of content only: a row of the log that was set aside may be a test row, and a run holds none."""
-    with atomic_path(folder / "rejected.csv") as temporary:
-        rejected.write_csv(temporary)
+    write_text(folder / "rejected.csv", rejected.write_csv())
 
 
 def join_logs(first: Interactions, second: Interactions) -> Interactions:

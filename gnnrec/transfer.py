@@ -34,6 +34,7 @@ from gnnrec.ranking import Scorer, embedding_scorer
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import FILES, Run, save_rejected, save_run
 from gnnrec.significance import holm
+from gnnrec.vault import encrypt_folder, is_encrypted
 from gnnrec.words.content import Written
 
 METRICS = ("ndcg@10", "recall@10")
@@ -103,9 +104,14 @@ def _add_empty(graph: HeteroData, source: HeteroData, modality: str) -> None:
 
 
 def keep(placed: Placed, run: Run, out: Path) -> Run:
-    """A run folder of the other data, which all commands take as they take a trained one. Raises UserError as train."""
+    """A run folder of the other data, which all commands take as they take a trained one; encrypted where `run` is.
+
+    Raises UserError as train.
+    """
     if (out / "run.json").exists():
         raise UserError(f"{out}: holds a finished run already; choose another folder (--out)")
+    if is_encrypted(run.folder):
+        encrypt_folder(out)
     claim_folder(out, FILES)
     train, val = placed.parts.train, placed.parts.val
     metrics = evaluate_model(placed.model, placed.graph, val, train, train).to_json("val") if len(val) else {}

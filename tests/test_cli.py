@@ -21,7 +21,8 @@ COMMANDS = (
     *("demo", "train", "tune-settings", "evaluate", "export", "import", "recommend"),
     *("explain", "tune", "encode", "fit-encoder", "describe", "profiles"),
     *("inspect", "clean", "modalities", "serve", "key", "transfer", "report"),
-    *("audit", "randomize", "forget", "audit-export", "policy", "models", "doctor"),
+    *("audit", "randomize"),
+    *("forget", "audit-export", "policy", "make-key", "rekey", "user-vector", "private-recommend", "models", "doctor"),
 )
 FEW_STEPS = ("--set", "train.epochs=2", "model.dim=8")
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gnnrec.errors import UserError
 from gnnrec.run_folder import ID, Run
+from gnnrec.vault import read_bytes
 
 NOT_COVERED = (
     "not covered: what users took, and the vectors and lists made of it, which single most of them out",
@@ -80,7 +81,7 @@ def users_table(run: Run, columns: Sequence[str]) -> tuple[pl.DataFrame, tuple[s
 
     Raises UserError for a column that is not there.
     """
-    table = pl.read_parquet(run.folder / "users.parquet")
+    table = pl.read_parquet(read_bytes(run.folder / "users.parquet"))
     ids = {name for name in table.columns if table[name].cast(pl.String).equals(table[ID])}  # the id under its own name
     own = [name for name in table.columns if name not in ids]
     for name in columns:

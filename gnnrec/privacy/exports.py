@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from gnnrec.datasets.pseudonyms import Pseudonyms
 from gnnrec.errors import UserError
 from gnnrec.export import Exported, export_embeddings, export_lists
-from gnnrec.files import write_json
 from gnnrec.privacy.anonymity import rare_users
 from gnnrec.run_folder import Run
+from gnnrec.vault import read_text, write_json
 
 FILE = "export.json"
 
@@ -27,6 +27,7 @@ class ExportConfig:
     pseudonyms: bool = False  # in the place of the users' ids, by the key of the environment
     k_anonymity: int = 0  # users whose columns fewer than k share are left out; 0: nobody is
     columns: tuple[str, ...] = ()  # of the users' table that could single somebody out; (): all but the id
+    encrypt: bool = False  # by the key of the environment; a folder that is encrypted stays so
 
     def __post_init__(self) -> None:
         if self.k_anonymity < 0:
@@ -54,7 +55,9 @@ def export_run(run: Run, to: Path, config: ExportConfig) -> Export:
         pseudonyms = Pseudonyms.required()
         ids = [pseudonyms.of(name) for name in ids]
     whole = Exported(run.user_vectors[keep], run.item_vectors, tuple(ids), run.item_ids)
-    written = export_embeddings(*whole, to, config.formats, precision=config.precision, dim=config.dim)
+    written = export_embeddings(
+        *whole, to, config.formats, precision=config.precision, dim=config.dim, encrypt=config.encrypt
+    )
     if not run.ranks_by_embeddings:
         items, scores = run.lists
         written.append(export_lists(items[keep], scores[keep], ids, run.item_ids, to))
@@ -75,11 +78,11 @@ def read_export(folder: Path) -> tuple[ExportConfig, dict[str, Any]] | None:
     if not path.is_file():
         return None
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(read_text(path))
         config = ExportConfig(
             formats=tuple(told["formats"]),
             columns=tuple(told["columns"]),
-            **{name: told[name] for name in ("precision", "dim", "pseudonyms", "k_anonymity")},
+            **{name: told[name] for name in ("precision", "dim", "pseudonyms", "k_anonymity", "encrypt")},
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: damaged: {error}") from error

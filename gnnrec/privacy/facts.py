@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from safetensors import safe_open
-
 from gnnrec.datasets import read_events
 from gnnrec.due import read_due
 from gnnrec.language.settings import ModelConfig
 from gnnrec.llm.settings import LLMConfig
 from gnnrec.privacy.anonymity import users_table
 from gnnrec.run_folder import Run
+from gnnrec.tensor_files import open_tensors
+from gnnrec.vault import is_encrypted
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
-ENCRYPTED = "keys.json"  # in the folder of a run whose files are encrypted
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ def gather(run: Run, llm: LLMConfig) -> Facts:
         retention_days=data.get("retention_days"),
         epsilon=guarantee.get("epsilon"),
         delta=guarantee.get("delta"),
-        encrypted=(run.folder / ENCRYPTED).exists(),
+        encrypted=is_encrypted(run.folder),
         readable_by_others=any(path.stat().st_mode & 0o044 for path in run.folder.iterdir() if path.is_file())
         and bool(run.folder.stat().st_mode & 0o011),
         feedback_events=_events(run),
@@ -103,7 +102,7 @@ def _day(seconds: int) -> str:
 
 
 def _has_friends(path: Path) -> bool:
-    with safe_open(path, framework="np") as file:
+    with open_tensors(path) as file:
         return any(key.startswith("edge/user/") and key.split("/")[3] == "user" for key in file.keys())  # noqa: SIM118
 
 

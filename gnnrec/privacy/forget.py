@@ -23,7 +23,6 @@ from gnnrec.due import mark_due, read_due
 from gnnrec.encoders.encode import MODALITIES
 from gnnrec.encoders.fitted.folder import facts_of
 from gnnrec.errors import UserError
-from gnnrec.files import sha256_of_file, write_json
 from gnnrec.privacy.caches import cached_files, content_of, drop_answers, drop_features, drop_profiles
 from gnnrec.privacy.certificate import Certificate
 from gnnrec.privacy.erase import copy_without, count_rows, erase_in_place
@@ -31,6 +30,7 @@ from gnnrec.privacy.exports import export_run, exports_among, read_export
 from gnnrec.privacy.search import Needle, find_id
 from gnnrec.recipe import Recipe, load_recipe
 from gnnrec.run_folder import Run
+from gnnrec.vault import is_encrypted, sha256_of, write_json
 
 HASHED = ("weights", "embeddings", "lists", "graph")  # .safetensors of a run that are compared
 
@@ -193,7 +193,7 @@ def retrain(
     ):
         shutil.rmtree(work)  # of another call, which was stopped before it was done
     if not (work / "run.json").exists():
-        finetuning.train(dataset, work, recipe, say=say)
+        finetuning.train(dataset, work, recipe, encrypt=is_encrypted(folder), say=say)
     files = [
         {"name": name, "before": hash_of(folder / name), "after": hash_of(work / name)}
         for name in (f"{stem}.safetensors" for stem in HASHED)
@@ -216,7 +216,7 @@ def leave_due(source: Path, target: Path, key: str) -> None:
 
 
 def hash_of(path: Path) -> str | None:
-    return sha256_of_file(path) if path.is_file() else None
+    return sha256_of(path) if path.is_file() else None
 
 
 def id_columns(folder: Path) -> list[str]:

@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from gnnrec.files import KEYS
+from gnnrec.sealed_log import read_records
+from gnnrec.vault import is_encrypted, read_bytes
 
 LEAST = 6  # letters, not digits alone, from which on nobody writes an id by chance
 COLUMNS = ("user", "user_id", "userId", "__id__")
@@ -61,13 +66,14 @@ def find_id(needle: Needle, places: Iterable[Path]) -> tuple[list[Path], int]:
 
 
 def holds(needle: Needle, path: Path) -> bool:
-    """Whether the file holds the id. What is not what its name says is looked through byte by byte."""
+    """Whether the file holds the id, decrypted where it is encrypted. What is not what its name says is looked through
+    byte by byte."""
+    content = _content(path)
     if path.suffix == ".parquet":
         try:
-            return _in_table(needle, pl.read_parquet(path), needle.columns_of(path))
+            return _in_table(needle, pl.read_parquet(io.BytesIO(content)), needle.columns_of(path))
         except pl.exceptions.PolarsError:
             pass
-    content = path.read_bytes()
     if content[:2] == b"\x1f\x8b":
         content = gzip.decompress(content)
     if needle.in_bytes(content):
@@ -77,7 +83,7 @@ def holds(needle: Needle, path: Path) -> bool:
         return _in_text(needle.id, content, "," if kind == "csv" else "\t", needle.columns_of(path))
     if kind in ("json", "jsonl"):
         return any(_in_json(needle.id, value, needle.columns_of(path)) for value in _documents(content))
-    return path.suffix == ".safetensors" and _in_tensors(needle.id, path)
+    return path.suffix == ".safetensors" and _in_tensors(needle.id, content)
 
 
 def _in_table(needle: Needle, frame: pl.DataFrame, columns: Collection[str]) -> bool:
@@ -118,9 +124,15 @@ def _in_json(name: str, value: Any, columns: Collection[str], under: bool = Fals
     return under and value == name
 
 
-def _in_tensors(name: str, path: Path) -> bool:
+def _in_tensors(name: str, content: bytes) -> bool:
     try:
-        with safe_open(path, framework="np") as file:
-            return "users.ids" in file.keys() and name in json.loads(file.get_tensor("users.ids").tobytes())  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError):
+        tensors = load(content)
+        return "users.ids" in tensors and name in json.loads(tensors["users.ids"].tobytes())
+    except (SafetensorError, ValueError):
         return False
+
+
+def _content(path: Path) -> bytes:
+    if path.name == KEYS:
+        return path.read_bytes()
+    return b"".join(read_records(path)) if is_encrypted(path) else read_bytes(path)

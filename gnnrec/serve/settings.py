@@ -15,6 +15,7 @@ class ServeConfig:
     max_batch: int = 64  # requests that are scored as one matrix product
     max_waiting: int = 256  # requests that wait to be scored; more are told to come again
     max_waiting_slow: int = 16  # the same for explanations and for texts, pictures and sounds, which take long
+    private_scoring: bool = False  # whether encrypted vectors are scored; see privacy/homomorphic.py
     retention_days: float | None = None  # of feedback; 0 for ever; None as the data of the run says
     cached_lists: int = 20_000  # answers that are kept, of one run
 

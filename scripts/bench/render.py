@@ -11,6 +11,8 @@ from pathlib import Path
 import content_tables
 import people_tables
 import privacy_tables
+import private_tables
+import trust_tables
 from goals import goals
 from tables import load, table, value
 
@@ -244,7 +246,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "read": read,
     "cold_start": cold_start,
     "serve": serve,
+    "private": private_tables.private,
     "examples": examples,
+    "encrypt": trust_tables.encryption,
+    "cipher": trust_tables.cipher,
 }
 
 

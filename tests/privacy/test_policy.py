@@ -70,13 +70,12 @@ def test_the_command_reads_settings_and_files(run, tmp_path, one_document, run_c
     provenance = json.loads((run.folder / "run.json").read_text())
     provenance["privacy"] = {"epsilon": 2.5, "delta": 1e-6}
     (run.folder / "run.json").write_text(json.dumps(provenance))
-    (run.folder / "keys.json").write_text("{}")
     run.folder.chmod(0o700)
     (tmp_path / "run.feedback.jsonl").write_text('{"user": "u1", "item": "i1", "timestamp": 5}\n')
     asked = ("llm.provider=openai", "llm.base_url=https://api.example.com/v1", "llm.model=big")
     told = one_document("policy", run.folder, "--out", tmp_path / "out", "--set", "policy.contact=me@x.example", *asked)
     text = (tmp_path / "out" / "policy.en.md").read_text()
-    for sentence in ("epsilon 2.5", "are encrypted", "No other account", "1 events", "api.example.com", "me@x.example"):
+    for sentence in ("epsilon 2.5", "No other account", "1 events", "api.example.com", "me@x.example"):
         assert sentence in text
     assert sorted(path.rpartition("/")[2] for path in told["written"]) == [
         *("data_card.en.md", "data_card.zh.md", "policy.en.md", "policy.zh.md")
