@@ -50,7 +50,7 @@ class DPTowerConfig:
     batches: int = 5  # steps of an epoch; each takes every user with one chance in so many
     clip: float = 1.0  # length of a user's gradient at most
     learning_rate: float = 0.01  # of Adam
-    temperature: float = 0.1  # of the softmax
+    temperature: float = 0.05  # of the softmax
 
     def __post_init__(self) -> None:
         check_budget(self.epsilon, self.delta)
@@ -86,8 +86,7 @@ class DPTower(PrivateModel):
 
     def forward(self, graph: HeteroData) -> Embeddings:
         """A user by all her items; the released network and public content are all that comes from elsewhere."""
-        sums = operator(graph, REV_INTERACTS, "none") @ self.item
-        content = unit_rows(sums[:, :-1])
+        content = operator(graph, REV_INTERACTS, "mean") @ self.item[:, :-1]
         return Embeddings(with_one(content) + content @ self.down.T @ self.up.T + self.bias, self.item)
 
     def privacy(self) -> dict[str, Any]:
@@ -186,5 +185,6 @@ def loss_of_halves(network: nn.Module, rows: Tensor, item: Tensor, temperature: 
     first = rows * (torch.rand(rows.shape, generator=draw) < 0.5)
     wanted = (rows - first).sign()
     wanted = wanted / wanted.sum(1, keepdim=True).clamp(min=1)
-    scores = taste(network, unit_rows(first @ item[:, :-1])) @ item.T / temperature
+    mean = first.sign() @ item[:, :-1] / first.sign().sum(1, keepdim=True).clamp(min=1)
+    scores = taste(network, mean) @ item.T / temperature
     return -(wanted * scores.log_softmax(1)).sum(1)
