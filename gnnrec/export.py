@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from gnnrec.compression import check_precision, from_int8, to_fp16, to_int8, truncate
 from gnnrec.errors import UserError, missing_extra
 from gnnrec.files import atomic_path, write_text
+from gnnrec.untrusted import read_json, read_npy, refusing
 
 SUBSPACE = 4  # dimensions that one byte of a product quantization stands for
 CENTRES = 256  # of each
@@ -118,12 +119,8 @@ def export_lists(
 def import_embeddings(folder: Path, format: str) -> Exported:
     """Read what `export_embeddings` wrote in one format. Raises UserError where a file is missing or broken."""
     _check_format(format)
-    try:
+    with refusing(folder, f"not an export in the format {format}"):
         embeddings = FORMATS[format][1](folder)
-    except UserError:
-        raise
-    except Exception as error:  # each library has its own for a file that is cut off or something else
-        raise UserError(f"{folder}: not an export in the format {format}: {str(error).splitlines()[0]}") from error
     _check_sizes(embeddings, str(folder))
     return embeddings
 
@@ -221,9 +218,9 @@ def _write_npy(embeddings: Exported, folder: Path, precision: str) -> list[Path]
 def _read_npy(folder: Path) -> Exported:
     vectors = []
     for name in ("users", "items"):
-        rows, scales = np.load(_existing(folder / f"{name}.npy"), allow_pickle=False), None
+        rows, scales = read_npy(_existing(folder / f"{name}.npy")), None
         if rows.dtype == np.int8:
-            scales = np.load(_existing(folder / f"{name}.scales.npy"), allow_pickle=False)
+            scales = read_npy(_existing(folder / f"{name}.scales.npy"))
         vectors.append(_restored(rows, scales))
     return Exported(vectors[0], vectors[1], *_read_ids(folder))
 
@@ -303,10 +300,7 @@ def _write_ids(embeddings: Exported, folder: Path) -> list[Path]:
 
 
 def _read_ids(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    users, items = (
-        tuple(json.loads(_existing(folder / f"{name}.ids.json").read_text(encoding="utf-8")))
-        for name in ("users", "items")
-    )
+    users, items = (tuple(read_json(_existing(folder / f"{name}.ids.json"), list)) for name in ("users", "items"))
     return users, items
 
 

@@ -24,6 +24,7 @@ from gnnrec.encoders.fitted.folder import read_facts
 from gnnrec.errors import UserError
 from gnnrec.files import claim_folder
 from gnnrec.fitting import fit_encoder
+from gnnrec.locking import alone_in
 from gnnrec.models import Model, has_embeddings
 from gnnrec.recipe import FINETUNED, Recipe
 from gnnrec.run_folder import FILES, Run
@@ -48,7 +49,9 @@ def train(
     """
     out, recipe = Path(out), (recipe or Recipe()).resolved(dataset)
     if recipe.finetune.chosen() and not (out / "run.json").exists():
-        finetune(dataset, out, recipe, say)
+        claim_folder(out, FILES)
+        with alone_in(out):
+            finetune(dataset, out, recipe, say)
     new = not (out / "run.json").exists()  # else it is an error, of which nobody is told
     with follow(track if new else (), out, recipe.to_dict(), say) as sinks:
         run = pipeline.train(dataset, out, recipe, say=say, on_epoch=sinks.log)
@@ -60,7 +63,6 @@ def finetune(dataset: Dataset, out: Path, recipe: Recipe, say: Callable[[str], N
     """The fine-tuned encoders of a run, and the run with frozen ones where it is asked for."""
     settings = {modality: _settings(dataset, recipe, modality) for modality in recipe.finetune.chosen()}
     plain = replace(recipe, finetune=FinetuneConfig())
-    claim_folder(out, FILES)
     by_recommender = recipe.finetune.signal == "recommender"
     users = None
     if recipe.finetune.frozen or by_recommender:

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Generator
 from torch_geometric.data import HeteroData
 
-import gnnrec
 from gnnrec.checkpoint import TrainState
 from gnnrec.datasets import Dataset, Interactions, Split, in_order, split
 from gnnrec.encoders import Features, default_device, encode_dataset, unusable_content
@@ -27,6 +24,8 @@ from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.files import claim_folder, sha256_of_file
 from gnnrec.graph import build_graph, interactions_of, item_modalities, owners, user_modalities
+from gnnrec.locking import alone_in
+from gnnrec.machine import machine, versions
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import FILES, Run, join_logs, save_rejected, save_run
@@ -49,14 +48,27 @@ def train(
     """Encode, build the graph, fit, measure on val and save; an interrupted call of the same kind is resumed.
 
     No test row enters the graph, the training or the run; the dataset's fingerprint knows of all rows. Raises UserError
-    where `out` holds a finished run or the checkpoint of another, and training.Interrupted after Ctrl-C.
+    where `out` holds a finished run or the checkpoint of another, or another process writes there, and
+    training.Interrupted after Ctrl-C.
     """
     out, recipe, began = Path(out), recipe or Recipe(), time.time()
     recipe = recipe.resolved(dataset)
-    if (out / "run.json").exists():
-        raise UserError(f"{out}: holds a finished run already; choose another folder (--out)")
+    refuse_finished(out)
     check_encoders(dataset, recipe)
     claim_folder(out, FILES)
+    with alone_in(out):
+        return _train(dataset, out, recipe, began, say, on_epoch)
+
+
+def _train(
+    dataset: Dataset,
+    out: Path,
+    recipe: Recipe,
+    began: float,
+    say: Callable[[str], None],
+    on_epoch: Callable[[list[dict[str, float]]], None],
+) -> Run:
+    refuse_finished(out)  # by somebody else, meanwhile
     if (out / "checkpoint.safetensors").exists():
         say(f"{out}: an interrupted training goes on")
     parts = split(dataset, recipe.split_config(dataset))
@@ -101,6 +113,11 @@ def train(
     run = save_run(out, recipe, dataset, graph, *logs, model, metrics, provenance)
     (out / "checkpoint.safetensors").unlink(missing_ok=True)
     return run
+
+
+def refuse_finished(out: Path) -> None:
+    if (out / "run.json").exists():
+        raise UserError(f"{out}: holds a finished run already; choose another folder (--out)")
 
 
 def origin(
@@ -363,26 +380,3 @@ def describe_content(features: Mapping[str, Features], owner: str) -> str:
         for modality, content in features.items()
     ]
     return f"content of {owner}: " + ", ".join(parts) if parts else ""
-
-
-def versions() -> dict[str, str]:
-    import scipy
-    import torch_geometric
-
-    return {
-        "gnnrec": gnnrec.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torch_geometric": torch_geometric.__version__,
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-    }
-
-
-def machine() -> dict[str, Any]:
-    return {
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }

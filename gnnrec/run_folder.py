@@ -14,7 +14,6 @@ encoders/MODALITY/       an encoder that was fine-tuned for this run
 frozen/                  the run of the same settings with the encoders as they came
 """
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,12 +22,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from gnnrec.datasets import Catalog, Dataset, Feedback, Interactions
 from gnnrec.errors import UserError, count
 from gnnrec.files import atomic_path, sha256_of_file, write_json, write_text
 from gnnrec.notebook import table
+from gnnrec.run_checks import check_graph, check_memory, check_provenance, media_paths
+from gnnrec.untrusted import read_json, read_parquet, refusing
 
 if TYPE_CHECKING:  # torch and torch_geometric take seconds to import: only what builds the graph or the model does it
     from torch_geometric.data import HeteroData
@@ -90,7 +91,7 @@ class Run:
     @property
     def metrics(self) -> dict[str, Any]:
         """The evaluation on validation; empty where there was none."""
-        found: dict[str, Any] = json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = read_json(self.folder / "metrics.json")
         return found
 
     @property
@@ -116,7 +117,11 @@ class Run:
         """The training graph."""
         from gnnrec.run_tensors import load_tensors, unpack_graph
 
-        return unpack_graph(load_tensors(self.folder / "graph.safetensors"))
+        path = self.folder / "graph.safetensors"
+        with refusing(path, "does not fit the run"):
+            graph = unpack_graph(load_tensors(path))
+            check_graph(graph, len(self.user_ids), len(self.item_ids))
+        return graph
 
     @cached_property
     def known_graph(self) -> "HeteroData":
@@ -132,8 +137,10 @@ class Run:
         from gnnrec.models import MODELS
         from gnnrec.run_tensors import load_tensors, load_weights
 
-        model: Model = MODELS[self.recipe.model_name][0](self.recipe.model, self.graph, Generator())
-        load_weights(model, load_tensors(self.folder / "weights.safetensors"), self.folder)
+        check_memory(self.recipe.model, len(self.user_ids) + len(self.item_ids), self.folder)
+        with refusing(self.folder / "weights.safetensors", "does not fit settings.toml and graph.safetensors"):
+            model: Model = MODELS[self.recipe.model_name][0](self.recipe.model, self.graph, Generator())
+            load_weights(model, load_tensors(self.folder / "weights.safetensors"), self.folder)
         model.eval()
         return model
 
@@ -216,13 +223,11 @@ class Run:
 
     def _log(self, name: str) -> Interactions:
         path, prefix = self.folder / "graph.safetensors", f"log/{name}/"
-        try:
+        with refusing(path):
             with safe_open(path, framework="np") as file:
                 keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 (not a dict)
                 columns = {key.removeprefix(prefix): file.get_tensor(key) for key in keys}
             return Interactions(num_users=len(self.user_ids), num_items=len(self.item_ids), **columns)
-        except (OSError, SafetensorError, ValueError, TypeError) as error:
-            raise UserError(f"{path}: damaged or missing: {error}") from error
 
     def _vectors(self, owner: str, rows: slice = slice(None)) -> NDArray[np.float32]:
         """Embeddings of "user" or "item" from the file, the given rows only."""
@@ -234,13 +239,10 @@ class Run:
     def _rows(self, name: str, key: str, size: int, rows: slice) -> NDArray[Any]:
         """Some rows of a stored array that has to have `size` of them."""
         path = self.folder / name
-        try:
-            with safe_open(path, framework="np") as file:
-                stored = file.get_slice(key)
-                found = stored.get_shape()[0]
-                array: NDArray[Any] = stored[rows]
-        except (OSError, SafetensorError, ValueError) as error:
-            raise UserError(f"{path}: damaged or missing: {error}") from error
+        with refusing(path), safe_open(path, framework="np") as file:
+            stored = file.get_slice(key)
+            found = stored.get_shape()[0]
+            array: NDArray[Any] = stored[rows]
         if found != size:
             held = f"{count(found, 'row')} of {key}, but {count(size, 'id')}"
             raise UserError(f"{path}: {held}; the files are of different runs")
@@ -255,21 +257,16 @@ class Run:
         if not (folder / "run.json").exists():
             what = "an unfinished run" if (folder / "checkpoint.safetensors").exists() else "no run"
             raise UserError(f"{folder}: holds {what} (run.json is missing); gnnrec train makes or finishes one")
-        try:
-            provenance = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            users, items = (pl.read_parquet(folder / f"{name}.parquet") for name in ("users", "items"))
-        except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-            raise UserError(f"{folder}: damaged run: {str(error).splitlines()[0]}") from error
-        found = provenance.get("format") if isinstance(provenance, dict) else None
-        if found != FORMAT:
+        provenance = read_json(folder / "run.json")
+        if (found := provenance.get("format")) != FORMAT:
             raise UserError(f"{folder}/run.json: format {found!r}; this version reads {FORMAT}")
-        return cls(
-            folder=folder,
-            user_ids=tuple(users[ID]),
-            item_ids=tuple(items[ID]),
-            items=_load_catalog(items.drop(ID), provenance["items"]),
-            provenance=provenance,
-        )
+        check_provenance(provenance, folder / "run.json")
+        users, items = (read_parquet(folder / f"{name}.parquet") for name in ("users", "items"))
+        with refusing(folder / "items.parquet", "does not fit run.json"):
+            catalog = _load_catalog(items.drop(ID), provenance, folder)
+        ids = (_load_ids(table, folder / f"{name}.parquet") for name, table in (("users", users), ("items", items)))
+        user_ids, item_ids = ids
+        return cls(folder=folder, user_ids=user_ids, item_ids=item_ids, items=catalog, provenance=provenance)
 
 
 def save_run(
@@ -345,14 +342,27 @@ def _path_column(modality: str, paths: tuple[Path | None, ...]) -> pl.Series:
     return pl.Series(f"__{modality}__", [None if path is None else str(path) for path in paths], dtype=pl.String)
 
 
-def _load_catalog(table: pl.DataFrame, columns: dict[str, list[str]] | None) -> Catalog | None:
+def _load_ids(table: pl.DataFrame, path: Path) -> tuple[str, ...]:
+    """Raises UserError where they are no ids: each is a text of its own."""
+    with refusing(path):
+        ids = table[ID]
+        if ids.dtype != pl.String or ids.null_count() or ids.n_unique() != len(ids):
+            raise ValueError("ids are texts, each of its own")
+        return tuple(ids)
+
+
+def _load_catalog(table: pl.DataFrame, provenance: dict[str, Any], folder: Path) -> Catalog | None:
+    columns = provenance["items"]
     if columns is None:
         return None
+    root = provenance["dataset"]["path"]
     media = {
-        modality: tuple(None if path is None else Path(path) for path in table[f"__{modality}__"])
+        modality: media_paths(table[f"__{modality}__"].to_list(), root, f"{folder}/items.parquet")
         for modality in columns["media"]
     }
     shown = table.drop([f"__{modality}__" for modality in media])
+    for name in columns["text"]:
+        shown[name].cast(pl.String)  # what is no text raises here
     return Catalog(table=shown, text_columns=tuple(columns["text"]), media=media)
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -15,6 +14,7 @@ from gnnrec.errors import UserError
 from gnnrec.files import atomic_path
 from gnnrec.models import ClosedFormModel, Embeddings, Model
 from gnnrec.ranking import Scorer
+from gnnrec.untrusted import refusing
 
 MANY = 100
 
@@ -26,10 +26,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    try:
+    with refusing(path):
         return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: damaged or missing: {error}") from error
 
 
 def load_weights(model: Model, state: dict[str, Tensor], folder: Path) -> None:

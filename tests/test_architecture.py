@@ -24,7 +24,7 @@ LAYERS = (
     ("recommend", "query", "export", "targets", "comparison", "tuning", "search_space", "finetuning", "transfer"),
     ("fitting",),
     ("pipeline",),
-    ("run_folder", "run_tensors"),
+    ("run_folder", "run_tensors", "run_checks"),
     ("recipe", "recipes", "tracking", "sinks"),
     ("training", "evaluation", "cold_items"),
     ("models",),
@@ -35,7 +35,8 @@ LAYERS = (
     ("datasets",),
     (
         *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate"),
-        *("checkpoint", "files", "errors", "progress", "vectors", "notebook"),
+        *("checkpoint", "files", "commit", "locking", "machine", "untrusted"),
+        *("errors", "progress", "vectors", "notebook"),
     ),
 )
 
