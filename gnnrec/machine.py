@@ -1,27 +1,10 @@
-"""What a run was made with: versions, and the machine."""
+"""The machine that a run was made on."""
 
 import os
 import platform
 from typing import Any
 
-import numpy as np
 import torch
-
-import gnnrec
-
-
-def versions() -> dict[str, str]:
-    import scipy
-    import torch_geometric
-
-    return {
-        "gnnrec": gnnrec.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torch_geometric": torch_geometric.__version__,
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-    }
 
 
 def machine() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Generator
 from torch_geometric.data import HeteroData
 
+import gnnrec
 from gnnrec.checkpoint import TrainState
 from gnnrec.datasets import Dataset, Interactions, Split, in_order, split
 from gnnrec.encoders import Features, default_device, encode_dataset, unusable_content
@@ -25,7 +27,7 @@ from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.files import claim_folder, sha256_of_file
 from gnnrec.graph import build_graph, interactions_of, item_modalities, owners, user_modalities
 from gnnrec.locking import alone_in
-from gnnrec.machine import machine, versions
+from gnnrec.machine import machine
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import FILES, Run, join_logs, save_rejected, save_run
@@ -380,3 +382,17 @@ def describe_content(features: Mapping[str, Features], owner: str) -> str:
         for modality, content in features.items()
     ]
     return f"content of {owner}: " + ", ".join(parts) if parts else ""
+
+
+def versions() -> dict[str, str]:
+    import scipy
+    import torch_geometric
+
+    return {
+        "gnnrec": gnnrec.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torch_geometric": torch_geometric.__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+    }

@@ -59,7 +59,7 @@ def one(name: str, options: list[str]) -> None:
 
 
 class Kept:
-    """A target that goes on after a find: the first input of each kind, by exception and place, is written to a file."""
+    """A target that goes on after a find; the first input of each kind, by exception and place, becomes a file."""
 
     def __init__(self, target: Callable[[bytes], object], finds: Path) -> None:
         self.target, self.finds = target, finds
