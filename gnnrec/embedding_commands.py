@@ -85,15 +85,14 @@ def export(options: argparse.Namespace) -> None:
 
 
 def _export_files(options: argparse.Namespace) -> None:
-    from gnnrec.export import Exported, export_embeddings, export_lists
+    from gnnrec.export import Exported, export_embeddings
     from gnnrec.run_folder import Run
     from gnnrec.targets.check import check_files
 
     run, names, to = Run.load(options.run), options.format or FORMATS, Path(options.to)
     whole = Exported(run.embeddings.user.numpy(), run.embeddings.item.numpy(), run.user_ids, run.item_ids)
-    written = export_embeddings(*whole, to, names, precision=options.precision, dim=options.dim)
-    if not run.ranks_by_embeddings:
-        written.append(export_lists(*run.lists, run.user_ids, run.item_ids, to))
+    lists = None if run.ranks_by_embeddings else run.lists
+    written = export_embeddings(*whole, to, names, precision=options.precision, dim=options.dim, lists=lists)
     answers = {name: check_files(to, name, whole) for name in names}
     for name, answer in answers.items():
         remarks(options)(f"{name}: {answer}")

@@ -26,11 +26,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from gnnrec.commit import finish, together
 from gnnrec.compression import check_precision, from_int8, to_fp16, to_int8, truncate
 from gnnrec.errors import UserError, missing_extra
 from gnnrec.files import atomic_path, write_text
 from gnnrec.untrusted import read_json, read_npy, refusing
 
+LISTS = "lists.parquet"
 SUBSPACE = 4  # dimensions that one byte of a product quantization stands for
 CENTRES = 256  # of each
 FLAT_LIMIT = 200_000  # up to here a FAISS index is exact; above it is an inverted file
@@ -57,10 +59,13 @@ def export_embeddings(
     *,
     precision: str = "fp32",
     dim: int | None = None,
+    lists: tuple[NDArray[np.int32], Vectors] | None = None,
 ) -> list[Path]:
-    """Write user [U, d] and item [I, d] embeddings with their ids; each file is written whole or not at all.
+    """Write user [U, d] and item [I, d] embeddings with their ids: all files together or none, see commit.py.
 
     precision: fp32, fp16 or int8. dim: dimensions to keep after a rotation, see `compression.truncate`.
+    lists: each user's best items [U, k], -1 where there are no more, and their scores, for models whose scores are not
+    the inner products of the embeddings alone: lists.parquet.
     Returns the files written. Raises UserError for an unknown format or where FAISS is asked for and not installed.
     """
     for name in formats:
@@ -75,8 +80,12 @@ def export_embeddings(
         raise UserError("export --format: found faiss and faiss-pq, which write the same files; allowed: one of them")
     if "faiss-pq" in formats:
         _check_pq(embeddings.item)
-    written = [path for name in dict.fromkeys(formats) for path in FORMATS[name][0](embeddings, folder, precision)]
-    return list(dict.fromkeys(written))
+    stale = [LISTS] + (["users.scales.npy", "items.scales.npy"] if "npy" in formats else [])
+    with together(folder, stale) as staged:
+        written = [path for name in dict.fromkeys(formats) for path in FORMATS[name][0](embeddings, staged, precision)]
+        if lists is not None:
+            written.append(_write_lists(*lists, embeddings, staged))
+    return [folder / path.name for path in dict.fromkeys(written)]
 
 
 def prepare(
@@ -91,34 +100,26 @@ def prepare(
     return Exported(_rows(user), _rows(item), *embeddings[2:])
 
 
-def export_lists(
-    items: NDArray[np.int32],
-    scores: Vectors,
-    user_ids: Sequence[str],
-    item_ids: Sequence[str],
-    folder: Path,
-) -> Path:
-    """Write each user's best items [U, k], -1 where there are no more, as lists.parquet: user, rank, item, score.
-
-    For models whose scores are not the inner products of the embeddings alone.
-    """
+def _write_lists(items: NDArray[np.int32], scores: Vectors, embeddings: Exported, folder: Path) -> Path:
+    """Columns user, rank, item, score."""
     user, place = np.nonzero(items >= 0)
     table = pl.DataFrame(
         {
-            "user": pl.Series(list(user_ids)).gather(user),
+            "user": pl.Series(list(embeddings.user_ids)).gather(user),
             "rank": (place + 1).astype(np.int32),
-            "item": pl.Series(list(item_ids)).gather(items[user, place]),
+            "item": pl.Series(list(embeddings.item_ids)).gather(items[user, place]),
             "score": scores[user, place],
         }
     )
-    with atomic_path(folder / "lists.parquet") as temporary:
+    with atomic_path(folder / LISTS) as temporary:
         table.write_parquet(temporary)
-    return folder / "lists.parquet"
+    return folder / LISTS
 
 
 def import_embeddings(folder: Path, format: str) -> Exported:
     """Read what `export_embeddings` wrote in one format. Raises UserError where a file is missing or broken."""
     _check_format(format)
+    finish(folder)
     with refusing(folder, f"not an export in the format {format}"):
         embeddings = FORMATS[format][1](folder)
     _check_sizes(embeddings, str(folder))
@@ -127,6 +128,7 @@ def import_embeddings(folder: Path, format: str) -> Exported:
 
 def search_index(folder: Path, queries: Vectors, k: int) -> list[list[str]]:
     """The ids of the k best items of a FAISS export for each query [n, d], asked one by one."""
+    finish(folder)
     index, ids = _faiss().read_index(str(_existing(folder / "items.faiss"))), _read_ids(folder)[1]
     found = (index.search(query[None], k)[1][0] for query in queries)
     return [[ids[label] for label in labels if label >= 0] for labels in found]
@@ -207,7 +209,6 @@ def _write_npy(embeddings: Exported, folder: Path, precision: str) -> list[Path]
         parts = {folder / f"{name}.npy": rows, folder / f"{name}.scales.npy": scales}
         for path, values in parts.items():
             if values is None:
-                path.unlink(missing_ok=True)  # of an export before, which would be taken for this one's
                 continue
             paths.append(path)
             with atomic_path(path) as temporary:

@@ -27,7 +27,10 @@ def writing(target: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        if reason := next((words for words in FULL if words in str(error)), None):
+        reason = next((words for words in FULL if words in str(error)), None)
+        if isinstance(error, OSError) and error.errno is None:  # as of numpy's tofile
+            reason = str(error)
+        if reason is not None:
             raise UserError(f"{target}: cannot be written ({reason})") from error
         raise
 

@@ -49,9 +49,7 @@ def train(
     """
     out, recipe = Path(out), (recipe or Recipe()).resolved(dataset)
     if recipe.finetune.chosen() and not (out / "run.json").exists():
-        claim_folder(out, FILES)
-        with alone_in(out):
-            finetune(dataset, out, recipe, say)
+        finetune(dataset, out, recipe, say)
     new = not (out / "run.json").exists()  # else it is an error, of which nobody is told
     with follow(track if new else (), out, recipe.to_dict(), say) as sinks:
         run = pipeline.train(dataset, out, recipe, say=say, on_epoch=sinks.log)
@@ -64,20 +62,25 @@ def finetune(dataset: Dataset, out: Path, recipe: Recipe, say: Callable[[str], N
     settings = {modality: _settings(dataset, recipe, modality) for modality in recipe.finetune.chosen()}
     plain = replace(recipe, finetune=FinetuneConfig())
     by_recommender = recipe.finetune.signal == "recommender"
-    users = None
-    if recipe.finetune.frozen or by_recommender:
-        frozen = _frozen_run(dataset, out / FROZEN, plain, say)
-        users = users_of(frozen.model, frozen.graph) if by_recommender else None
-    for modality, config in settings.items():
-        folder = out / FINETUNED / modality
-        if not folder.exists():
-            say(f"{config.base} is fine-tuned ({config.how})")
-            made = fit_encoder(dataset, folder, "finetuned", config, recipe=plain, users=users)
-            figures = [f"{name} {value:.4f}" for name, value in made["ndcg@10"].items()]
-            say(f"lists by {modality} alone, NDCG@10 on validation: {', '.join(figures)}")
-        facts = read_facts(folder) or {}
-        if (facts.get("settings"), facts.get("learnt_from")) != (asdict(config), pipeline.learnt_from(dataset, recipe)):
-            raise UserError(f"{folder}: was made under other settings or data; choose another --out or delete it")
+    claim_folder(out, FILES)
+    with alone_in(out):
+        users = None
+        if recipe.finetune.frozen or by_recommender:
+            frozen = _frozen_run(dataset, out / FROZEN, plain, say)
+            users = users_of(frozen.model, frozen.graph) if by_recommender else None
+        for modality, config in settings.items():
+            folder = out / FINETUNED / modality
+            if not folder.exists():
+                say(f"{config.base} is fine-tuned ({config.how})")
+                made = fit_encoder(dataset, folder, "finetuned", config, recipe=plain, users=users)
+                figures = [f"{name} {value:.4f}" for name, value in made["ndcg@10"].items()]
+                say(f"lists by {modality} alone, NDCG@10 on validation: {', '.join(figures)}")
+            facts = read_facts(folder) or {}
+            if (facts.get("settings"), facts.get("learnt_from")) != (
+                asdict(config),
+                pipeline.learnt_from(dataset, recipe),
+            ):
+                raise UserError(f"{folder}: was made under other settings or data; choose another --out or delete it")
 
 
 def users_of(model: Model, graph: HeteroData) -> NDArray[np.float32]:

@@ -44,7 +44,7 @@ def check_provenance(document: dict[str, Any], path: Path) -> None:
     for keys, kinds in TOLD.items():
         found: Any = document
         for key in keys:
-            found = found.get(key) if isinstance(found, dict) else None
+            found = found.get(key, ...) if isinstance(found, dict) else ...
         if not isinstance(found, kinds):
             names = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in kinds)
             raise UserError(f"{path}: {'.'.join(keys)}: found {str(found)[:40]!r}; expected {names}")
