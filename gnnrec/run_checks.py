@@ -63,6 +63,19 @@ def check_provenance(document: dict[str, Any], path: Path) -> None:
         raise UserError(f"{path}: items: expected lists of text and media columns")
 
 
+def check_metrics(document: dict[str, Any], path: Path) -> None:
+    """Raises UserError for a metrics.json with anything but figures, each with its interval."""
+    figures, intervals = document.get("metrics", {}), document.get("confidence", {})
+    if not (isinstance(figures, dict) and isinstance(intervals, dict)):
+        raise UserError(f"{path}: expected objects metrics and confidence")
+    for name, figure in figures.items():
+        interval = intervals.get(name)
+        if not (isinstance(interval, list) and len(interval) == 2):
+            raise UserError(f"{path}: confidence.{name}: found {str(interval)[:40]!r}; expected two numbers")
+        if not all(isinstance(number, int | float) for number in (figure, *interval)):
+            raise UserError(f"{path}: {name}: found {str([figure, *interval])[:60]!r}; expected numbers")
+
+
 def media_paths(names: Sequence[str | None], root: str, where: str) -> tuple[Path | None, ...]:
     """Paths of pictures or sounds, which have to be in the folder of the dataset.
 

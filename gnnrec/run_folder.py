@@ -28,7 +28,7 @@ from gnnrec.datasets import Catalog, Dataset, Feedback, Interactions
 from gnnrec.errors import UserError, count
 from gnnrec.files import atomic_path, sha256_of_file, write_json, write_text
 from gnnrec.notebook import table
-from gnnrec.run_checks import check_graph, check_memory, check_provenance, media_paths
+from gnnrec.run_checks import check_graph, check_memory, check_metrics, check_provenance, media_paths
 from gnnrec.untrusted import read_json, read_parquet, refusing
 
 if TYPE_CHECKING:  # torch and torch_geometric take seconds to import: only what builds the graph or the model does it
@@ -91,7 +91,9 @@ class Run:
     @property
     def metrics(self) -> dict[str, Any]:
         """The evaluation on validation; empty where there was none."""
-        found: dict[str, Any] = read_json(self.folder / "metrics.json")
+        path = self.folder / "metrics.json"
+        found: dict[str, Any] = read_json(path)
+        check_metrics(found, path)
         return found
 
     @property

@@ -60,7 +60,8 @@ def read_parquet(path: Path, where: str | None = None) -> pl.DataFrame:
         if num_rows > ROWS_A_BYTE * size:
             raise ValueError(f"{num_rows:,} rows in {size:,} bytes")
         table = pl.read_parquet(path)
-        length = table.select(pl.col(pl.String).str.len_bytes().cast(pl.Float64).sum()).sum_horizontal().sum()
+        texts = [column.cast(pl.String) for column in table if column.dtype in (pl.String, pl.Categorical)]
+        length = sum(column.str.len_bytes().cast(pl.Float64).sum() for column in texts)
         if length > TEXT_A_BYTE * size:
             raise ValueError(f"{length:,.0f} bytes of text in {size:,} bytes")
         return table

@@ -39,6 +39,7 @@ TOML = (
     b'name = "made"\n[interactions]\npath = "log.csv"\ntimestamp = "timestamp"\nrating = "rating"\nmin_rating = 3\n'
     b'[items]\npath = "items.csv"\ntext = "title"\nimage = "cover"\n[split]\nmethod = "leave_last"\n'
 )
+KEYS = b'{"keys": [{"name": "a", "role": "admin", "sha256": "00"}]}'
 NAMED = b'[interactions]\npath = "%s"\n[items]\npath = "items.csv"\ntext = "title"\n'
 SETTINGS = ("train.epochs=2", "model.dim=8", "train.batch_size=128")
 
@@ -175,7 +176,7 @@ def targets(place: Path) -> Iterator[tuple[str, Callable[[], Target]]]:
     yield "feedback.jsonl", lambda: Target(shop.file("f.jsonl", read_events), (told_of, told_of * 2 + told_of[:9]))
     yield (
         "keys.json",
-        lambda: Target(shop.file("keys.json", Keys.load), (b'{"keys": [{"name": "a", "role": "admin"}]}',)),
+        lambda: Target(shop.file("keys.json", Keys.load), (KEYS,)),
     )
     yield "encoder.json", lambda: Target(shop.file("encoder.json", facts), (b'{"kind": "lsa", "modality": "text"}',))
     yield "recipe", lambda: Target(recipe, (load_recipe().to_toml().encode(), b"[train]\nepochs = 3\n"))
