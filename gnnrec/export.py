@@ -129,7 +129,7 @@ def import_embeddings(folder: Path, format: str) -> Exported:
 def search_index(folder: Path, queries: Vectors, k: int) -> list[list[str]]:
     """The ids of the k best items of a FAISS export for each query [n, d], asked one by one."""
     finish(folder)
-    index, ids = _faiss().read_index(str(_existing(folder / "items.faiss"))), _read_ids(folder)[1]
+    index, ids = _read_index(folder / "items.faiss"), _read_ids(folder)[1]
     found = (index.search(query[None], k)[1][0] for query in queries)
     return [[ids[label] for label in labels if label >= 0] for labels in found]
 
@@ -272,11 +272,18 @@ def _write_indexes(embeddings: Exported, folder: Path, build: Callable[[str, Vec
     return paths
 
 
+def _read_index(path: Path) -> Any:
+    """No list in it may claim to be longer than the file: FAISS would ask for the memory before it looks."""
+    faiss = _faiss()
+    faiss.set_deserialization_vector_byte_limit(_existing(path).stat().st_size)
+    return faiss.read_index(str(path))
+
+
 def _read_faiss(folder: Path) -> Exported:
     faiss = _faiss()
     vectors = []
     for name in ("users", "items"):
-        index = faiss.read_index(str(_existing(folder / f"{name}.faiss")))
+        index = _read_index(folder / f"{name}.faiss")
         if isinstance(index, faiss.IndexIVF):
             index.make_direct_map()  # from a label to its place, which a search does not need
         vectors.append(index.reconstruct_n(0, index.ntotal))

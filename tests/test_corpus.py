@@ -46,7 +46,7 @@ def test_every_seed_is_taken_and_its_damaged_copies_are_refused_or_taken(
     target: Callable[[str], Any], name: str
 ) -> None:
     read = target(name)
-    assert all([read(seed) for seed in read.seeds])
+    assert all(map(read, read.seeds))
 
     @settings(
         max_examples=EXAMPLES if name in QUICK else EXAMPLES // 5,

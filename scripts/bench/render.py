@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import content_tables
+import trust_tables
 from goals import goals
 from tables import load, table, value
 
@@ -239,6 +240,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "cold_start": cold_start,
     "serve": serve,
     "examples": examples,
+    "trust": trust_tables.trust,
 }
 
 

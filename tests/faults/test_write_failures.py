@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from failing import failing, outcomes, small_disk
 
 from gnnrec.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from gnnrec.commit import COMMITTED, together
@@ -19,7 +20,6 @@ from gnnrec.export import export_embeddings, import_embeddings
 from gnnrec.files import atomic_path, new_folder, write_text
 from gnnrec.run_folder import Run
 from gnnrec.serve.feedback import FeedbackLog
-from failing import failing, outcomes, small_disk
 
 FORMATS = ("parquet", "npy", "safetensors", "faiss", "faiss-pq")
 
@@ -126,7 +126,7 @@ def test_every_rename_follows_an_fsync_of_the_file_and_is_followed_by_one_of_the
         before = {path for what, path in done[:number] if what == "fsync"}
         after = {path for what, path in done[number:] if what == "fsync"}
         assert source in before or any(path.endswith("/one") for path in before)
-        assert os.path.dirname(target) in after
+        assert str(Path(target).parent) in after
     assert any(path.endswith("/inner") for what, path in done if what == "fsync")
 
 
