@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gnnrec.errors import UserError
 from gnnrec.files import sync_folder, sync_tree, writing
 
 COMMITTED = ".committed"
@@ -25,10 +26,12 @@ def together(target: Path, replaced: Collection[str] = ()) -> Iterator[Path]:
     replaced: names of files in `target` that go away unless they were written anew. Raises UserError where the folder
     cannot be made or the disk is full.
     """
-    with writing(target):
+    try:
         target.mkdir(parents=True, exist_ok=True)
         finish(target)
         staged = Path(tempfile.mkdtemp(prefix=".tmp-", dir=target))
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written ({error.strerror})") from error
     try:
         yield staged
         with writing(target):

@@ -43,7 +43,7 @@ from gnnrec.graph import (
 )
 from gnnrec.losses import align_views
 from gnnrec.models.base import EmbeddingModel, Embeddings, check_above_zero, check_choice, check_least, normal, summed
-from gnnrec.models.factors import choose_factors, with_factors
+from gnnrec.models.factors import choose_factors, collaborative, with_factors
 from gnnrec.models.interest import ShortTermInterest
 from gnnrec.models.lightgcn import light_propagation
 from gnnrec.models.paths import choose_paths, histories
@@ -220,7 +220,7 @@ class ModalityGNN(EmbeddingModel):
         if self.config.factors and (found := choose_factors(graph, embeddings, measure)):
             self.factor_items, self.factor_settings = found
             embeddings = with_factors(graph, embeddings, *found)
-        if self.config.placement and (fitted := fit_placement(graph, embeddings)):
+        if self.config.placement and (fitted := fit_placement(graph, embeddings, collaborative(graph))):
             for name, part in zip(PLACEMENT, fitted):
                 self.register_buffer(name, part)
         if not self.config.paths:

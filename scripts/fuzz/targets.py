@@ -293,7 +293,7 @@ ASKED = (
     b"/recommend?user=u0&k=5\n",
     b'/recommend\napplication/json\n{"user": "u0", "k": 3}',
     b'/recommend\napplication/json\n{"history": ["i1", "i2"], "k": 3, "explain": true}',
-    b'/feedback\napplication/json\n{"events": [{"user": "u1", "item": "i2", "timestamp": 5, "rating": 4}]}',
+    b'/feedback\napplication/json\n{"user": "u1", "item": "i2", "timestamp": 5, "rating": 4}',
     b"/recommend\nmultipart/form-data; boundary=b\n"
     b'--b\r\nContent-Disposition: form-data; name="user"\r\n\r\nu0\r\n--b--',
     b'/admin/run\napplication/json\n{"run": "run"}',
