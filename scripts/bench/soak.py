@@ -79,6 +79,8 @@ class Asking:
             )
             self.requests += 1
             self.told += what == "tell" and status == 201
+            if status not in (200, 201, 404):
+                print(f"fault: {what} was answered {status or 'nothing'}", flush=True)
             self.faults += status not in (200, 201, 404)  # 404: an item that no training row has
         connection.close()
 

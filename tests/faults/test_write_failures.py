@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,10 +91,12 @@ def test_an_export_over_an_older_one_is_one_of_the_two(tmp_path: Path, format: s
             name: np.array_equal(found.user, vectors[:5]) and np.allclose(found.item, vectors, atol=3)
             for name, vectors in (("old", first), ("new", second))
         }
-        export(first)
+        shutil.rmtree(tmp_path / "to")
+        shutil.copytree(tmp_path / "old", tmp_path / "to")  # an fsync a file would take longer
         return next((name for name, holds in states.items() if holds), "neither")
 
     export(first)
+    shutil.copytree(tmp_path / "to", tmp_path / "old")
     found = list(outcomes(lambda: export(second), which))
     assert set(found) == {"old", "new"} and found[-1] == "new"
 
