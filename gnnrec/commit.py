@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gnnrec.errors import UserError
-from gnnrec.files import sync_folder, sync_tree, writing
+from gnnrec.files import KEYS, sync_folder, sync_tree, writing
 
 COMMITTED = ".committed"
 GONE = ".gone"  # folder in it: an empty file for each name that is to go away
@@ -30,11 +30,14 @@ def together(target: Path, replaced: Collection[str] = ()) -> Iterator[Path]:
         target.mkdir(parents=True, exist_ok=True)
         finish(target)
         staged = Path(tempfile.mkdtemp(prefix=".tmp-", dir=target))
+        if (target / KEYS).exists():
+            shutil.copyfile(target / KEYS, staged / KEYS)  # what is written there is encrypted, too
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror})") from error
     try:
         yield staged
         with writing(target):
+            (staged / KEYS).unlink(missing_ok=True)
             written = {path.name for path in staged.iterdir()}
             (staged / GONE).mkdir()
             for name in replaced:

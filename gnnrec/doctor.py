@@ -40,7 +40,9 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
         ),
     ),
     "scale": (None, ("ray",)),
-    "privacy": (None, ("cryptography", "opacus", "dp-accounting", "tenseal")),
+    "encrypt": ("gnnrec train --encrypt", ("cryptography",)),
+    "dp": (None, ("opacus", "dp-accounting")),
+    "he": ("gnnrec serve --private-scoring, private-recommend", ("tenseal",)),
 }
 CONTENT = ("text", "image", "audio")  # extras that training on common data needs
 LOW_DISK = 2 << 30  # bytes; the default models and the features of a middling catalogue need about one gigabyte

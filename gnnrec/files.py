@@ -13,6 +13,7 @@ from typing import Any
 
 from gnnrec.errors import UserError
 
+KEYS = "keys.json"  # in a folder whose other files are encrypted, see vault.py
 FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS))
 
 
@@ -36,8 +37,14 @@ def writing(target: Path) -> Iterator[None]:
 
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; on a clean exit it is fsynced and renamed over `target`."""
+def atomic_path(target: Path, mode: int = 0o644, *, sealed: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; on a clean exit it is fsynced and renamed over `target`.
+
+    mode: who may read and write it. sealed: whether what is written may stand in an encrypted folder. Raises UserError
+    for anything else there.
+    """
+    if not sealed:
+        refuse_plain(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # The suffix stays last, since writers of other libraries choose the format by it.
@@ -50,11 +57,17 @@ def atomic_path(target: Path) -> Iterator[Path]:
         with writing(target):
             yield temporary
             sync_file(temporary)
-            temporary.chmod(0o644)
+            temporary.chmod(mode)
             temporary.replace(target)
             sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def refuse_plain(target: Path) -> None:
+    """Raises UserError for a file in an encrypted folder, where nothing plain is written."""
+    if (target.parent / KEYS).exists():
+        raise UserError(f"{target}: would be plain in an encrypted folder; choose a place outside of it")
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from gnnrec.models import Model, has_embeddings
 from gnnrec.recipe import FINETUNED, Recipe
 from gnnrec.run_folder import FILES, Run
 from gnnrec.sinks import follow
+from gnnrec.vault import encrypt_folder, is_encrypted
 
 FROZEN = "frozen"
 
@@ -39,15 +40,21 @@ def train(
     recipe: Recipe | None = None,
     *,
     track: Sequence[str] = (),
+    encrypt: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> Run:
     """As `pipeline.train`, after the encoders that `recipe.finetune` names were fine-tuned on the train rows.
 
     A stopped call goes on in whichever part it was. `track`: where else the run is followed, as "mlflow:FOLDER",
-    "mlflow:http://…", "wandb:offline" or "wandb:PROJECT". Raises UserError for an encoder that cannot learn, for
-    another way to track, and as `pipeline.train`.
+    "mlflow:http://…", "wandb:offline" or "wandb:PROJECT". encrypt: nothing plain is written to `out`, by the key in
+    the environment (cipher.py); a stopped call goes on encrypted without being told. Raises UserError for an encoder
+    that cannot learn, for another way to track, for what would write something plain, and as `pipeline.train`.
     """
     out, recipe = Path(out), (recipe or Recipe()).resolved(dataset)
+    if encrypt or is_encrypted(out):
+        check_encryptable(recipe, track)
+        encrypt_folder(out)
+        say(f"{out}: is encrypted; TensorBoard files are left out, since it could not read them")
     if recipe.finetune.chosen() and not (out / "run.json").exists():
         finetune(dataset, out, recipe, say)
     new = not (out / "run.json").exists()  # else it is an error, of which nobody is told
@@ -55,6 +62,18 @@ def train(
         run = pipeline.train(dataset, out, recipe, say=say, on_epoch=sinks.log)
         sinks.finish(run.metrics.get("metrics", {}))
     return run
+
+
+def check_encryptable(recipe: Recipe, track: Sequence[str]) -> None:
+    """Raises UserError for what other libraries write in plain, and for what is kept in the cache about users."""
+    plain = {
+        "--track tells others settings and figures": bool(track),
+        "graph.profiles keeps texts about users in the cache": recipe.graph.profiles,
+        "finetune writes the encoder": bool(recipe.finetune.chosen()),
+    }
+    for what, asked in plain.items():
+        if asked:
+            raise UserError(f"train --encrypt: {what} in plain; allowed: without it")
 
 
 def finetune(dataset: Dataset, out: Path, recipe: Recipe, say: Callable[[str], None]) -> None:

@@ -19,6 +19,7 @@ from torch_geometric.data import HeteroData
 import gnnrec
 from gnnrec.checkpoint import TrainState
 from gnnrec.datasets import Dataset, Interactions, Split, in_order, split
+from gnnrec.datasets.pseudonyms import without_ids
 from gnnrec.encoders import Features, default_device, encode_dataset, unusable_content
 from gnnrec.encoders.encode import MODALITIES
 from gnnrec.encoders.fitted.folder import facts_of
@@ -36,6 +37,7 @@ from gnnrec.training import fit, ranking_metric
 from gnnrec.words.content import Written, write_content
 
 OWN_SPLITS = ("leave_last", "user_time", "global_time", "random")  # made here: test lists may know train and val
+OnEpoch = Callable[[list[dict[str, float]]], None]
 MASKS = ("train+val", "train")
 
 
@@ -63,12 +65,7 @@ def train(
 
 
 def _train(
-    dataset: Dataset,
-    out: Path,
-    recipe: Recipe,
-    began: float,
-    say: Callable[[str], None],
-    on_epoch: Callable[[list[dict[str, float]]], None],
+    dataset: Dataset, out: Path, recipe: Recipe, began: float, say: Callable[[str], None], on_epoch: OnEpoch
 ) -> Run:
     refuse_finished(out)  # by somebody else, meanwhile
     if (out / "checkpoint.safetensors").exists():
@@ -108,7 +105,7 @@ def _train(
         "training_seconds": round(state.seconds, 3),
         "total_seconds": round(time.time() - began, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": " ".join(sys.argv),
+        "command": without_ids(sys.argv),
         "versions": versions(),
         "machine": machine(),
     }
@@ -142,6 +139,8 @@ def origin(
             "licence": dataset.licence,
             "rejected_rows": len(dataset.rejected),
             "feedback": feedback,
+            "retention_days": dataset.retention_days,
+            "pseudonyms": dataset.pseudonyms,
         },
         "split": {"method": split_method(dataset, recipe), "train": len(parts.train), "val": len(parts.val)},
         "encoders": {

@@ -10,11 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
+from gnnrec.datasets import Catalog
 from gnnrec.errors import UserError
+from gnnrec.untrusted import refusing
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
+ID = "__id__"  # the id column of items.parquet and users.parquet, beside the catalogue's own columns
 TEXT, NUMBER = (str,), (int, float)
 TOLD: dict[tuple[str, ...], tuple[type, ...]] = {  # what the product reads of run.json, and of which types
     ("items",): (dict, type(None)),
@@ -123,3 +128,27 @@ def check_memory(settings: Any, rows: int, folder: Path) -> None:
             f"{folder}/settings.toml: model: a setting of {max(numbers):,} for {rows:,} users and items, but all "
             f"tensors of the run are {disk:,} bytes; the files are of different runs"
         )
+
+
+def load_ids(table: pl.DataFrame, path: Path) -> tuple[str, ...]:
+    """Raises UserError where they are no ids: each is a text of its own."""
+    with refusing(path):
+        ids = table[ID]
+        if ids.dtype != pl.String or ids.null_count() or ids.n_unique() != len(ids):
+            raise ValueError("ids are texts, each of its own")
+        return tuple(ids)
+
+
+def load_catalog(table: pl.DataFrame, provenance: dict[str, Any], folder: Path) -> Catalog | None:
+    columns = provenance["items"]
+    if columns is None:
+        return None
+    path, root = folder / "items.parquet", provenance["dataset"]["path"]
+    with refusing(path, "does not fit run.json"):
+        media = {
+            modality: media_paths(table[f"__{modality}__"].to_list(), root, str(path)) for modality in columns["media"]
+        }
+        shown = table.drop(ID, *(f"__{modality}__" for modality in media))
+        for name in columns["text"]:
+            shown[name].cast(pl.String)  # what is no text raises here
+        return Catalog(table=shown, text_columns=tuple(columns["text"]), media=media)

@@ -21,7 +21,7 @@ from gnnrec.errors import UserError
 from gnnrec.export import import_embeddings
 from gnnrec.files import sha256_of_file
 from gnnrec.run_folder import Run
-from gnnrec.untrusted import read_npy, read_parquet
+from gnnrec.untrusted import parse_npy, read_parquet
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_header_of_a_terabyte_is_refused_before_it_is_asked_for(tmp_path: Path
         np.lib.format.write_array_header_1_0(buffer, {"descr": "<f4", "fortran_order": False, "shape": shape})
         (tmp_path / "users.npy").write_bytes(buffer.getvalue() + bytes(64))
         with pytest.raises(UserError, match="not a readable .npy file"):
-            read_npy(tmp_path / "users.npy")
+            parse_npy((tmp_path / "users.npy").read_bytes(), "users.npy")
     (tmp_path / "weights.safetensors").write_bytes((10**12).to_bytes(8, "little") + b"{}")
     with pytest.raises(UserError, match="not an export in the format safetensors"):
         (tmp_path / "weights.safetensors").rename(tmp_path / "embeddings.safetensors")
@@ -135,11 +135,11 @@ def test_a_table_that_unpacks_to_much_more_than_its_file_is_refused(tmp_path: Pa
     same = pa.DictionaryArray.from_arrays(pa.array(np.zeros(10_000_000, dtype=np.int8)), pa.array(["a"]))
     pq.write_table(pa.table({"__id__": same}), tmp_path / "items.parquet")
     with pytest.raises(UserError, match=r"10,000,000 rows in 65,536 bytes"):
-        read_parquet(tmp_path / "items.parquet")
+        read_parquet((tmp_path / "items.parquet").read_bytes(), "items.parquet")
     long = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1_000, dtype=np.int8)), pa.array(["a" * 1_000_000]))
     pq.write_table(pa.table({"__id__": long}), tmp_path / "items.parquet")
     with pytest.raises(UserError, match=r"1,000,000,000 bytes of text in"):
-        read_parquet(tmp_path / "items.parquet")
+        read_parquet((tmp_path / "items.parquet").read_bytes(), "items.parquet")
 
 
 class Bomb:
@@ -168,7 +168,7 @@ def test_a_pickle_in_any_place_runs_nothing(folder: Path, tmp_path: Path) -> Non
             (folder / name).write_bytes(good)
         (tmp_path / "users.npy").write_bytes(content)
         with pytest.raises(UserError):
-            read_npy(tmp_path / "users.npy")
+            parse_npy((tmp_path / "users.npy").read_bytes(), "users.npy")
     pickle.loads(bomb.getvalue())
     assert mark.exists(), "the bomb would have worked"
     mark.unlink()

@@ -18,7 +18,7 @@ from gnnrec.datasets.paths import inside
 from gnnrec.datasets.raw import LINE, ROW, RawCatalog, RawTable
 from gnnrec.errors import UserError, count
 from gnnrec.progress import progress
-from gnnrec.untrusted import read_npy
+from gnnrec.untrusted import map_npy
 
 PATH_PROBLEMS = LEAVES, FOLDER, ABSENT = "path leaves the folder of the dataset", "path is a folder", "no such file"
 
@@ -86,7 +86,7 @@ def load_features(path: Path, position: pl.Series, table: RawTable) -> tuple[NDA
     are not finite is broken: it becomes a row of NaN too, and is listed.
     """
     file = path.name
-    stored = read_npy(path, file, mapped=True)
+    stored = map_npy(path, file)
     if stored.ndim != 2 or stored.dtype.kind not in "fiu":
         raise UserError(f"{file}: a matrix of numbers, rows by dimensions, is needed")
     if len(stored) != table.num_records:

@@ -10,7 +10,7 @@ import polars as pl
 from gnnrec.datasets.raw import RawCatalog, RawDataset, RawLog
 from gnnrec.datasets.sources.columnar import numbered
 from gnnrec.datasets.sources.delimited import first_line, read_delimited
-from gnnrec.untrusted import read_npy
+from gnnrec.untrusted import map_npy
 
 FEATURES = "_feat.npy"
 
@@ -41,6 +41,6 @@ def read(folder: Path) -> RawDataset:
 
 def read_catalog(path: Path) -> RawCatalog:
     """There is no table of items: item r is row r of the features."""
-    num_items = len(read_npy(path, path.name, mapped=True))
+    num_items = len(map_npy(path, path.name))
     ids = pl.DataFrame({"itemID": [str(row) for row in range(num_items)]})
     return RawCatalog(table=numbered(ids, path.name), id="itemID")
