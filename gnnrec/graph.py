@@ -146,7 +146,9 @@ def operator(graph: HeteroData, edge_type: tuple[str, str, str], normalize: str)
     `normalize`: symmetric | mean | none. Repeated (user, item) pairs count once.
     """
     store, key = graph[edge_type], f"operator_{normalize}"
-    if key not in store:
+    if key not in store and "sampled" in store:  # a piece of a graph, see subgraph.py
+        store[key] = store.sampled.operator(normalize)
+    elif key not in store:
         source, target = store.edge_index
         shape = (graph[edge_type[2]].num_nodes, graph[edge_type[0]].num_nodes)
         weight = store.edge_weight if "edge_weight" in store else torch.ones(len(source), device=source.device)
