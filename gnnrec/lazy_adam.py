@@ -40,7 +40,8 @@ class LazyAdam(torch.optim.Optimizer):
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
         state["step"] += 1
         first, second = group["betas"]
-        gradient, rows = parameter.grad, slice(None)
+        gradient = parameter.grad
+        rows: Tensor | slice = slice(None)
         assert gradient is not None
         if gradient.is_sparse:
             gradient = gradient.coalesce()

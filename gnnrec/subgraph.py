@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from gnnrec.errors import UserError
 from gnnrec.graph import (
     FRIEND,
     INTERACTS,
@@ -34,7 +33,8 @@ from gnnrec.graph import (
 )
 from gnnrec.recency import Histories, histories_of, last_items
 from gnnrec.sampling.csr import CSR
-from gnnrec.sampling.edges import Relation, SampledEdges, relation_of, sampled_edges
+from gnnrec.sampling.edges import Relation, SampledEdges, both_ways, relation_of, sampled_edges
+from gnnrec.sampling.hops import Hops
 from gnnrec.sampling.neighbours import LocalNodes, Sampled, degrees_before, sample_rows
 
 Array = NDArray[Any]
@@ -49,6 +49,13 @@ class Content(NamedTuple):
     nodes: Array | None  # [I] the node of each owner, -1 for none; None where row i belongs to owner i
     owners: Array | None  # [n]
     imputed: Array | None  # [n]; None: nothing is
+
+    def nodes_of(self, owners: Array) -> Array:
+        """-1 for those that have none."""
+        return owners if self.nodes is None else self.nodes[owners]
+
+    def owners_of(self, nodes: Array) -> Array:
+        return nodes if self.owners is None else self.owners[nodes]
 
 
 class Piece(NamedTuple):
@@ -67,6 +74,7 @@ class Sampler:
     fanout: tuple[int, ...]  # neighbours that are kept at each hop; 0 keeps all
     content: Mapping[str, Content]
     beside: Mapping[EdgeType, Relation]  # (modality, similar, modality), together, friend
+    hops: Hops | None = None  # what a model that passes no messages has in their place, see graph_hops.py
 
     def piece(self, users: Array, items: Array, random: np.random.Generator, before: int | None = None) -> Piece:
         """Users and items in any number and order, and all that their embeddings are made of.
@@ -81,6 +89,9 @@ class Sampler:
         graph = HeteroData()
         for name, met in nodes.items():
             graph[name].n_id, graph[name].num_nodes = torch.from_numpy(met.nodes()), met.count
+            if self.hops is not None:
+                tables = self.hops.user if name == "user" else self.hops.item
+                graph[name].hops = tuple(torch.from_numpy(table[met.nodes()]) for table in tables)
         degrees = {
             "user": _degrees(self.to_user, nodes["user"].nodes(), before),
             "item": _degrees(self.to_item, nodes["item"].nodes(), before),
@@ -104,7 +115,7 @@ class Sampler:
         """
         sides = {"user": (self.to_user.csr, nodes["item"]), "item": (self.to_item.csr, nodes["user"])}
         drawn: dict[str, tuple[list[Sampled], list[Array]]] = {name: ([], []) for name in sides}
-        done = {name: 0 for name in sides}  # nodes whose edges are drawn
+        done = dict.fromkeys(sides, 0)  # nodes whose edges are drawn
         for fanout in self.fanout:
             fresh = {name: nodes[name].nodes()[done[name] :] for name in sides}
             done = {name: nodes[name].count for name in sides}
@@ -123,14 +134,14 @@ class Sampler:
         content = self.content.get(name)
         rows = asked[name if content is None else content.owner]
         if content is not None:
-            rows = content.nodes[rows]
+            rows = content.nodes_of(rows)
             rows = rows[rows >= 0]
         sample = sample_rows(csr, rows, self.fanout[0] if self.fanout else 0, random)
         sources = csr.columns[sample.entries]
         if content is None:
             nodes[name].add(sources)
         else:
-            nodes[content.owner].add(content.owners[sources])
+            nodes[content.owner].add(content.owners_of(sources))
         return sample, sources
 
     def _beside(
@@ -142,7 +153,7 @@ class Sampler:
         else:
             met = graph[name].n_id.numpy()
             place = nodes_of(graph, name).numpy()
-            columns = place[nodes[content.owner].add(content.owners[sources])].astype(np.int32)
+            columns = place[nodes[content.owner].add(content.owners_of(sources))].astype(np.int32)
         return sampled_edges(relation.csr, [sample], [columns], relation.row_degree[met], relation.column_degree[met])
 
 
@@ -197,8 +208,11 @@ def _windows(piece: Piece, first: int, place: Tensor, there: Tensor) -> Historie
     return Histories(item, start, end, place)
 
 
-def sampler_of(graph: HeteroData, fanout: tuple[int, ...]) -> Sampler:
-    """Of a whole graph in memory, with all that it holds. A pair that interacted often counts once, the first time."""
+def sampler_of(graph: HeteroData, fanout: tuple[int, ...], hops: Hops | None = None, content: bool = True) -> Sampler:
+    """Of a whole graph in memory. A pair that interacted often counts once, the first time.
+
+    content: whether pieces hold modality nodes and the edges between items and between users, too.
+    """
     edge_index, store = graph[INTERACTS].edge_index.cpu().numpy(), graph[INTERACTS]
     time = store.time.cpu().numpy() if "time" in store else None
     sizes = graph["user"].num_nodes, graph["item"].num_nodes
@@ -206,23 +220,18 @@ def sampler_of(graph: HeteroData, fanout: tuple[int, ...]) -> Sampler:
     first.sort()  # the order of the log
     user, item = edge_index[:, first]
     time = None if time is None else time[first]
-    content, beside = {}, {}
-    for name in (*item_modalities(graph), *user_modalities(graph)):
+    contents, beside = {}, {}
+    for name in (*item_modalities(graph), *user_modalities(graph)) if content else ():
         features, owner = graph[name], "user" if name.startswith("user_") else "item"
-        parts = (features.x, nodes_of(graph, name), owners(graph, name), features.imputed)
-        content[name] = Content(owner, *(part.cpu().numpy() for part in parts))
+        own = (features.x, nodes_of(graph, name), owners(graph, name), features.imputed)
+        contents[name] = Content(owner, *(part.cpu().numpy() for part in own))
     for kind in (TOGETHER, FRIEND, *((name, "similar", name) for name in item_modalities(graph))):
-        if kind in graph.edge_types:
+        if content and kind in graph.edge_types:
             made = operator(graph, kind, "none")
             parts = (made.offsets.cpu().numpy(), made.columns.cpu().numpy(), made.shape[1])
             beside[kind] = relation_of(CSR(*parts, weight=made.values.cpu().numpy()))
-    return Sampler(
-        relation_of(_csr(user, item, *sizes, time)),
-        relation_of(_csr(item, user, *sizes[::-1], time)),
-        fanout,
-        content,
-        beside,
-    )
+    turned = _csr(user, item, *sizes, time), _csr(item, user, *sizes[::-1], time)
+    return Sampler(*both_ways(*turned), fanout, contents, beside, hops)
 
 
 def _csr(row: Array, column: Array, num_rows: int, num_columns: int, time: Array | None) -> CSR:
@@ -241,7 +250,7 @@ def _degrees(relation: Relation, nodes: Array, before: int | None) -> Array:
 def _add_content(graph: HeteroData, name: str, content: Content) -> None:
     """The nodes of a modality that belong to the owners in the piece, in the order of these."""
     met = graph[content.owner].n_id.numpy()
-    nodes = met if content.nodes is None else content.nodes[met]
+    nodes = content.nodes_of(met)
     index = np.flatnonzero(nodes >= 0)
     nodes = nodes[index]
     store = graph[name]

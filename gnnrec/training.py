@@ -3,7 +3,6 @@
 Letters: U users, I items, E training interactions, B batch, K negatives, d dimensions.
 """
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,15 +20,16 @@ from gnnrec import metrics
 from gnnrec.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.errors import UserError
-from gnnrec.graph import INTERACTS, TOGETHER, interactions_of, num_interactions
+from gnnrec.graph import INTERACTS, interactions_of, num_interactions
+from gnnrec.interrupt import stop_on_sigint
 from gnnrec.lazy_adam import LazyAdam
 from gnnrec.losses import LOSSES, catalogue_softmax, shared_softmax
 from gnnrec.models import EmbeddingModel, Embeddings, model_scorer
 from gnnrec.progress import progress
 from gnnrec.ranking import Scorer, fast_bfloat16, top_k, unseen
-from gnnrec.subgraph import Sampler, sampler_of, step_piece
+from gnnrec.sampled_step import check_sampling, sampler_for
+from gnnrec.subgraph import Sampler, step_piece
 
-SAMPLINGS = ("whole", "neighbours", "temporal")
 CHECKPOINT_SECONDS = 30.0  # how much work a crash may cost at most, within long epochs
 
 
@@ -76,21 +76,9 @@ class TrainConfig:
                 raise UserError(f"train.{key}: found {getattr(self, key)}; allowed: 0 or more")
         if not 0 <= self.average < 1:
             raise UserError(f"train.average: found {self.average}; allowed: from 0, below 1")
-        if self.sampling not in SAMPLINGS:
-            raise UserError(f"train.sampling: found {self.sampling!r}; allowed: {', '.join(SAMPLINGS)}")
-        if not all(part.strip().isdigit() for part in str(self.fanout).split(",")):
-            raise UserError(f'train.fanout: found {self.fanout!r}; allowed: 0 or more, or such numbers as in "15,10"')
+        check_sampling(self.sampling, self.fanout)
         if not self.learning_rate > 0:
             raise UserError(f"train.learning_rate: found {self.learning_rate}; allowed: above 0")
-
-    def fanouts(self, hops: int) -> tuple[int, ...]:
-        """Sampled neighbours at each hop of a model. Raises UserError where they are given for another number of hops."""
-        found = tuple(int(part) for part in str(self.fanout).split(","))
-        if len(found) == 1:
-            return found * hops
-        if len(found) != hops:
-            raise UserError(f"train.fanout: found {self.fanout!r}; allowed: one number, or {hops} (the model's hops)")
-        return found
 
 
 def temperature_for(num_items: int) -> float:
@@ -125,7 +113,7 @@ def fit(
     """
     trainer = Trainer(model, graph, val, config, checkpoint, settings)
     state = trainer.state
-    with _stop_on_sigint() as stopped, progress(total=config.epochs, text="training", unit="epoch") as bar:
+    with stop_on_sigint() as stopped, progress(total=config.epochs, text="training", unit="epoch") as bar:
         bar.update(state.epoch)
         while not state.finished:
             try:
@@ -170,7 +158,7 @@ class Trainer:
         self.num_own = torch.bincount(owner, minlength=graph["user"].num_nodes)  # [U]
         self.own_start = self.num_own.cumsum(0) - self.num_own  # [U]
         self.own_gaps = own - (torch.arange(len(own), device=device) - self.own_start[owner])
-        self.sampler = _sampler(model, graph, config)
+        self.sampler = sampler_for(model, graph, config.sampling, config.fanout)
         settings_of_adam: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
         self.optimizer: torch.optim.Optimizer = (
             torch.optim.Adam(model.parameters(), fused=True, **settings_of_adam)
@@ -225,7 +213,7 @@ class Trainer:
         state.finished = last or state.stale >= self.config.patience
 
     def _batches(self) -> tuple[Tensor, ...]:
-        """Positions of interactions. Temporal ones follow each other in time, the batches among them in random order."""
+        """Positions of interactions. Temporal batches are consecutive in time, and come in random order."""
         if self.config.sampling != "temporal":
             return self.model.batches(self.graph, self.batch_size, self.generator)
         windows = torch.arange(len(self.items)).split(self.batch_size)
@@ -380,25 +368,6 @@ class Trainer:
         self.epoch_start = groups["random"]["epoch_start"]
 
 
-def _sampler(model: EmbeddingModel, graph: HeteroData, config: TrainConfig) -> Sampler | None:
-    """What draws the pieces that a step sees, if it does not see the whole graph."""
-    if config.sampling == "whole":
-        return None
-    if model.hops is None:
-        name = type(model).__name__
-        raise UserError(
-            f"train.sampling: found {config.sampling!r}; allowed: whole, since {name} sees all edges at once"
-        )
-    if config.sampling == "temporal":
-        if "time" not in graph[INTERACTS]:
-            raise UserError(
-                "train.sampling: found 'temporal'; allowed: data with timestamps, and a split in their order"
-            )
-        if TOGETHER in graph.edge_types:
-            raise UserError("graph.together: counts the whole log; allowed with train.sampling=temporal: 0")
-    return sampler_of(graph, config.fanouts(model.hops))
-
-
 def validation_metric(model: Any, graph: HeteroData, train: Interactions, val: Interactions, metric: str) -> float:
     """Mean of one metric ("ndcg@20") over the users with a positive in `val`; training items are masked."""
     return ranking_metric(model_scorer(model, graph), train, val, metric)
@@ -413,22 +382,3 @@ def ranking_metric(scorer: Scorer, train: Interactions, val: Interactions, metri
     ranking = top_k(scorer, torch.from_numpy(users), int(k), seen)
     hits = metrics.hits_of(ranking.items.numpy(), users, relevant)
     return float(metrics.METRICS[name](hits, np.diff(relevant.indptr)[users], int(k)).mean())
-
-
-@contextmanager
-def _stop_on_sigint() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; a second one interrupts at once. Only the main thread may set handlers."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-
-    def stop(number: int, frame: Any) -> None:
-        stopped.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield stopped
-    finally:
-        signal.signal(signal.SIGINT, before)

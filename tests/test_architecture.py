@@ -26,16 +26,16 @@ LAYERS = (
     ("pipeline",),
     ("run_folder", "run_tensors"),
     ("recipe", "recipes", "tracking", "sinks"),
-    ("training", "evaluation", "cold_items"),
+    ("training", "sampled_step", "evaluation", "cold_items"),
     ("models",),
-    ("recency", "fusion", "removal", "words", "alignment", "graph_augment", "graph_growth"),
+    ("recency", "fusion", "removal", "words", "alignment", "graph_augment", "graph_growth", "graph_hops", "subgraph"),
     ("graph",),
     ("language",),
     ("encoders",),
     ("datasets",),
     (
         *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate"),
-        *("checkpoint", "files", "errors", "progress", "vectors", "notebook"),
+        *("sampling", "lazy_adam", "interrupt", "checkpoint", "files", "errors", "progress", "vectors", "notebook"),
     ),
 )
 

@@ -12,6 +12,7 @@ from gnnrec.errors import UserError
 from gnnrec.graph import INTERACTS
 from gnnrec.models.unit import unit_rows
 from gnnrec.ranking import Scorer, embedding_scorer
+from gnnrec.subgraph import Sampler, sampler_of
 
 
 class Embeddings(NamedTuple):
@@ -36,6 +37,10 @@ class EmbeddingModel(nn.Module):
 
     def forward(self, graph: HeteroData) -> Embeddings:
         raise NotImplementedError
+
+    def sampler(self, graph: HeteroData, fanout: tuple[int, ...]) -> Sampler:
+        """What draws the pieces of the graph that its training steps see."""
+        return sampler_of(graph, fanout)
 
     def leave_source(self) -> None:
         """Before it goes to other data: drop what holds for the log alone that it was trained on. Nothing here."""

@@ -37,6 +37,12 @@ def relation_of(csr: CSR) -> Relation:
     )
 
 
+def both_ways(to_user: CSR, to_item: CSR) -> tuple[Relation, Relation]:
+    """Unweighted edges and the same ones turned, whose degrees are each other's; no edge is read for it."""
+    user, item = (csr.degrees().astype(np.float32) for csr in (to_user, to_item))
+    return Relation(to_user, user, item), Relation(to_item, item, user)
+
+
 @dataclass(frozen=True, slots=True)
 class SampledEdges:
     """Local rows and columns; rows beyond the sampled ones hear nothing."""

@@ -36,11 +36,11 @@ def sample_rows(
 
     before: [n] with it, entries of that time and later do not exist for the row. It needs a CSR with times.
     """
-    if before is not None and csr.time is None:
+    if before is None:
+        return Sampled(*_sample_rows(csr.offsets, EMPTY, rows, EMPTY, fanout, random))
+    if csr.time is None:
         raise ValueError("sampling: `before` needs edges with times")
-    times = EMPTY if before is None else csr.time
-    limits = EMPTY if before is None else before
-    return Sampled(*_sample_rows(csr.offsets, times, rows, limits, fanout, random))
+    return Sampled(*_sample_rows(csr.offsets, csr.time, rows, before, fanout, random))
 
 
 @numba.njit(cache=True, nogil=True)

@@ -21,7 +21,7 @@ Array = NDArray[Any]
 def visited(
     to_item: CSR, to_user: CSR, items: Array, keep: int, steps: int, restart: float, seed: int
 ) -> tuple[Array, Array]:
-    """The `keep` most visited other items of each item [B] and their counts, both [B, T]; -1 and 0 where fewer were met.
+    """The `keep` most visited other items of each item [B] and their counts, [B, T]; -1 and 0 where fewer were met.
 
     to_item: the users of each item [I, U]; to_user: the items of each user [U, I]. `steps` of all walks of an item
     together; before each one the walk starts again with probability `restart`. Of equal counts the lower index first.
