@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import content_tables
+import sample_tables
 from goals import goals
 from tables import load, table, value
 
@@ -235,6 +236,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "rank": rank,
     "speed": speed,
     "scale": scale,
+    "sampled": sample_tables.sampled,
+    "huge": sample_tables.huge,
+    "huge_curve": sample_tables.huge_curve,
     "read": read,
     "cold_start": cold_start,
     "serve": serve,
