@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from gnnrec.graph import interactions_of
+from gnnrec.graph import INTERACTS, interactions_of
 from gnnrec.models.base import Embeddings
 from gnnrec.models.ials import item_factors, user_factors
 from gnnrec.ranking import Scorer, embedding_scorer
@@ -48,6 +48,16 @@ def choose_factors(
         if (value := measure(_scorer(appended(embeddings, alone[place], weight)))) > best:
             best, chosen = value, weight
     return (tried[place][0], torch.tensor([chosen, *tried[place][1:]])) if chosen else None
+
+
+def collaborative(graph: HeteroData) -> Embeddings | None:
+    """What the log alone says of users and items: iALS with the middle one of SETTINGS; None for larger logs."""
+    log = interactions_of(graph).matrix()
+    if log.nnz > MAX_INTERACTIONS:
+        return None
+    l2, confidence = SETTINGS[1]
+    items = item_factors(log, DIM, l2, confidence, ITERATIONS, SEED).to(graph[INTERACTS].edge_index.device)
+    return factor_embeddings(graph, items, l2, confidence)
 
 
 def with_factors(graph: HeteroData, embeddings: Embeddings, item: Tensor, settings: Tensor) -> Embeddings:

@@ -52,7 +52,7 @@ from gnnrec.models.base import (
     rows_of,
     summed,
 )
-from gnnrec.models.factors import choose_factors, with_factors
+from gnnrec.models.factors import choose_factors, collaborative, with_factors
 from gnnrec.models.interest import ShortTermInterest
 from gnnrec.models.lightgcn import light_propagation
 from gnnrec.models.paths import choose_paths, histories
@@ -230,7 +230,7 @@ class ModalityGNN(EmbeddingModel):
         if self.config.factors and (found := choose_factors(graph, embeddings, measure)):
             self.factor_items, self.factor_settings = found
             embeddings = with_factors(graph, embeddings, *found)
-        if self.config.placement and (fitted := fit_placement(graph, embeddings)):
+        if self.config.placement and (fitted := fit_placement(graph, embeddings, collaborative(graph))):
             for name, part in zip(PLACEMENT, fitted):
                 self.register_buffer(name, part)
         if not self.config.paths:

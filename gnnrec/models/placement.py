@@ -5,7 +5,9 @@ case of Gantner et al. 2010, "Learning attribute-to-feature mappings for cold-st
 sum over the modalities, w_m exp(-|x_m - y_m|^2) of rows of length one; as in banded ridge regression (Nunez-Elizalde
 et al. 2019) each has a weight. Weights and penalty are those by which users' scores of an item err least while it
 stands where the content of the *others* foretells it (leave-one-out, in closed form). So what a modality is worth to a
-cold item is measured on items without a history, and one that foretells nothing does not blur the others. Every set of
+cold item is measured on items without a history, and one that foretells nothing does not blur the others. The weights
+are chosen on factors of the log alone where these are given: the rows of a model that reads content hold some of it
+already, so content would foretell them better than it foretells what users take. Every set of
 modalities that an item may have has a regression of its own (pattern submodels, Fletcher Mercaldo & Blume 2020), fitted
 to all items that have any of them: where one is missing, another has to say what it would have said. Large catalogues
 are fitted through landmarks (Nystroem's method, Williams & Seeger 2000).
@@ -46,15 +48,18 @@ class Placement(NamedTuple):
     coefficients: Tensor  # [sum of L, D]
 
 
-def fit_placement(graph: HeteroData, embeddings: Embeddings) -> Placement | None:
-    """None where fewer than LEAST_ITEMS items have both interactions and some modality."""
+def fit_placement(graph: HeteroData, embeddings: Embeddings, judged_by: Embeddings | None = None) -> Placement | None:
+    """`judged_by`: users and items without any content, on which the weights are chosen; by default `embeddings`.
+
+    None where fewer than LEAST_ITEMS items have both interactions and some modality.
+    """
     there = contents(graph)
     taken = num_interactions(graph, "item") > 0
     fitted = []
     for chosen in sets_of(there.shape[1]):
         items = (taken & there[:, list(chosen)].any(1)).nonzero().squeeze(1)
         if len(items) >= LEAST_ITEMS:
-            fitted.append(_fit(graph, embeddings, items, chosen))
+            fitted.append(_fit(graph, embeddings, judged_by or embeddings, items, chosen))
     if not fitted:
         return None
     weights, means, landmarks, coefficients = zip(*fitted)
@@ -89,7 +94,7 @@ def sets_of(num_modalities: int) -> list[tuple[int, ...]]:
 
 
 def _fit(
-    graph: HeteroData, embeddings: Embeddings, items: Tensor, chosen: Sequence[int]
+    graph: HeteroData, embeddings: Embeddings, judged_by: Embeddings, items: Tensor, chosen: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Weights [M], mean [D], landmarks [L], coefficients [L, D] of a set of modalities, one of which each item has."""
     order = torch.randperm(len(items), generator=torch.Generator().manual_seed(0))[:FITTED]
@@ -99,7 +104,8 @@ def _fit(
     sample, landmarks = items[:SAMPLE], items[:LANDMARKS]
     modalities = item_modalities(graph)
     parts = [kernel(graph, modalities[place], sample, sample) for place in chosen]
-    found, penalty = choose_weights(embeddings, sample, parts)
+    found = choose_weights(judged_by, sample, parts)
+    _, penalty = leave_one_out_error(embeddings, sample, weighted(parts, found))
     weights = torch.zeros(len(modalities), device=rows.device)
     weights[list(chosen)] = torch.tensor(found, device=rows.device)
     across = mixed(graph, weights, items, landmarks)  # [n, L]
@@ -140,33 +146,37 @@ def _real_nodes(graph: HeteroData, modality: str) -> Tensor:
     return torch.where(graph[modality].imputed[nodes], -1, nodes)
 
 
-def choose_weights(embeddings: Embeddings, items: Tensor, parts: Sequence[Tensor]) -> tuple[list[float], float]:
-    """A weight for each modality's kernel, and the penalty, by leave-one-out on the items [n].
-
-    The measure is the squared error of the users' scores, r' (sum_u u u') r over the items' errors r. Ranking the
-    users' own things instead is noisier: where several modalities do about as well, chance decides between them.
-    """
-    rows, users = embeddings.item[items].double(), embeddings.user.double()
-    metric = users.T @ users / len(users)  # [D, D]
-
-    def weighted(weights: Sequence[float]) -> Tensor:
-        return torch.stack([weight * part for weight, part in zip(weights, parts)]).sum(0)
-
-    def tried(weights: Sequence[float]) -> tuple[float, float]:
-        errors = ((foretold - rows, penalty) for penalty, foretold in leave_one_out(weighted(weights), rows))
-        return min((float(((error @ metric) * error).sum()), penalty) for error, penalty in errors)
-
+def choose_weights(embeddings: Embeddings, items: Tensor, parts: Sequence[Tensor]) -> list[float]:
+    """A weight for each modality's kernel, by leave-one-out on the items [n]."""
     weights = [1.0] * len(parts)
-    best, penalty = tried(weights)
-    for _ in range(ROUNDS if len(parts) > 1 else 0):
+    if len(parts) == 1:
+        return weights
+    best, _ = leave_one_out_error(embeddings, items, weighted(parts, weights))
+    for _ in range(ROUNDS):
         for position in range(len(parts)):
             start = weights[position]
             for factor in FACTORS:
                 candidate = [*weights[:position], start * factor, *weights[position + 1 :]]
-                error, at = tried(candidate)
+                error, _ = leave_one_out_error(embeddings, items, weighted(parts, candidate))
                 if error < best:
-                    best, penalty, weights = error, at, candidate
-    return weights, penalty
+                    best, weights = error, candidate
+    return weights
+
+
+def weighted(parts: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    return torch.stack([weight * part for weight, part in zip(weights, parts)]).sum(0)
+
+
+def leave_one_out_error(embeddings: Embeddings, items: Tensor, kernel: Tensor) -> tuple[float, float]:
+    """The least error of the items [n] over the penalties, and the penalty.
+
+    It is the squared error of the users' scores, r' (sum_u u u') r over the items' errors r. Ranking the users' own
+    things instead is noisier: where several modalities do about as well, chance decides between them.
+    """
+    rows, users = embeddings.item[items].double(), embeddings.user.double()
+    metric = users.T @ users / len(users)  # [D, D]
+    errors = ((foretold - rows, penalty) for penalty, foretold in leave_one_out(kernel, rows))
+    return min((float(((error @ metric) * error).sum()), penalty) for error, penalty in errors)
 
 
 def leave_one_out(kernel: Tensor, rows: Tensor) -> Iterator[tuple[float, Tensor]]:

@@ -24,8 +24,10 @@ from gnnrec.models.placement import (
     fit_placement,
     kernel,
     leave_one_out,
+    leave_one_out_error,
     placed,
     sets_of,
+    weighted,
 )
 from gnnrec.pipeline import train
 from gnnrec.recipe import load_recipe
@@ -60,9 +62,25 @@ def test_leave_one_out_is_the_regression_without_each_item():
 def test_the_modality_that_decides_weighs_most():
     graph, embeddings, cold, _ = world()
     warm = torch.from_numpy(np.flatnonzero(~cold))
-    (audio, image, text), penalty = choose_weights(embeddings, warm, of_modalities(graph, warm))
+    parts = of_modalities(graph, warm)
+    audio, image, text = weights = choose_weights(embeddings, warm, parts)
     assert text >= 10 * audio and text >= 10 * image
-    assert penalty in PENALTIES
+    error, penalty = leave_one_out_error(embeddings, warm, weighted(parts, weights))
+    assert penalty in PENALTIES and error < leave_one_out_error(embeddings, warm, weighted(parts, [1.0, 1.0, 1.0]))[0]
+
+
+def test_content_that_a_model_put_into_its_rows_does_not_speak_for_itself():
+    """Rows of log and picture, of which the picture makes the most: judged by these rows it would weigh most, though
+    it says nothing of what users take."""
+    graph, factors, cold, _ = world()
+    pictures = 5 * torch.nn.functional.normalize(graph["image"].x, dim=1)
+    users = torch.cat([factors.user, factors.user.std() * torch.ones(len(factors.user), pictures.shape[1])], dim=1)
+    rows = Embeddings(users, torch.cat([factors.item, pictures], dim=1))
+    warm = torch.from_numpy(np.flatnonzero(~cold))
+    audio, image, text = choose_weights(rows, warm, of_modalities(graph, warm))
+    assert image > text
+    audio, image, text = fit_placement(graph, rows, factors).weights[0].tolist()
+    assert text >= 10 * audio and text >= 10 * image
 
 
 def of_modalities(graph: HeteroData, items: torch.Tensor) -> list[torch.Tensor]:
@@ -109,7 +127,8 @@ def test_the_rows_are_those_of_a_regression_done_naively():
         assert torch.equal(marks.sort().values, torch.from_numpy(old))
         chosen = placement.weights[place].double()
         parts = [part for part, weight in zip(of_modalities(graph, marks), chosen) if weight]
-        weights, penalty = choose_weights(embeddings, marks, parts)
+        weights = choose_weights(embeddings, marks, parts)
+        _, penalty = leave_one_out_error(embeddings, marks, weighted(parts, weights))
         torch.testing.assert_close(chosen[chosen > 0], torch.tensor(weights).double(), rtol=1e-6, atol=0)
         among = naive_kernel(graph, chosen, old, old) + penalty * np.eye(len(y))
         expected = naive_kernel(graph, chosen, items, old) @ np.linalg.solve(among, y - y.mean(0)) + y.mean(0)
@@ -127,7 +146,8 @@ def test_landmarks_stand_for_all_items(monkeypatch):
     weights = placement.weights[0].double().tolist()
     order = torch.Generator().manual_seed(0)
     everybody = torch.from_numpy(old)[torch.randperm(len(old), generator=order)]
-    _, penalty = choose_weights(embeddings, everybody, of_modalities(graph, everybody))
+    kernels = weighted(of_modalities(graph, everybody), weights)
+    _, penalty = leave_one_out_error(embeddings, everybody, kernels)
     y = embeddings.item.numpy()[old].astype(np.float64)
     root = np.linalg.cholesky(naive_kernel(graph, weights, marks, marks) + 1e-10 * np.eye(50)).T
     left = np.concatenate([naive_kernel(graph, weights, old, marks), penalty**0.5 * root])
