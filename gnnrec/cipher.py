@@ -164,7 +164,7 @@ def key_of(header: bytes, keys: Mapping[bytes, Key]) -> Key:
         raise Refused(f"is of version {header[len(MAGIC) - 1]}; this version of gnnrec reads {MAGIC[-1]}")
     id = header[len(MAGIC) : len(MAGIC) + ID]
     if id not in keys:
-        raise Refused("was changed, or is of another folder: its data key is not in keys.json")
+        raise Refused("was changed, or is of another folder: its data key is not in data-keys.json")
     return keys[id]
 
 

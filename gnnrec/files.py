@@ -13,7 +13,7 @@ from typing import Any
 
 from gnnrec.errors import UserError
 
-KEYS = "keys.json"  # in a folder whose other files are encrypted, see vault.py
+KEYS = "data-keys.json"  # in a folder whose other files are encrypted, see vault.py
 FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS))
 
 

@@ -1,7 +1,7 @@
 """Another key for what is encrypted: run folders, exports, feedback logs.
 
-The data keys are sealed anew, which takes no time and touches no data. Who kept an old keys.json and the old key can
-still open what was written up to now; `deep` gives the data a new key, too. Nothing else may write there meanwhile.
+The data keys are sealed anew, which takes no time and touches no data. Who kept an old data-keys.json and the old key
+can still open what was written up to now; `deep` gives the data a new key, too. Nothing else may write there meanwhile.
 """
 
 from contextlib import nullcontext
@@ -17,8 +17,8 @@ from gnnrec.files import KEYS
 def rekey(path: Path, new: Key | None = None, *, deep: bool = False) -> int:
     """Returns how many files were written anew. new: the user's key from now on, by default the one of the environment.
 
-    keys.json names the old key or the new one, whenever this is stopped; the same call then ends what was begun, file
-    by file. Raises UserError for what is not encrypted, without the old key, and for a file that was changed.
+    data-keys.json names the old key or the new one, whenever this is stopped; the same call then ends what was begun,
+    file by file. Raises UserError for what is not encrypted, without the old key, and for a file that was changed.
     """
     if path.is_dir():
         finish(path)

@@ -13,7 +13,7 @@ log.jsonl, tensorboard/  the training; wandb/ where it is followed by --track wa
 encoders/MODALITY/       an encoder that was fine-tuned for this run
 frozen/                  the run of the same settings with the encoders as they came
 due.json                 users whom it is due to forget, see due.py
-keys.json                where all of this is encrypted, see vault.py; then without tensorboard/, encoders/, frozen/
+data-keys.json           where all of this is encrypted, see vault.py; then without tensorboard/, encoders/, frozen/
 """
 
 import io

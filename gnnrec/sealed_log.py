@@ -1,4 +1,4 @@
-"""A file of encrypted records that is only ever appended to. It has data keys of its own, in FILE.keys.json.
+"""A file of encrypted records that is only ever appended to. It has data keys of its own, in FILE.data-keys.json.
 
     segment   the header of a sealed file (cipher.py), then records; one for each time the file was opened
     record    length [4 bytes], CRC-32 of these [4 bytes], the sealed record

@@ -1,9 +1,9 @@
-"""Files of a folder that may be encrypted: in one with a keys.json nothing plain is written, and nothing plain is read.
+"""Files of a folder that may be encrypted: in one with a data-keys.json nothing plain is written or read.
 
     {"format": 1, "key": ID, "data_keys": {ID: SEALED, …}}    the user's key that is needed; data keys, sealed by it
 
 The last data key seals what is written from now on; more than one are there only while `rekey --deep` is under way. A
-single file (a feedback log) has FILE.keys.json. Plain folders are read and written as ever.
+single file (a feedback log) has FILE.data-keys.json. Plain folders are read and written as ever.
 """
 
 import base64

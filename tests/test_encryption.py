@@ -50,7 +50,7 @@ def copy(encrypted, tmp_path):
 
 def assert_nothing_plain(folder):
     for path in folder.rglob("*"):
-        if path.is_file() and path.name not in ("keys.json", ".tmp-lock"):  # the lock holds the process id
+        if path.is_file() and path.name not in ("data-keys.json", ".tmp-lock"):  # the lock holds the process id
             content = path.read_bytes()
             assert content.startswith(b"gnnrec\x00\x01"), path
             assert not [word for word in KNOWN if word.encode() in content], path
@@ -72,7 +72,7 @@ def test_it_is_the_plain_run_bit_for_bit_and_answers_so(encrypted, tiny_runs, on
 def test_nothing_plain_is_in_an_encrypted_run(encrypted, tiny_runs):
     assert_nothing_plain(encrypted)
     made = {path.name for path in tiny_runs["default"].iterdir()} - {"tensorboard"}
-    assert {path.name for path in encrypted.iterdir()} == made | {"keys.json"}
+    assert {path.name for path in encrypted.iterdir()} == made | {"data-keys.json"}
 
 
 def test_the_words_looked_for_are_in_a_plain_run_and_export(tiny_runs, run_command, tmp_path):
@@ -87,7 +87,7 @@ def test_a_stopped_training_goes_on_and_no_plain_file_is_ever_written(encrypted,
     written, really = list[str](), files.Path.replace
 
     def replace(self, target):
-        if target.parent == out and target.name != "keys.json":
+        if target.parent == out and target.name != "data-keys.json":
             assert self.read_bytes().startswith(b"gnnrec\x00\x01")
             assert_nothing_plain(out)
             written.append(target.name)
@@ -118,9 +118,9 @@ def test_one_flipped_byte_of_any_file_is_refused_in_one_line(copy, run_command):
             changed[place] ^= 4
             path.write_bytes(changed)
             with pytest.raises(UserError) as caught:
-                vault.Envelope.load(path) if path.name == "keys.json" else vault.read_bytes(path)
+                vault.Envelope.load(path) if path.name == "data-keys.json" else vault.read_bytes(path)
             assert str(path) in str(caught.value) and "\n" not in str(caught.value)
-        if path.name in ("run.json", "lists.safetensors", "embeddings.safetensors", "keys.json", "items.parquet"):
+        if path.name in ("run.json", "lists.safetensors", "embeddings.safetensors", "data-keys.json", "items.parquet"):
             status, out, err = run_command("recommend", copy, "--user", "u3")
             assert (status, out, err.count("\n")) == (2, "", 1) and path.name in err
         path.write_bytes(content)
@@ -140,8 +140,8 @@ def test_files_exchanged_cut_or_plain_are_refused(copy, tiny_runs):
     with pytest.raises(UserError, match=r"run\.json: is not encrypted"):
         Run.load(copy)
     run.write_bytes(whole)
-    (copy / "keys.json").unlink()
-    with pytest.raises(UserError, match=r"run\.json: is encrypted, but keys\.json is not beside it"):
+    (copy / "data-keys.json").unlink()
+    with pytest.raises(UserError, match=r"run\.json: is encrypted, but data-keys\.json is not beside it"):
         Run.load(copy)
 
 
@@ -157,7 +157,7 @@ def test_without_the_key_or_with_another_one_line_says_so(encrypted, run_command
     new_key_file(tmp_path / "other")
     monkeypatch.setenv("GNNREC_KEY_FILE", str(tmp_path / "other"))
     status, out, err = run_command("recommend", encrypted, "--user", "u3")
-    assert (status, out, err.count("\n")) == (2, "", 1) and "keys.json: needs the key" in err
+    assert (status, out, err.count("\n")) == (2, "", 1) and "data-keys.json: needs the key" in err
     monkeypatch.delenv("GNNREC_KEY_FILE")
     status, out, err = run_command("recommend", encrypted, "--user", "u3")
     assert (status, out, err.count("\n")) == (2, "", 1)
@@ -182,7 +182,7 @@ def test_a_folder_with_something_plain_in_it_is_not_encrypted(run_command, tiny_
     (tmp_path / "log.jsonl").write_text("{}")
     status, _, err = run_command("train", tiny_data, "--out", tmp_path, "--encrypt")
     assert status == 2 and "holds log.jsonl, which is not encrypted" in err
-    assert not (tmp_path / "keys.json").exists()
+    assert not (tmp_path / "data-keys.json").exists()
 
 
 def test_a_report_goes_out_plain_only_where_it_is_asked_for(copy, run_command, tmp_path):

@@ -58,20 +58,20 @@ def test_only_the_data_keys_are_sealed_anew(folder, keys, monkeypatch):
 
 
 def test_deep_gives_every_file_a_new_data_key(folder, keys, monkeypatch):
-    old, stolen = sealed(folder), (folder / "keys.json").read_bytes()
+    old, stolen = sealed(folder), (folder / "data-keys.json").read_bytes()
     assert rekey.rekey(folder, user_key(keys[1]), deep=True) == len(CONTENT)
     assert not set(old.values()) & set(sealed(folder).values())
     monkeypatch.setenv("GNNREC_KEY_FILE", str(keys[1]))
     assert read_all(folder) == CONTENT
-    (folder / "keys.json").write_bytes(stolen)  # who kept the old envelope and the old key opens nothing of now
+    (folder / "data-keys.json").write_bytes(stolen)  # who kept the old envelope and the old key opens nothing of now
     monkeypatch.setenv("GNNREC_KEY_FILE", str(keys[0]))
-    with pytest.raises(UserError, match="data key is not in keys.json"):
+    with pytest.raises(UserError, match="data key is not in data-keys.json"):
         read_all(folder)
 
 
 @pytest.mark.parametrize("stop", range(5))
 def test_killed_before_any_rename_it_opens_and_the_same_command_ends_it(folder, keys, monkeypatch, stop):
-    """5 renames: keys.json with both data keys, three files, keys.json with the new one."""
+    """5 renames: data-keys.json with both data keys, three files, data-keys.json with the new one."""
     done, really = [], files.Path.replace
 
     def replace(self, target):
@@ -93,7 +93,7 @@ def test_killed_before_any_rename_it_opens_and_the_same_command_ends_it(folder, 
     assert sum(before[name] == after[name] for name in CONTENT) == max(stop - 1, 0)  # what was done is not done again
     monkeypatch.setenv("GNNREC_KEY_FILE", str(keys[1]))
     assert read_all(folder) == CONTENT
-    assert (folder / "keys.json").read_text().count(":") == 4  # format, key, data_keys and one of these
+    assert (folder / "data-keys.json").read_text().count(":") == 4  # format, key, data_keys and one of these
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -121,7 +121,7 @@ def test_the_command(run_command, one_document, folder, keys, tmp_path):
     }
     for arguments, said in (
         ((folder,), "rekey: nothing to do"),
-        ((folder, "--deep"), f"keys.json: needs the key {new}, found {user_key(keys[0]).id.hex()}"),
+        ((folder, "--deep"), f"data-keys.json: needs the key {new}, found {user_key(keys[0]).id.hex()}"),
         ((tmp_path, "--deep"), f"{tmp_path}: is not encrypted"),
         ((tmp_path / "nowhere", "--deep"), "no such file or folder"),
     ):

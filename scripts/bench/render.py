@@ -11,6 +11,7 @@ from pathlib import Path
 import content_tables
 import people_tables
 import private_tables
+import sample_tables
 import trust_tables
 from goals import goals
 from tables import load, table, value
@@ -239,6 +240,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "rank": rank,
     "speed": speed,
     "scale": scale,
+    "sampled": sample_tables.sampled,
+    "huge": sample_tables.huge,
+    "huge_curve": sample_tables.huge_curve,
     "read": read,
     "cold_start": cold_start,
     "serve": serve,

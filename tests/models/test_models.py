@@ -161,6 +161,7 @@ OTHER: dict[str, Any] = {
     "align_temperature": 1.0,
     "content": 0.2,
     "popularity": False,
+    "hops": 1,
 }
 # What has to be on for a setting to matter.
 ON: dict[tuple[str, str], dict[str, Any]] = {

@@ -49,7 +49,9 @@ def test_an_encrypted_run_forgets_and_stays_encrypted(people, never, tmp_path, l
     assert [one["user"] for one in read_events(log)] == ["u7", "somebody-new"]
     for folder in (tmp_path / "run", tmp_path / "out"):
         assert vault.is_encrypted(folder)
-        assert all(path.read_bytes().startswith(b"gnnrec\0") for path in folder.iterdir() if path.name != "keys.json")
+        assert all(
+            path.read_bytes().startswith(b"gnnrec\0") for path in folder.iterdir() if path.name != "data-keys.json"
+        )
     assert holding(HER, people, tmp_path / "run", tmp_path / "out", log) == []
     assert holding("somebody-new", tmp_path / "run", tmp_path / "out", log) == []  # nor anybody else's
 
