@@ -117,6 +117,10 @@ def soak(place: Path, minutes: float, every: float) -> dict[str, float]:
     assert address is not None
     asking, swaps, points = Asking(address.group(1), made.stdout.strip(), users), 0, []
     try:
+        waiting = http.client.HTTPConnection(asking.address, timeout=60)
+        while asking.send(waiting, "GET", "/ready") != 200:
+            time.sleep(0.5)
+        waiting.close()
         for thread in asking.threads:
             thread.start()
         end = time.monotonic() + 60 * minutes
