@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gnnrec.errors import UserError
 from gnnrec.tensor_files import open_tensors, save_tensors
+from gnnrec.untrusted import refusing
 
 
 @dataclass(slots=True)
@@ -55,6 +56,13 @@ def load_checkpoint(
         raise UserError(f"{path}: not a readable checkpoint ({error}); delete it to begin again") from error
     if metadata.get("settings") != settings:
         raise UserError(f"{path}: was made under other settings or data; choose another --out or delete it")
+    with refusing(path, "not a readable checkpoint; delete it to begin again"):
+        return _unpacked(metadata["state"], tensors, optimizer)
+
+
+def _unpacked(
+    state: str, tensors: dict[str, Tensor], optimizer: torch.optim.Optimizer
+) -> tuple[TrainState, dict[str, dict[str, Tensor]]]:
     groups: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         group, rest = name.split(".", 1)
@@ -64,4 +72,4 @@ def load_checkpoint(
         index, key = name.split(".")
         moments.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    return TrainState(**json.loads(metadata["state"])), groups
+    return TrainState(**json.loads(state)), groups

@@ -28,6 +28,7 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
     "tune": ("gnnrec tune-settings", ("optuna",)),
     "mlflow": ("gnnrec train --track mlflow:…", ("mlflow-skinny",)),
     "wandb": ("gnnrec train --track wandb:…", ("wandb",)),
+    "fuzz": ("scripts/fuzz/fuzz.py", ("atheris",)),
     "clean": ("gnnrec clean", ("imagededup", "datasketch", "ftfy", "lingua-language-detector")),
     "lora": ("gnnrec tune, and fine-tuning of encoders by lora", ("peft",)),
     "llm": ("gnnrec recommend --rerank", ("gguf", "accelerate", "openai")),

@@ -19,18 +19,22 @@ Letters: n rows (users or items), d dimensions.
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from gnnrec.commit import finish, together
 from gnnrec.compression import check_precision, from_int8, to_fp16, to_int8, truncate
 from gnnrec.errors import UserError, missing_extra
-from gnnrec.vault import encrypt_folder, read_bytes, write_bytes, write_text
+from gnnrec.untrusted import parse_json, parse_npy, refusing
+from gnnrec.vault import encrypt_folder, read_bytes, write_bytes, write_json, write_text
 
+LISTS = "lists.parquet"
 SUBSPACE = 4  # dimensions that one byte of a product quantization stands for
 CENTRES = 256  # of each
 FLAT_LIMIT = 200_000  # up to here a FAISS index is exact; above it is an inverted file
@@ -57,13 +61,17 @@ def export_embeddings(
     *,
     precision: str = "fp32",
     dim: int | None = None,
+    lists: tuple[NDArray[np.int32], Vectors] | None = None,
+    documents: Mapping[str, Any] = MappingProxyType({}),
     encrypt: bool = False,
 ) -> list[Path]:
-    """Write user [U, d] and item [I, d] embeddings with their ids; each file is written whole or not at all.
+    """Write user [U, d] and item [I, d] embeddings with their ids: all files together or none, see commit.py.
 
-    precision: fp32, fp16 or int8. dim: dimensions to keep after a rotation, see `compression.truncate`. encrypt: as
-    `vault.encrypt_folder`; a folder that is encrypted stays so. Returns the files written. Raises UserError for an
-    unknown format or where FAISS is asked for and not installed.
+    precision: fp32, fp16 or int8. dim: dimensions to keep after a rotation, see `compression.truncate`.
+    lists: each user's best items [U, k], -1 where there are no more, and their scores, for models whose scores are not
+    the inner products of the embeddings alone: lists.parquet. documents: JSON files that are to stand beside, by name.
+    encrypt: as `vault.encrypt_folder`; a folder that is encrypted stays so. Returns the files written. Raises UserError
+    for an unknown format or where FAISS is asked for and not installed.
     """
     for name in formats:
         _check_format(name)
@@ -79,8 +87,15 @@ def export_embeddings(
         _check_pq(embeddings.item)
     if encrypt:
         encrypt_folder(folder)
-    written = [path for name in dict.fromkeys(formats) for path in FORMATS[name][0](embeddings, folder, precision)]
-    return list(dict.fromkeys(written))
+    stale = [LISTS] + (["users.scales.npy", "items.scales.npy"] if "npy" in formats else [])
+    with together(folder, stale) as staged:
+        written = [path for name in dict.fromkeys(formats) for path in FORMATS[name][0](embeddings, staged, precision)]
+        if lists is not None:
+            written.append(_write_lists(*lists, embeddings, staged))
+        for name, document in documents.items():
+            written.append(staged / name)
+            write_json(written[-1], document)
+    return [folder / path.name for path in dict.fromkeys(written)]
 
 
 def prepare(
@@ -95,47 +110,36 @@ def prepare(
     return Exported(_rows(user), _rows(item), *embeddings[2:])
 
 
-def export_lists(
-    items: NDArray[np.int32],
-    scores: Vectors,
-    user_ids: Sequence[str],
-    item_ids: Sequence[str],
-    folder: Path,
-) -> Path:
-    """Write each user's best items [U, k], -1 where there are no more, as lists.parquet: user, rank, item, score.
-
-    For models whose scores are not the inner products of the embeddings alone.
-    """
+def _write_lists(items: NDArray[np.int32], scores: Vectors, embeddings: Exported, folder: Path) -> Path:
+    """Columns user, rank, item, score."""
     user, place = np.nonzero(items >= 0)
     table = pl.DataFrame(
         {
-            "user": pl.Series(list(user_ids)).gather(user),
+            "user": pl.Series(list(embeddings.user_ids)).gather(user),
             "rank": (place + 1).astype(np.int32),
-            "item": pl.Series(list(item_ids)).gather(items[user, place]),
+            "item": pl.Series(list(embeddings.item_ids)).gather(items[user, place]),
             "score": scores[user, place],
         }
     )
     content = io.BytesIO()
     table.write_parquet(content)
-    write_bytes(folder / "lists.parquet", content.getbuffer())
-    return folder / "lists.parquet"
+    write_bytes(folder / LISTS, content.getbuffer())
+    return folder / LISTS
 
 
 def import_embeddings(folder: Path, format: str) -> Exported:
     """Read what `export_embeddings` wrote in one format. Raises UserError where a file is missing or broken."""
     _check_format(format)
-    try:
+    finish(folder)
+    with refusing(folder, f"not an export in the format {format}"):
         embeddings = FORMATS[format][1](folder)
-    except UserError:
-        raise
-    except Exception as error:  # each library has its own for a file that is cut off or something else
-        raise UserError(f"{folder}: not an export in the format {format}: {str(error).splitlines()[0]}") from error
     _check_sizes(embeddings, str(folder))
     return embeddings
 
 
 def search_index(folder: Path, queries: Vectors, k: int) -> list[list[str]]:
     """The ids of the k best items of a FAISS export for each query [n, d], asked one by one."""
+    finish(folder)
     index, ids = _read_index(folder / "items.faiss"), _read_ids(folder)[1]
     found = (index.search(query[None], k)[1][0] for query in queries)
     return [[ids[label] for label in labels if label >= 0] for labels in found]
@@ -218,7 +222,6 @@ def _write_npy(embeddings: Exported, folder: Path, precision: str) -> list[Path]
         parts = {folder / f"{name}.npy": rows, folder / f"{name}.scales.npy": scales}
         for path, values in parts.items():
             if values is None:
-                path.unlink(missing_ok=True)  # of an export before, which would be taken for this one's
                 continue
             paths.append(path)
             content = io.BytesIO()
@@ -230,9 +233,9 @@ def _write_npy(embeddings: Exported, folder: Path, precision: str) -> list[Path]
 def _read_npy(folder: Path) -> Exported:
     vectors = []
     for name in ("users", "items"):
-        rows, scales = np.load(io.BytesIO(_read(folder / f"{name}.npy")), allow_pickle=False), None
+        rows, scales = _read_array(folder / f"{name}.npy"), None
         if rows.dtype == np.int8:
-            scales = np.load(io.BytesIO(_read(folder / f"{name}.scales.npy")), allow_pickle=False)
+            scales = _read_array(folder / f"{name}.scales.npy")
         vectors.append(_restored(rows, scales))
     return Exported(vectors[0], vectors[1], *_read_ids(folder))
 
@@ -310,8 +313,13 @@ def _write_ids(embeddings: Exported, folder: Path) -> list[Path]:
 
 
 def _read_ids(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    users, items = (tuple(json.loads(_read(folder / f"{name}.ids.json"))) for name in ("users", "items"))
+    paths = [folder / f"{name}.ids.json" for name in ("users", "items")]
+    users, items = (tuple(parse_json(_read(path), path, list)) for path in paths)
     return users, items
+
+
+def _read_array(path: Path) -> NDArray[Any]:
+    return parse_npy(_read(path), path)
 
 
 def _sides(embeddings: Exported) -> tuple[tuple[str, tuple[str, ...], Vectors], ...]:
@@ -349,7 +357,10 @@ def _read(path: Path) -> bytes:
 
 
 def _read_index(path: Path) -> Any:
-    return _faiss().deserialize_index(np.frombuffer(_read(path), dtype=np.uint8))
+    """No list in it may claim to be longer than the file: FAISS would ask for the memory before it looks."""
+    faiss, content = _faiss(), _read(path)
+    faiss.set_deserialization_vector_byte_limit(len(content))
+    return faiss.deserialize_index(np.frombuffer(content, dtype=np.uint8))
 
 
 def _check_format(name: str) -> None:

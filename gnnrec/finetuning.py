@@ -24,6 +24,7 @@ from gnnrec.encoders.fitted.folder import read_facts
 from gnnrec.errors import UserError
 from gnnrec.files import claim_folder
 from gnnrec.fitting import fit_encoder
+from gnnrec.locking import alone_in
 from gnnrec.models import Model, has_embeddings
 from gnnrec.recipe import FINETUNED, Recipe
 from gnnrec.run_folder import FILES, Run
@@ -79,22 +80,26 @@ def finetune(dataset: Dataset, out: Path, recipe: Recipe, say: Callable[[str], N
     """The fine-tuned encoders of a run, and the run with frozen ones where it is asked for."""
     settings = {modality: _settings(dataset, recipe, modality) for modality in recipe.finetune.chosen()}
     plain = replace(recipe, finetune=FinetuneConfig())
-    claim_folder(out, FILES)
     by_recommender = recipe.finetune.signal == "recommender"
-    users = None
-    if recipe.finetune.frozen or by_recommender:
-        frozen = _frozen_run(dataset, out / FROZEN, plain, say)
-        users = users_of(frozen.model, frozen.graph) if by_recommender else None
-    for modality, config in settings.items():
-        folder = out / FINETUNED / modality
-        if not folder.exists():
-            say(f"{config.base} is fine-tuned ({config.how})")
-            made = fit_encoder(dataset, folder, "finetuned", config, recipe=plain, users=users)
-            figures = [f"{name} {value:.4f}" for name, value in made["ndcg@10"].items()]
-            say(f"lists by {modality} alone, NDCG@10 on validation: {', '.join(figures)}")
-        facts = read_facts(folder) or {}
-        if (facts.get("settings"), facts.get("learnt_from")) != (asdict(config), pipeline.learnt_from(dataset, recipe)):
-            raise UserError(f"{folder}: was made under other settings or data; choose another --out or delete it")
+    claim_folder(out, FILES)
+    with alone_in(out):
+        users = None
+        if recipe.finetune.frozen or by_recommender:
+            frozen = _frozen_run(dataset, out / FROZEN, plain, say)
+            users = users_of(frozen.model, frozen.graph) if by_recommender else None
+        for modality, config in settings.items():
+            folder = out / FINETUNED / modality
+            if not folder.exists():
+                say(f"{config.base} is fine-tuned ({config.how})")
+                made = fit_encoder(dataset, folder, "finetuned", config, recipe=plain, users=users)
+                figures = [f"{name} {value:.4f}" for name, value in made["ndcg@10"].items()]
+                say(f"lists by {modality} alone, NDCG@10 on validation: {', '.join(figures)}")
+            facts = read_facts(folder) or {}
+            if (facts.get("settings"), facts.get("learnt_from")) != (
+                asdict(config),
+                pipeline.learnt_from(dataset, recipe),
+            ):
+                raise UserError(f"{folder}: was made under other settings or data; choose another --out or delete it")
 
 
 def users_of(model: Model, graph: HeteroData) -> NDArray[np.float32]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import platform
 import sys
 import time
@@ -28,6 +27,8 @@ from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.files import claim_folder, sha256_of_file
 from gnnrec.graph import build_graph, interactions_of, item_modalities, owners, user_modalities
+from gnnrec.locking import alone_in
+from gnnrec.machine import machine
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
 from gnnrec.private_runs import check_private, privacy_of
 from gnnrec.recipe import Recipe
@@ -37,6 +38,7 @@ from gnnrec.training import fit, ranking_metric
 from gnnrec.words.content import Written, write_content
 
 OWN_SPLITS = ("leave_last", "user_time", "global_time", "random")  # made here: test lists may know train and val
+OnEpoch = Callable[[list[dict[str, float]]], None]
 MASKS = ("train+val", "train")
 
 
@@ -51,15 +53,23 @@ def train(
     """Encode, build the graph, fit, measure on val and save; an interrupted call of the same kind is resumed.
 
     No test row enters the graph, the training or the run; the dataset's fingerprint knows of all rows. Raises UserError
-    where `out` holds a finished run or the checkpoint of another, and training.Interrupted after Ctrl-C.
+    where `out` holds a finished run or the checkpoint of another, or another process writes there, and
+    training.Interrupted after Ctrl-C.
     """
     out, recipe, began = Path(out), recipe or Recipe(), time.time()
     recipe = recipe.resolved(dataset)
-    if (out / "run.json").exists():
-        raise UserError(f"{out}: holds a finished run already; choose another folder (--out)")
+    refuse_finished(out)
     check_encoders(dataset, recipe)
     check_private(dataset, recipe)
     claim_folder(out, FILES)
+    with alone_in(out):
+        return _train(dataset, out, recipe, began, say, on_epoch)
+
+
+def _train(
+    dataset: Dataset, out: Path, recipe: Recipe, began: float, say: Callable[[str], None], on_epoch: OnEpoch
+) -> Run:
+    refuse_finished(out)  # by somebody else, meanwhile
     if (out / "checkpoint.safetensors").exists():
         say(f"{out}: an interrupted training goes on")
     parts = split(dataset, recipe.split_config(dataset))
@@ -105,6 +115,11 @@ def train(
     run = save_run(out, recipe, dataset, graph, *logs, model, metrics, provenance)
     (out / "checkpoint.safetensors").unlink(missing_ok=True)
     return run
+
+
+def refuse_finished(out: Path) -> None:
+    if (out / "run.json").exists():
+        raise UserError(f"{out}: holds a finished run already; choose another folder (--out)")
 
 
 def origin(
@@ -382,13 +397,4 @@ def versions() -> dict[str, str]:
         "torch_geometric": torch_geometric.__version__,
         "numpy": np.__version__,
         "scipy": scipy.__version__,
-    }
-
-
-def machine() -> dict[str, Any]:
-    return {
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gnnrec import cipher, sealed_log, vault
 from gnnrec.cipher import Key
+from gnnrec.commit import finish
 from gnnrec.errors import UserError
 from gnnrec.files import KEYS
 
@@ -19,6 +20,8 @@ def rekey(path: Path, new: Key | None = None, *, deep: bool = False) -> int:
     data-keys.json names the old key or the new one, whenever this is stopped; the same call then ends what was begun,
     file by file. Raises UserError for what is not encrypted, without the old key, and for a file that was changed.
     """
+    if path.is_dir():
+        finish(path)
     keys = vault.keys_of(path)
     if not keys.exists():
         raise UserError(f"{path}: is not encrypted (no {keys.name})")

@@ -18,7 +18,6 @@ data-keys.json           where all of this is encrypted, see vault.py; then with
 """
 
 import io
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +26,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from gnnrec.datasets import Catalog, Dataset, Feedback, Interactions
 from gnnrec.datasets.pseudonyms import Pseudonyms
@@ -35,7 +33,9 @@ from gnnrec.due import Refused
 from gnnrec.errors import UserError, count, damaged
 from gnnrec.files import KEYS
 from gnnrec.notebook import table
+from gnnrec.run_checks import ID, check_graph, check_memory, check_metrics, check_provenance, load_catalog, load_ids
 from gnnrec.tensor_files import open_tensors, save_tensors
+from gnnrec.untrusted import parse_json, read_parquet, refusing
 from gnnrec.vault import read_bytes, read_text, sha256_of, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:  # torch and torch_geometric take seconds to import: only what builds the graph or the model does it
@@ -53,7 +53,6 @@ FILES = (
     *("encoders", "frozen", "due.json", "audit", KEYS),
 )
 LISTED = 100  # length of the saved lists
-ID = "__id__"  # the id column of items.parquet and users.parquet, beside the catalogue's own columns
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,10 @@ class Run:
     @property
     def metrics(self) -> dict[str, Any]:
         """The evaluation on validation; empty where there was none."""
-        found: dict[str, Any] = json.loads(read_text(self.folder / "metrics.json"))
+        path = self.folder / "metrics.json"
+        with refusing(path):
+            found: dict[str, Any] = parse_json(read_bytes(path), path)
+        check_metrics(found, path)
         return found
 
     @property
@@ -124,7 +126,11 @@ class Run:
         """The training graph."""
         from gnnrec.run_tensors import load_tensors, unpack_graph
 
-        return unpack_graph(load_tensors(self.folder / "graph.safetensors"))
+        path = self.folder / "graph.safetensors"
+        with refusing(path, "does not fit the run"):
+            graph = unpack_graph(load_tensors(path))
+            check_graph(graph, len(self.user_ids), len(self.item_ids))
+        return graph
 
     @cached_property
     def known_graph(self) -> "HeteroData":
@@ -140,8 +146,10 @@ class Run:
         from gnnrec.models import MODELS
         from gnnrec.run_tensors import load_tensors, load_weights
 
-        model: Model = MODELS[self.recipe.model_name][0](self.recipe.model, self.graph, Generator())
-        load_weights(model, load_tensors(self.folder / "weights.safetensors"), self.folder)
+        check_memory(self.recipe.model, len(self.user_ids) + len(self.item_ids), self.folder)
+        with refusing(self.folder / "weights.safetensors", "does not fit settings.toml and graph.safetensors"):
+            model: Model = MODELS[self.recipe.model_name][0](self.recipe.model, self.graph, Generator())
+            load_weights(model, load_tensors(self.folder / "weights.safetensors"), self.folder)
         model.eval()
         return model
 
@@ -247,15 +255,13 @@ class Run:
         """train and val, read together: an encrypted file is decrypted as a whole."""
         path, columns = self.folder / "graph.safetensors", dict[str, dict[str, Any]](train={}, val={})
         users, items = len(self.user_ids), len(self.item_ids)
-        try:
+        with refusing(path):
             with open_tensors(path) as file:
                 for key in file.keys():  # noqa: SIM118 (not a dict)
                     kind, *place = key.split("/")
                     if kind == "log":
                         columns[place[0]][place[1]] = file.get_tensor(key)
             return {name: Interactions(num_users=users, num_items=items, **found) for name, found in columns.items()}
-        except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
-            raise damaged(path, error) from error
 
     def _vectors(self, owner: str, rows: slice = slice(None)) -> NDArray[np.float32]:
         """Embeddings of "user" or "item" from the file, the given rows only."""
@@ -267,13 +273,10 @@ class Run:
     def _rows(self, name: str, key: str, size: int, rows: slice) -> NDArray[Any]:
         """Some rows of a stored array that has to have `size` of them."""
         path = self.folder / name
-        try:
-            with open_tensors(path) as file:
-                stored = file.get_slice(key)
-                found = stored.get_shape()[0]
-                array: NDArray[Any] = stored[rows]
-        except (OSError, SafetensorError, ValueError) as error:
-            raise damaged(path, error) from error
+        with refusing(path), open_tensors(path) as file:
+            stored = file.get_slice(key)
+            found = stored.get_shape()[0]
+            array: NDArray[Any] = stored[rows]
         if found != size:
             held = f"{count(found, 'row')} of {key}, but {count(size, 'id')}"
             raise UserError(f"{path}: {held}; the files are of different runs")
@@ -288,21 +291,16 @@ class Run:
         if not (folder / "run.json").exists():
             what = "an unfinished run" if (folder / "checkpoint.safetensors").exists() else "no run"
             raise UserError(f"{folder}: holds {what} (run.json is missing); gnnrec train makes or finishes one")
-        try:
-            provenance = json.loads(read_text(folder / "run.json"))
-            users, items = (pl.read_parquet(read_bytes(folder / f"{name}.parquet")) for name in ("users", "items"))
-        except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-            raise damaged(folder, error) from error
-        found = provenance.get("format") if isinstance(provenance, dict) else None
-        if found != FORMAT:
+        with refusing(folder):
+            provenance = parse_json(read_bytes(folder / "run.json"), folder / "run.json")
+            tables = {name: read_bytes(folder / f"{name}.parquet") for name in ("users", "items")}
+        if (found := provenance.get("format")) != FORMAT:
             raise UserError(f"{folder}/run.json: format {found!r}; this version reads {FORMAT}")
-        return cls(
-            folder=folder,
-            user_ids=tuple(users[ID]),
-            item_ids=tuple(items[ID]),
-            items=_load_catalog(items.drop(ID), provenance["items"]),
-            provenance=provenance,
-        )
+        check_provenance(provenance, folder / "run.json")
+        users, items = (read_parquet(found, folder / f"{name}.parquet") for name, found in tables.items())
+        catalog = load_catalog(items, provenance, folder)
+        user_ids, item_ids = load_ids(users, folder / "users.parquet"), load_ids(items, folder / "items.parquet")
+        return cls(folder=folder, user_ids=user_ids, item_ids=item_ids, items=catalog, provenance=provenance)
 
 
 def save_run(
@@ -376,17 +374,6 @@ def join_logs(first: Interactions, second: Interactions) -> Interactions:
 
 def _path_column(modality: str, paths: tuple[Path | None, ...]) -> pl.Series:
     return pl.Series(f"__{modality}__", [None if path is None else str(path) for path in paths], dtype=pl.String)
-
-
-def _load_catalog(table: pl.DataFrame, columns: dict[str, list[str]] | None) -> Catalog | None:
-    if columns is None:
-        return None
-    media = {
-        modality: tuple(None if path is None else Path(path) for path in table[f"__{modality}__"])
-        for modality in columns["media"]
-    }
-    shown = table.drop([f"__{modality}__" for modality in media])
-    return Catalog(table=shown, text_columns=tuple(columns["text"]), media=media)
 
 
 def _index_of(index: dict[str, int], name: str, nobody: str) -> int:

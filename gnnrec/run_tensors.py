@@ -5,25 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Interactions
-from gnnrec.errors import UserError, damaged
+from gnnrec.errors import UserError
 from gnnrec.models import ClosedFormModel, Embeddings, Model
 from gnnrec.ranking import Scorer
 from gnnrec.tensor_files import open_tensors
+from gnnrec.untrusted import refusing
 
 MANY = 100
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        with open_tensors(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as error:
-        raise damaged(path, error) from error
+    with refusing(path), open_tensors(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
 
 
 def load_weights(model: Model, state: dict[str, Tensor], folder: Path) -> None:

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from gnnrec.untrusted import refusing
 from gnnrec.vault import is_encrypted, read_text, write_text
 
 if TYPE_CHECKING:
@@ -51,4 +52,13 @@ def writer_from(folder: Path, epoch: int) -> "SummaryWriter":
 def read_log(folder: Path) -> list[dict[str, float]]:
     """The rows of a run's log; empty for a model that needs no epochs."""
     path = folder / "log.jsonl"
-    return [json.loads(line) for line in read_text(path).splitlines()] if path.exists() else []
+    if not path.exists():
+        return []
+    with refusing(path):
+        return [_row(json.loads(line)) for line in read_text(path).splitlines()]
+
+
+def _row(found: Any) -> dict[str, float]:
+    if not isinstance(found, dict) or not all(isinstance(value, int | float) for value in found.values()):
+        raise ValueError(f"found {str(found)[:40]!r}; expected an object of numbers")
+    return found

@@ -45,11 +45,11 @@ LAYERS = (
     ),
     ("fitting",),
     ("pipeline",),
-    ("run_folder", "run_tensors", "due", "private_runs"),
+    ("run_folder", "run_tensors", "run_checks", "due", "private_runs"),
     ("recipe", "recipes", "tracking", "sinks"),
-    ("training", "evaluation", "cold_items"),
+    ("training", "sampled_step", "evaluation", "cold_items"),
     ("models",),
-    ("recency", "fusion", "removal", "words", "alignment", "graph_augment", "graph_growth"),
+    ("recency", "fusion", "removal", "words", "alignment", "graph_augment", "graph_growth", "graph_hops", "subgraph"),
     ("graph",),
     ("language", "robust"),
     ("encoders",),
@@ -57,8 +57,8 @@ LAYERS = (
     ("datasets",),
     (
         *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate"),
-        *("rekey", "checkpoint", "tensor_files", "sealed_log", "vault", "cipher"),
-        *("files", "errors", "progress", "vectors", "notebook"),
+        *("sampling", "lazy_adam", "interrupt", "rekey", "checkpoint", "tensor_files", "sealed_log", "vault", "cipher"),
+        *("files", "commit", "locking", "machine", "untrusted", "errors", "progress", "vectors", "notebook"),
     ),
 )
 

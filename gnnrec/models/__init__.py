@@ -22,6 +22,7 @@ from gnnrec.models.modality_gnn import ModalityGNN, ModalityGNNConfig
 from gnnrec.models.popularity import Popularity, PopularityConfig
 from gnnrec.models.sasrec import SASRec, SASRecConfig
 from gnnrec.models.sgl import SGL, SGLConfig
+from gnnrec.models.sign import Sign, SignConfig
 from gnnrec.models.slim import SLIM, SLIMConfig
 from gnnrec.models.slist import SLIST, SLISTConfig
 from gnnrec.models.tower import Tower, TowerConfig
@@ -45,6 +46,7 @@ MODELS: dict[str, tuple[Any, Any]] = {
     "xsimgcl": (XSimGCL, XSimGCLConfig),
     "sgl": (SGL, SGLConfig),
     "sasrec": (SASRec, SASRecConfig),
+    "sign": (Sign, SignConfig),
     "vbpr": (VBPR, VBPRConfig),
     "tower": (Tower, TowerConfig),
     "modality_gnn": (ModalityGNN, ModalityGNNConfig),

@@ -15,7 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gnnrec.errors import UserError
-from gnnrec.run_folder import ID, Run
+from gnnrec.run_checks import ID
+from gnnrec.run_folder import Run
 from gnnrec.vault import read_bytes
 
 NOT_COVERED = (

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from gnnrec.datasets.pseudonyms import Pseudonyms
 from gnnrec.errors import UserError
-from gnnrec.export import Exported, export_embeddings, export_lists
+from gnnrec.export import Exported, export_embeddings
 from gnnrec.privacy.anonymity import rare_users
 from gnnrec.run_folder import Run
-from gnnrec.vault import read_text, write_json
+from gnnrec.vault import read_text
 
 FILE = "export.json"
 
@@ -55,14 +55,21 @@ def export_run(run: Run, to: Path, config: ExportConfig) -> Export:
         pseudonyms = Pseudonyms.required()
         ids = [pseudonyms.of(name) for name in ids]
     whole = Exported(run.user_vectors[keep], run.item_vectors, tuple(ids), run.item_ids)
-    written = export_embeddings(
-        *whole, to, config.formats, precision=config.precision, dim=config.dim, encrypt=config.encrypt
-    )
+    lists = None
     if not run.ranks_by_embeddings:
         items, scores = run.lists
-        written.append(export_lists(items[keep], scores[keep], ids, run.item_ids, to))
-    write_json(to / FILE, {"run": str(run.folder.resolve()), "users": len(ids), **asdict(config)})
-    return Export(whole, [*written, to / FILE], len(run.user_ids) - len(ids))
+        lists = items[keep], scores[keep]
+    written = export_embeddings(
+        *whole,
+        to,
+        config.formats,
+        precision=config.precision,
+        dim=config.dim,
+        lists=lists,
+        documents={FILE: {"run": str(run.folder.resolve()), "users": len(ids), **asdict(config)}},
+        encrypt=config.encrypt,
+    )
+    return Export(whole, written, len(run.user_ids) - len(ids))
 
 
 def not_due(run: Run) -> NDArray[np.bool_]:

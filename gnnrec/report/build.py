@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnrec.commit import together
 from gnnrec.comparison import COMPARED, check_same_data, differences, measure
 from gnnrec.datasets import Dataset, Interactions
 from gnnrec.errors import UserError, count
@@ -68,8 +69,9 @@ def write_report(
     for other in runs[1:]:
         check_same_data(runs[0], other)
     data = collect(runs, *read_held_out(runs[0]), beside)
-    html.write_report(data, path)
-    write_text(path.parent / MODEL_CARD, model_card(runs[0], data))
+    with together(path.parent) as staged:
+        html.write_report(data, staged / path.name)
+        write_text(staged / MODEL_CARD, model_card(runs[0], data))
     return path
 
 

@@ -42,6 +42,7 @@ def goals(load: Any) -> list[list[str]]:
         *_transfer(load("transfer"), load("significance") or {}),
         *_serve(load("serve")),
         *_private(load("private")),
+        *_sampling(load("sample"), load("huge")),
     ]
     verdict = {True: "yes", False: "no"}
     return [
@@ -242,3 +243,21 @@ def _serve(entries: list[dict[str, Any]]) -> list[Goal]:
             seconds = found["first_answer_s"]
             rows.append(at_most(f"{what}: first answer", 3, " s", seconds, f"{seconds:.1f} s", load))
     return rows
+
+
+def _sampling(sample: list[dict[str, Any]], large: list[dict[str, Any]]) -> list[Goal]:
+    by_name = {entry["variant"]: entry["metrics"] for entry in sample}
+    speed = by_name.get("two hops, one thread", {}).get("edges_per_second")
+    shown = "" if speed is None else f"{speed / 1e6:.1f} million"
+    goals = [at_least("sampled edges/s of one thread, millions", 20, speed and speed / 1e6, shown, "CPU time")]
+    whole, pieces = (
+        by_name.get(f"lightgcn_softmax, {name}", {}).get("ndcg@20") for name in ("whole", "neighbours, 10 a hop")
+    )
+    ratio = pieces / whole if whole and pieces else None
+    what = "movies, NDCG@20 of lightgcn_softmax on sampled pieces over whole graphs"
+    goals.append(at_least(what, 0.98, ratio, "" if ratio is None else f"{ratio:.3f}", "3 seeds"))
+    found = next((entry for entry in large if "200,000,000" in entry["variant"]), None)
+    memory = found and found["peak_mb"] / 1024
+    shown = "" if memory is None else f"{memory:.1f} GB"
+    goals.append(at_most("memory with 200 million interactions, mapped pages too", 20, " GB", memory, shown, ""))
+    return goals

@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from accuracy import FOLDERS
 from rows import row, save
 
 from gnnrec.audit.membership import audit_membership
@@ -24,6 +25,7 @@ from gnnrec.private_runs import PRIVATE
 from gnnrec.ranking import embedding_scorer
 from gnnrec.recipe import load_recipe
 
+PLANTED = "planted"
 CURVE = [
     ("popularity", ()),
     ("ease", ()),
@@ -95,12 +97,14 @@ def keep(dataset: Dataset, kind: str, variant: str, seeds: range, values: list[d
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=list(KINDS))
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", choices=[*FOLDERS, PLANTED])
     parser.add_argument("--number", type=int, help="trainings (3), shadow trainings (16) or pushed items (5)")
     options = parser.parse_args()
     measure, usual = KINDS[options.kind]
-    made = options.data == Path("planted")
-    dataset = planted("text", num_users=300, num_items=120, cold_share=0.0) if made else Dataset.load(options.data)
+    made = options.data == PLANTED
+    dataset = (
+        planted("text", num_users=300, num_items=120, cold_share=0.0) if made else Dataset.load(FOLDERS[options.data])
+    )
     measure(dataset, options.number or usual)
 
 

@@ -12,6 +12,7 @@ import content_tables
 import people_tables
 import privacy_tables
 import private_tables
+import sample_tables
 import trust_tables
 from goals import goals
 from tables import load, table, value
@@ -243,11 +244,15 @@ TABLES: dict[str, Callable[[], str]] = {
     "rank": rank,
     "speed": speed,
     "scale": scale,
+    "sampled": sample_tables.sampled,
+    "huge": sample_tables.huge,
+    "huge_curve": sample_tables.huge_curve,
     "read": read,
     "cold_start": cold_start,
     "serve": serve,
     "private": private_tables.private,
     "examples": examples,
+    "trust": trust_tables.trust,
     "encrypt": trust_tables.encryption,
     "cipher": trust_tables.cipher,
 }

@@ -173,6 +173,7 @@ OTHER: dict[str, Any] = {
     "clip": 0.1,
     "learning_rate": 0.1,
     "temperature": 1.0,
+    "hops": 1,
 }
 NO_NOISE = {name: {"epsilon": math.inf} for name in ("dp_filter", "dp_tower")}  # there are few users here
 # What has to be on for a setting to matter.
