@@ -60,7 +60,7 @@ def train(
     recipe = recipe.resolved(dataset)
     refuse_finished(out)
     check_encoders(dataset, recipe)
-    check_private(dataset, recipe)
+    check_private(dataset, recipe, split_method(dataset, recipe))
     claim_folder(out, FILES)
     with alone_in(out):
         return _train(dataset, out, recipe, began, say, on_epoch)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gnnrec.datasets import Dataset
+from gnnrec.datasets import SPLIT_NAMES, Dataset
 from gnnrec.encoders.encode import MODALITIES
 from gnnrec.encoders.fitted.folder import facts_of
 from gnnrec.errors import UserError
@@ -13,6 +13,7 @@ from gnnrec.models.private import PrivateModel
 from gnnrec.recipe import Recipe, load_recipe
 
 DEFAULT = "dp_filter"
+OWN = ("published", "leave_last", "user_time")  # splits that cut each user by her own rows alone
 PRIVATE = [name for name, (kind, _) in MODELS.items() if issubclass(kind, PrivateModel)]
 
 
@@ -29,8 +30,11 @@ def private_recipe(name: str | None, overrides: Sequence[str], epsilon: float | 
     )
 
 
-def check_private(dataset: Dataset, recipe: Recipe) -> None:
-    """Raises UserError where a model is to be private and something beside it would show who is in the log."""
+def check_private(dataset: Dataset, recipe: Recipe, method: str) -> None:
+    """Raises UserError where a model is to be private and something beside it would show who is in the log.
+
+    method: how the log is split; which rows of a user train may not depend on other users.
+    """
     if recipe.model_name not in PRIVATE:
         return
     allowed = f"allowed with {recipe.model_name}"
@@ -38,6 +42,11 @@ def check_private(dataset: Dataset, recipe: Recipe) -> None:
         raise UserError(f"{dataset.root}: without a file of items their list is what users took; {allowed}: [items]")
     if core := recipe.split_config(dataset).min_core:
         raise UserError(f"split.min_core: found {core}, by which users depend on each other; {allowed}: 0")
+    if method not in OWN or (method == "published" and not has_validation(dataset)):
+        found = "published, without validation rows" if method == "published" else method
+        raise UserError(f"split.method: found {found}, which cuts users by each other; {allowed}: {', '.join(OWN)}")
+    if dataset.retention_days is not None:
+        raise UserError(f"retention_days: found {dataset.retention_days:g}, counted from others' rows; {allowed}: none")
     if recipe.graph.robust:
         raise UserError(f"graph.robust: found {recipe.graph.robust}, by which users depend on each other; {allowed}: 0")
     for modality in recipe.finetune.chosen():
@@ -46,6 +55,11 @@ def check_private(dataset: Dataset, recipe: Recipe) -> None:
         encoder = recipe.encoders.encoder_of(modality)
         if (facts_of(encoder) or {}).get("learnt_from"):
             raise UserError(f"encoders.{modality}: {encoder} learnt a log without privacy; {allowed}: one that did not")
+
+
+def has_validation(dataset: Dataset) -> bool:
+    part = dataset.published_split
+    return part is not None and bool((part == SPLIT_NAMES.index("val")).any())
 
 
 def privacy_of(model: Model) -> dict[str, Any]:
