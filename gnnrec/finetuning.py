@@ -25,6 +25,7 @@ from gnnrec.errors import UserError
 from gnnrec.files import claim_folder
 from gnnrec.fitting import fit_encoder
 from gnnrec.models import Model, has_embeddings
+from gnnrec.parallel.settings import ParallelConfig
 from gnnrec.recipe import FINETUNED, Recipe
 from gnnrec.run_folder import FILES, Run
 from gnnrec.sinks import follow
@@ -39,6 +40,7 @@ def train(
     *,
     track: Sequence[str] = (),
     say: Callable[[str], None] = lambda line: None,
+    parallel: ParallelConfig = ParallelConfig(),
 ) -> Run:
     """As `pipeline.train`, after the encoders that `recipe.finetune` names were fine-tuned on the train rows.
 
@@ -51,7 +53,7 @@ def train(
         finetune(dataset, out, recipe, say)
     new = not (out / "run.json").exists()  # else it is an error, of which nobody is told
     with follow(track if new else (), out, recipe.to_dict(), say) as sinks:
-        run = pipeline.train(dataset, out, recipe, say=say, on_epoch=sinks.log)
+        run = pipeline.train(dataset, out, recipe, say=say, on_epoch=sinks.log, parallel=parallel)
         sinks.finish(run.metrics.get("metrics", {}))
     return run
 

@@ -28,6 +28,8 @@ from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.files import claim_folder, sha256_of_file
 from gnnrec.graph import build_graph, interactions_of, item_modalities, owners, user_modalities
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
+from gnnrec.parallel.fit import fit_in_workers
+from gnnrec.parallel.settings import ParallelConfig
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import FILES, Run, join_logs, save_rejected, save_run
 from gnnrec.tracking import Tracker
@@ -45,6 +47,7 @@ def train(
     *,
     say: Callable[[str], None] = lambda line: None,
     on_epoch: Callable[[list[dict[str, float]]], None] = lambda history: None,
+    parallel: ParallelConfig = ParallelConfig(),
 ) -> Run:
     """Encode, build the graph, fit, measure on val and save; an interrupted call of the same kind is resumed.
 
@@ -76,6 +79,8 @@ def train(
     written = written_content(dataset, parts, item_features, recipe, say)
     graph = training_graph(dataset, parts, item_features, user_features, recipe, written)
     settings = recipe.to_toml() + fingerprint(dataset) + content_fingerprint(graph)
+    if not parallel.alone:
+        fit_in_workers(graph, parts.val, recipe, out, settings, parallel, on_epoch)
     model, state = fit_model(graph, parts.val, recipe, out=out, settings=settings, on_epoch=on_epoch)
     metrics = {}
     if len(parts.val):

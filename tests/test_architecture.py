@@ -24,6 +24,7 @@ LAYERS = (
     ("recommend", "query", "export", "targets", "comparison", "tuning", "search_space", "finetuning", "transfer"),
     ("fitting",),
     ("pipeline",),
+    ("parallel",),
     ("run_folder", "run_tensors"),
     ("recipe", "recipes", "tracking", "sinks"),
     ("training", "sampled_step", "evaluation", "cold_items"),
@@ -35,7 +36,7 @@ LAYERS = (
     ("datasets",),
     (
         *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate"),
-        *("sampling", "lazy_adam", "interrupt", "checkpoint", "files", "errors", "progress", "vectors", "notebook"),
+        *("sampling", "lazy_adam", "workers", "interrupt", "checkpoint", "files", "errors", "progress", "vectors", "notebook"),
     ),
 )
 
@@ -83,6 +84,8 @@ HEAVY = {
     "pydantic": {"serve/schemas.py", "serve/uploads.py"},
     "uvicorn": {"serve/server.py"},
     "prometheus_client": {"serve/metrics.py"},
+    "ray": {"parallel/ray_engine.py"},
+    "torch.distributed": {"workers.py", "parallel/torchrun.py"},
 }
 LATE = {"serve"}  # parts that others import inside functions only, so that they may import at once what they need
 

@@ -1,0 +1,83 @@
+"""What the workers of one training are told, as files in a folder, and what each of them does.
+
+A job leaves one thing behind: the checkpoint of a finished training beside the run's log. Whoever started it goes on
+from there as after an interruption, so that any number of workers can go on with what any other number began.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator
+from torch_geometric.data import HeteroData
+
+from gnnrec.datasets import Interactions
+from gnnrec.encoders import default_device
+from gnnrec.errors import UserError
+from gnnrec.files import write_json
+from gnnrec.models import MODELS
+from gnnrec.progress import without_progress
+from gnnrec.recipe import Recipe, parse_toml
+from gnnrec.run_tensors import load_tensors, pack_graph, pack_log, save_tensors, unpack_graph, unpack_log
+from gnnrec.tracking import Tracker
+from gnnrec.training import Interrupted, fit
+from gnnrec.workers import world
+
+JOB, GRAPH, OUTCOME = "job.json", "graph.safetensors", "outcome.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a job ended that ran to an end of its own; of a finished one both are empty."""
+
+    error: str = ""  # what the user can mend
+    stopped: str = ""  # by Ctrl-C
+
+
+def write_job(
+    folder: Path, graph: HeteroData, val: Interactions, recipe: Recipe, out: Path, settings: str, show: bool
+) -> None:
+    """show: whether the first worker draws a progress bar, where there is a terminal."""
+    save_tensors(folder / GRAPH, pack_graph(graph) | pack_log("val", val))
+    write_json(
+        folder / JOB, {"recipe": recipe.to_toml(), "out": str(out.absolute()), "settings": settings, "show": show}
+    )
+
+
+def read_outcome(folder: Path) -> Outcome:
+    return Outcome(**json.loads((folder / OUTCOME).read_text(encoding="utf-8")))
+
+
+def work(folder: Path, threads: int) -> None:
+    """One worker of the process group that this process is in, with so many threads for its sums."""
+    torch.set_num_threads(threads)
+    job = json.loads((folder / JOB).read_text(encoding="utf-8"))
+    tensors = load_tensors(folder / GRAPH)
+    graph = unpack_graph(tensors)
+    val = unpack_log("val", tensors, graph["user"].num_nodes, graph["item"].num_nodes)
+    recipe = Recipe.from_dict(parse_toml(job["recipe"], JOB), JOB)
+    model = MODELS[recipe.model_name][0](recipe.model, graph, Generator().manual_seed(recipe.train.seed))
+    first, out = world().first, Path(job["out"])
+    tracker = Tracker(out) if first else None
+    on_epoch: Callable[[list[dict[str, float]]], None] = tracker or (lambda history: None)
+    outcome: dict[str, Any] = {}
+    device = default_device()
+    try:
+        where = {"checkpoint": out / "checkpoint.safetensors", "settings": job["settings"], "on_epoch": on_epoch}
+        if first and job["show"]:
+            fit(model.to(device), graph.to(device), val, recipe.train, **where)
+        else:
+            with without_progress():
+                fit(model.to(device), graph.to(device), val, recipe.train, **where)
+    except UserError as error:
+        outcome = {"error": str(error)}
+    except Interrupted as stopped:
+        outcome = {"stopped": str(stopped)}
+    finally:
+        if tracker is not None:
+            tracker.close()
+    if first:
+        write_json(folder / OUTCOME, outcome)

@@ -1,0 +1,76 @@
+"""Workers on this machine, started and watched by torch.distributed.elastic, which is what `torchrun` calls.
+
+Where one is lost, all are started again and go on from the checkpoint. They find each other by files, and talk over the
+loopback interface: no port is open to anybody else.
+"""
+
+import os
+import sys
+import warnings
+from pathlib import Path
+
+from gnnrec.errors import UserError
+from gnnrec.parallel.settings import ParallelConfig
+
+LOOPBACK = "127.0.0.1"
+
+
+def run_workers(folder: Path, config: ParallelConfig) -> None:
+    """Run the job in `folder` to its end. Raises KeyboardInterrupt after Ctrl-C, once all have stopped, and UserError
+    where workers were lost more often than they may be."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    # Else the agent opens a port on all interfaces for workers that have no other way to find each other.
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    launch = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=config.nproc,
+        run_id="gnnrec",
+        rdzv_backend="c10d",
+        rdzv_endpoint=str(folder / "rendezvous"),
+        rdzv_configs={"store_type": "file"},
+        local_addr=LOOPBACK,
+        max_restarts=config.restarts,
+    )
+    threads = max(1, (os.cpu_count() or 1) // config.nproc)
+    try:
+        elastic_launch(launch, worker)(str(folder), threads)
+    except SignalException as stopped:
+        raise KeyboardInterrupt from stopped
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        raise UserError(
+            f"training: worker {rank} was lost ({failure.message}), and so were those started again, "
+            f"{config.restarts} times; the same command goes on from the checkpoint"
+        ) from error
+
+
+def worker(folder: str, threads: int) -> None:
+    """Called in each process."""
+    # A group of its own: Ctrl-C comes from the agent alone, once, and not from the terminal as well.
+    os.setpgrp()
+    warnings.filterwarnings("ignore", message=".*torch.jit.*is deprecated")  # as in the command itself
+    os.environ["GLOO_SOCKET_IFNAME"] = loopback_interface()
+    import torch
+    import torch.distributed as dist
+
+    from gnnrec.parallel.job import work
+
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    started = os.environ["TORCHELASTIC_RESTART_COUNT"]  # what an earlier group wrote may not be read
+    store = dist.FileStore(str(Path(folder) / f"group-{started}"), size)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    try:
+        work(Path(folder), threads)
+    finally:
+        dist.destroy_process_group()
+
+
+def loopback_interface() -> str:
+    return "lo0" if sys.platform == "darwin" else "lo"
