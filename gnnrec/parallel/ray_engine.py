@@ -10,13 +10,15 @@ from typing import Any
 
 from gnnrec.errors import UserError
 from gnnrec.parallel.settings import ParallelConfig
-from gnnrec.parallel.torchrun import LOOPBACK, loopback_interface
 
 
 def run_workers(folder: Path, config: ParallelConfig) -> None:
     """As `torchrun.run_workers`. On a cluster that has fewer places than asked for, as many workers as it has."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anybody
+    os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
+    if config.address is None:
+        # No cluster: the one thing that makes all of Ray's servers listen on the loopback interface alone.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
         import ray
         from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -53,7 +55,7 @@ def _connect(ray: Any, config: ParallelConfig) -> None:
             ray.init(address=config.address, **quiet)
         else:
             places = {"num_cpus": config.nproc, "num_gpus": 0}
-            ray.init(address="local", include_dashboard=False, _node_ip_address=LOOPBACK, **places, **quiet)
+            ray.init(address="local", include_dashboard=False, **places, **quiet)
     except Exception as error:
         where = config.address or "this machine"
         raise UserError(f"--engine ray: cannot start on {where}: {str(error).strip().splitlines()[0]}") from error

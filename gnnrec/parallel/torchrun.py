@@ -7,7 +7,9 @@ loopback interface: no port is open to anybody else.
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from gnnrec.errors import UserError
 from gnnrec.parallel.settings import ParallelConfig
@@ -18,6 +20,12 @@ LOOPBACK = "127.0.0.1"
 def run_workers(folder: Path, config: ParallelConfig) -> None:
     """Run the job in `folder` to its end. Raises KeyboardInterrupt after Ctrl-C, once all have stopped, and UserError
     where workers were lost more often than they may be."""
+    threads = max(1, (os.cpu_count() or 1) // config.nproc)
+    run_function(worker, (str(folder), threads), folder, config)
+
+
+def run_function(function: Callable[..., None], arguments: tuple[Any, ...], folder: Path, config: ParallelConfig) -> None:
+    """The same of any function of a module, which is called in each process, in one process group."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -35,9 +43,8 @@ def run_workers(folder: Path, config: ParallelConfig) -> None:
         local_addr=LOOPBACK,
         max_restarts=config.restarts,
     )
-    threads = max(1, (os.cpu_count() or 1) // config.nproc)
     try:
-        elastic_launch(launch, worker)(str(folder), threads)
+        elastic_launch(launch, in_group)(function, str(folder), *arguments)
     except SignalException as stopped:
         raise KeyboardInterrupt from stopped
     except ChildFailedError as error:
@@ -48,29 +55,30 @@ def run_workers(folder: Path, config: ParallelConfig) -> None:
         ) from error
 
 
-def worker(folder: str, threads: int) -> None:
-    """Called in each process."""
+def in_group(function: Callable[..., None], folder: str, *arguments: Any) -> None:
+    """Called in each process: the function, in the process group of all."""
     # A group of its own: Ctrl-C comes from the agent alone, once, and not from the terminal as well.
     os.setpgrp()
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
     warnings.filterwarnings("ignore", message=".*torch.jit.*is deprecated")  # as in the command itself
-    os.environ["GLOO_SOCKET_IFNAME"] = loopback_interface()
     import torch
     import torch.distributed as dist
 
-    from gnnrec.parallel.job import work
-
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    backend = "gloo"
     if torch.cuda.is_available():
+        backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     started = os.environ["TORCHELASTIC_RESTART_COUNT"]  # what an earlier group wrote may not be read
     store = dist.FileStore(str(Path(folder) / f"group-{started}"), size)
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
-        work(Path(folder), threads)
+        function(*arguments)
     finally:
         dist.destroy_process_group()
 
 
-def loopback_interface() -> str:
-    return "lo0" if sys.platform == "darwin" else "lo"
+def worker(folder: str, threads: int) -> None:
+    from gnnrec.parallel.job import work
+
+    work(Path(folder), threads)
