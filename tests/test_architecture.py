@@ -85,7 +85,7 @@ HEAVY = {
     "uvicorn": {"serve/server.py"},
     "prometheus_client": {"serve/metrics.py"},
     "ray": {"parallel/ray_engine.py"},
-    "torch.distributed": {"workers.py", "parallel/torchrun.py"},
+    "torch.distributed": {"workers.py", "parallel/group.py", "parallel/torchrun.py"},
 }
 LATE = {"serve"}  # parts that others import inside functions only, so that they may import at once what they need
 

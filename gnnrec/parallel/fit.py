@@ -53,8 +53,6 @@ def fit_in_workers(
         shutil.rmtree(folder, ignore_errors=True)
     if outcome.error:
         raise UserError(outcome.error)
-    if outcome.stopped:
-        raise Interrupted(outcome.stopped)
     history = read_log(out)
     for end in range(known + 1, len(history) + 1):
         on_epoch(history[:end])

@@ -6,9 +6,9 @@ from there as after an interruption, so that any number of workers can go on wit
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Generator
@@ -23,7 +23,7 @@ from gnnrec.progress import without_progress
 from gnnrec.recipe import Recipe, parse_toml
 from gnnrec.run_tensors import load_tensors, pack_graph, pack_log, save_tensors, unpack_graph, unpack_log
 from gnnrec.tracking import Tracker
-from gnnrec.training import Interrupted, fit
+from gnnrec.training import fit
 from gnnrec.workers import world
 
 JOB, GRAPH, OUTCOME = "job.json", "graph.safetensors", "outcome.json"
@@ -31,10 +31,9 @@ JOB, GRAPH, OUTCOME = "job.json", "graph.safetensors", "outcome.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a job ended that ran to an end of its own; of a finished one both are empty."""
+    """How a job ended that was neither stopped nor lost."""
 
-    error: str = ""  # what the user can mend
-    stopped: str = ""  # by Ctrl-C
+    error: str = ""  # what the user can mend; empty for a finished training
 
 
 def write_job(
@@ -52,7 +51,10 @@ def read_outcome(folder: Path) -> Outcome:
 
 
 def work(folder: Path, threads: int) -> None:
-    """One worker of the process group that this process is in, with so many threads for its sums."""
+    """One worker of the process group that this process is in, with so many threads for its sums.
+
+    Raises Interrupted after SIGINT, once the state is saved.
+    """
     torch.set_num_threads(threads)
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     tensors = load_tensors(folder / GRAPH)
@@ -63,21 +65,16 @@ def work(folder: Path, threads: int) -> None:
     first, out = world().first, Path(job["out"])
     tracker = Tracker(out) if first else None
     on_epoch: Callable[[list[dict[str, float]]], None] = tracker or (lambda history: None)
-    outcome: dict[str, Any] = {}
     device = default_device()
+    outcome = Outcome()
     try:
-        where = {"checkpoint": out / "checkpoint.safetensors", "settings": job["settings"], "on_epoch": on_epoch}
-        if first and job["show"]:
+        with nullcontext() if first and job["show"] else without_progress():
+            where = {"checkpoint": out / "checkpoint.safetensors", "settings": job["settings"], "on_epoch": on_epoch}
             fit(model.to(device), graph.to(device), val, recipe.train, **where)
-        else:
-            with without_progress():
-                fit(model.to(device), graph.to(device), val, recipe.train, **where)
     except UserError as error:
-        outcome = {"error": str(error)}
-    except Interrupted as stopped:
-        outcome = {"stopped": str(stopped)}
+        outcome = Outcome(error=str(error))
     finally:
         if tracker is not None:
             tracker.close()
     if first:
-        write_json(folder / OUTCOME, outcome)
+        write_json(folder / OUTCOME, asdict(outcome))

@@ -5,6 +5,7 @@ sent. On a cluster the run's folder has to be on a file system that all machines
 """
 
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,22 @@ def run_workers(folder: Path, config: ParallelConfig) -> None:
     try:
         import ray
         from ray.train import FailureConfig, RunConfig, ScalingConfig
-        from ray.train.torch import TorchConfig, TorchTrainer
+        from ray.train.torch import TorchTrainer
+        from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
     except ImportError as error:
         raise UserError("--engine ray: needs the extra 'scale': pip install gnnrec[scale]") from error
     _connect(ray, config)
-    threads = max(1, (os.cpu_count() or 1) // config.nproc)
-    trainer = TorchTrainer(
-        worker,
-        train_loop_config={"folder": str(folder.absolute()), "threads": threads, "local": config.address is None},
-        torch_config=TorchConfig(backend="gloo"),
-        scaling_config=ScalingConfig(num_workers=config.nproc if config.address is None else (1, config.nproc)),
-        run_config=RunConfig(
-            name="ray", storage_path=str(folder.absolute()), failure_config=FailureConfig(max_failures=config.restarts)
-        ),
+    folder, threads = folder.absolute(), max(1, (os.cpu_count() or 1) // config.nproc)
+    told = {"folder": str(folder), "threads": threads}
+    run_config = RunConfig(
+        name="ray", storage_path=str(folder), failure_config=FailureConfig(max_failures=config.restarts)
     )
+    if config.address is None:
+        scaling = ScalingConfig(num_workers=config.nproc)
+        trainer = DataParallelTrainer(local_worker, train_loop_config=told, scaling_config=scaling, run_config=run_config)
+    else:
+        scaling = ScalingConfig(num_workers=(1, config.nproc))
+        trainer = TorchTrainer(worker, train_loop_config=told, scaling_config=scaling, run_config=run_config)
     try:
         trainer.fit()
     except KeyboardInterrupt:
@@ -66,3 +69,16 @@ def worker(told: dict[str, Any]) -> None:
     from gnnrec.parallel.job import work
 
     work(Path(told["folder"]), told["threads"])
+
+
+def local_worker(told: dict[str, Any]) -> None:
+    """The same on this machine: in a group of our own, since Ray's opens a port on all interfaces."""
+    import ray.train
+    from ray.train.collective import broadcast_from_rank_zero
+
+    from gnnrec.parallel.group import local_group
+
+    context = ray.train.get_context()
+    name = broadcast_from_rank_zero(uuid.uuid4().hex)  # of this attempt
+    with local_group(Path(told["folder"]) / name, context.get_world_rank(), context.get_world_size()):
+        worker(told)

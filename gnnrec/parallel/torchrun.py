@@ -1,12 +1,10 @@
 """Workers on this machine, started and watched by torch.distributed.elastic, which is what `torchrun` calls.
 
-Where one is lost, all are started again and go on from the checkpoint. They find each other by files, and talk over the
-loopback interface: no port is open to anybody else.
+Where one is lost, all are started again and go on from the checkpoint.
 """
 
+import logging
 import os
-import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ def run_function(function: Callable[..., None], arguments: tuple[Any, ...], fold
 
     # Else the agent opens a port on all interfaces for workers that have no other way to find each other.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)  # of a lost worker, not of Ctrl-C
     launch = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -59,23 +58,11 @@ def in_group(function: Callable[..., None], folder: str, *arguments: Any) -> Non
     """Called in each process: the function, in the process group of all."""
     # A group of its own: Ctrl-C comes from the agent alone, once, and not from the terminal as well.
     os.setpgrp()
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
-    warnings.filterwarnings("ignore", message=".*torch.jit.*is deprecated")  # as in the command itself
-    import torch
-    import torch.distributed as dist
+    from gnnrec.parallel.group import local_group
 
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    backend = "gloo"
-    if torch.cuda.is_available():
-        backend = "cpu:gloo,cuda:nccl"
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-    started = os.environ["TORCHELASTIC_RESTART_COUNT"]  # what an earlier group wrote may not be read
-    store = dist.FileStore(str(Path(folder) / f"group-{started}"), size)
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
-    try:
+    attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
+    with local_group(Path(folder) / f"group-{attempt}", int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])):
         function(*arguments)
-    finally:
-        dist.destroy_process_group()
 
 
 def worker(folder: str, threads: int) -> None:
