@@ -25,7 +25,7 @@ from gnnrec.errors import UserError
 from gnnrec.files import claim_folder
 from gnnrec.fitting import fit_encoder
 from gnnrec.models import Model, has_embeddings
-from gnnrec.parallel.settings import ParallelConfig
+from gnnrec.parallel.settings import ALONE, ParallelConfig
 from gnnrec.recipe import FINETUNED, Recipe
 from gnnrec.run_folder import FILES, Run
 from gnnrec.sinks import follow
@@ -40,7 +40,7 @@ def train(
     *,
     track: Sequence[str] = (),
     say: Callable[[str], None] = lambda line: None,
-    parallel: ParallelConfig = ParallelConfig(),
+    parallel: ParallelConfig = ALONE,
 ) -> Run:
     """As `pipeline.train`, after the encoders that `recipe.finetune` names were fine-tuned on the train rows.
 

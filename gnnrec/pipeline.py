@@ -29,7 +29,7 @@ from gnnrec.files import claim_folder, sha256_of_file
 from gnnrec.graph import build_graph, interactions_of, item_modalities, owners, user_modalities
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
 from gnnrec.parallel.fit import fit_in_workers
-from gnnrec.parallel.settings import ParallelConfig
+from gnnrec.parallel.settings import ALONE, ParallelConfig
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import FILES, Run, join_logs, save_rejected, save_run
 from gnnrec.tracking import Tracker
@@ -47,7 +47,7 @@ def train(
     *,
     say: Callable[[str], None] = lambda line: None,
     on_epoch: Callable[[list[dict[str, float]]], None] = lambda history: None,
-    parallel: ParallelConfig = ParallelConfig(),
+    parallel: ParallelConfig = ALONE,
 ) -> Run:
     """Encode, build the graph, fit, measure on val and save; an interrupted call of the same kind is resumed.
 

@@ -397,4 +397,6 @@ def ranking_metric(scorer: Scorer, train: Interactions, val: Interactions, metri
     ranking = top_k(scorer, torch.from_numpy(mine), int(k), seen)
     hits = metrics.hits_of(ranking.items.numpy(), mine, relevant)
     values[share] = metrics.METRICS[name](hits, np.diff(relevant.indptr)[mine], int(k))
-    return float(workers.sum(torch.from_numpy(values)).numpy().mean())  # places, then a mean: the same bits for any size
+    return float(
+        workers.sum(torch.from_numpy(values)).numpy().mean()
+    )  # places, then a mean: the same bits for any size

@@ -36,7 +36,18 @@ LAYERS = (
     ("datasets",),
     (
         *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate"),
-        *("sampling", "lazy_adam", "workers", "interrupt", "checkpoint", "files", "errors", "progress", "vectors", "notebook"),
+        *(
+            "sampling",
+            "lazy_adam",
+            "workers",
+            "interrupt",
+            "checkpoint",
+            "files",
+            "errors",
+            "progress",
+            "vectors",
+            "notebook",
+        ),
     ),
 )
 

@@ -16,12 +16,13 @@ def local_group(store: Path, rank: int, size: int) -> Iterator[None]:
     warnings.filterwarnings("ignore", message=".*torch.jit.*is deprecated")  # as in the command itself
     import torch
     import torch.distributed as dist
+    from torch.distributed import FileStore  # type: ignore[attr-defined]  # documented, but not in its list of names
 
     backend = "gloo"
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(rank % torch.cuda.device_count())
-    dist.init_process_group(backend, store=dist.FileStore(str(store), size), rank=rank, world_size=size)
+    dist.init_process_group(backend, store=FileStore(str(store), size), rank=rank, world_size=size)
     try:
         yield
     finally:

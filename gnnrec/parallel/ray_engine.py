@@ -33,11 +33,14 @@ def run_workers(folder: Path, config: ParallelConfig) -> None:
     run_config = RunConfig(
         name="ray", storage_path=str(folder), failure_config=FailureConfig(max_failures=config.restarts)
     )
+    trainer: DataParallelTrainer
     if config.address is None:
         scaling = ScalingConfig(num_workers=config.nproc)
-        trainer = DataParallelTrainer(local_worker, train_loop_config=told, scaling_config=scaling, run_config=run_config)
+        trainer = DataParallelTrainer(
+            local_worker, train_loop_config=told, scaling_config=scaling, run_config=run_config
+        )
     else:
-        scaling = ScalingConfig(num_workers=(1, config.nproc))
+        scaling = ScalingConfig(num_workers=(1, config.nproc))  # type: ignore[arg-type]  # elastic
         trainer = TorchTrainer(worker, train_loop_config=told, scaling_config=scaling, run_config=run_config)
     try:
         trainer.fit()

@@ -31,3 +31,6 @@ class ParallelConfig:
     def alone(self) -> bool:
         """Whether the training needs no other process."""
         return self.nproc == 1 and self.engine == "torchrun"
+
+
+ALONE = ParallelConfig()

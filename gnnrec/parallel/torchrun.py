@@ -22,7 +22,9 @@ def run_workers(folder: Path, config: ParallelConfig) -> None:
     run_function(worker, (str(folder), threads), folder, config)
 
 
-def run_function(function: Callable[..., None], arguments: tuple[Any, ...], folder: Path, config: ParallelConfig) -> None:
+def run_function(
+    function: Callable[..., None], arguments: tuple[Any, ...], folder: Path, config: ParallelConfig
+) -> None:
     """The same of any function of a module, which is called in each process, in one process group."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

@@ -1,7 +1,6 @@
 """Two workers train what one does: losses, validation and weights."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 
+from gnnrec.errors import UserError
 from gnnrec.parallel.settings import ParallelConfig
 from gnnrec.parallel.torchrun import run_function
 from gnnrec.workers import Workers, world
 
-sys.path.insert(0, os.path.dirname(__file__))  # by which the processes find it, too
-import two_workers  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parent))  # by which the processes find it, too
+import two_workers
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,33 @@ def test_two_go_on_with_what_one_began_and_one_with_what_two_began(two: Any) -> 
     same(found["resumed"], whole)
     assert (folder / "two.safetensors").exists()
     same(two_workers.trained("modality_gnn", checkpoint=folder / "two.safetensors"), whole)
+
+
+def test_a_killed_worker_is_started_again_and_goes_on(tmp_path: Path) -> None:
+    run_function(two_workers.killed_once, (str(tmp_path),), tmp_path, ParallelConfig(nproc=2))
+    found = [json.loads((tmp_path / f"worker-{rank}.json").read_text()) for rank in range(2)]
+    assert found[0] == found[1]
+    same(found[0], two_workers.trained("lightgcn"))
+    assert not found[0]["first group"]
+
+
+def test_workers_that_are_always_lost_are_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"worker 1 was lost .* 0 times; the same command goes on from the checkpoint"):
+        run_function(two_workers.killed_once, (str(tmp_path),), tmp_path, ParallelConfig(nproc=2, restarts=0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"nproc": 0}, "--nproc: found 0; allowed: 1 or more"),
+        ({"engine": "mpi"}, "--engine: found 'mpi'; allowed: torchrun, ray"),
+        ({"engine": "ray", "address": "host"}, "--address: found 'host'; allowed: HOST:PORT"),
+        ({"address": "host:6379"}, "--address: goes with --engine ray"),
+    ],
+)
+def test_what_cannot_be_is_one_clear_line(settings: Any, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        ParallelConfig(**settings)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])

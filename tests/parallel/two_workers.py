@@ -1,6 +1,8 @@
 """What each of two workers does for test_workers.py; in a module of its own, since processes import it by name."""
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,4 +81,18 @@ def run(folder: str) -> None:
     found = {case: trained(case) for case in CASES}
     found["resumed"] = trained("modality_gnn", checkpoint=where / "one.safetensors")
     begun(where / "two.safetensors")
+    (where / f"worker-{world().rank}.json").write_text(json.dumps(found))
+
+
+def killed_once(folder: str) -> None:
+    """The second worker of the first group is killed when two epochs are done and the third is not."""
+    torch.set_num_threads(1)
+    where, first_group = Path(folder), os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
+
+    def die_in_the_third(history: list[dict[str, float]]) -> None:
+        if world().rank == 1 and first_group and len(history) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    found = trained("lightgcn", checkpoint=where / "state.safetensors", on_epoch=die_in_the_third)
+    found["first group"] = first_group
     (where / f"worker-{world().rank}.json").write_text(json.dumps(found))

@@ -1,4 +1,4 @@
-"""What happens to a training in two processes when one of them is killed, and when it is stopped."""
+"""The command with two processes: stopped by Ctrl-C, gone on with by one."""
 
 import json
 import os
@@ -15,6 +15,11 @@ import pytest
 from safetensors import safe_open
 
 import gnnrec
+from gnnrec.datasets import Dataset
+from gnnrec.errors import UserError
+from gnnrec.parallel.settings import ParallelConfig
+from gnnrec.pipeline import train
+from gnnrec.recipe import load_recipe
 
 SETTINGS = ["model.name=lightgcn", "model.dim=8", "train.batch_size=64", "train.epochs=150", "train.patience=150"]
 SETTINGS += ["train.precision=float32", "train.validate_every=5"]
@@ -44,47 +49,30 @@ def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return [child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())]
 
 
-@pytest.fixture(scope="module")
-def alone(planted_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """The log of the same training in one process."""
-    out = tmp_path_factory.mktemp("alone") / "run"
-    assert command(planted_folder, out).wait() == 0
-    return rows(out)
-
-
 def same(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
     assert [row["epoch"] for row in found] == [row["epoch"] for row in expected]
     assert [row["loss"] for row in found] == pytest.approx([row["loss"] for row in expected], rel=1e-5)
     assert found[-1]["ndcg@20"] == pytest.approx(expected[-1]["ndcg@20"], abs=0.002)
 
 
-def test_a_killed_worker_costs_no_finished_epoch(planted_folder: Path, tmp_path: Path, alone: Any) -> None:
-    process = command(planted_folder, tmp_path / "run", "--nproc", "2", "--json")
-    wait_for(process, lambda: len(rows(tmp_path / "run")) >= 5)
-    lost = workers(process)
-    known = rows(tmp_path / "run")
-    assert len(lost) == 2
-    os.kill(lost[1].pid, signal.SIGKILL)
-    out, _ = process.communicate(timeout=120)
-    assert process.returncode == 0 and json.loads(out)["run"] == str(tmp_path / "run")
-    found = rows(tmp_path / "run")
-    assert found[: len(known) - 1] == known[:-1]  # the times too: they were not made again
-    same(found, alone)
-    assert {path.name for path in (tmp_path / "run").iterdir() if path.name.startswith(".")} == set()
-
-
-def test_ctrl_c_stops_all_and_one_process_goes_on(planted_folder: Path, tmp_path: Path, alone: Any) -> None:
+def test_ctrl_c_stops_both_and_one_process_goes_on(planted_folder: Path, tmp_path: Path) -> None:
     process = command(planted_folder, tmp_path / "run", "--nproc", "2")
     wait_for(process, lambda: len(rows(tmp_path / "run")) >= 5)
     started = workers(process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 1 and err.splitlines()[-1].endswith("the state is saved and the same command goes on")
-    assert not psutil.wait_procs(started, timeout=5)[1]
+    assert process.returncode == 1 and "gnnrec: stopped; the state is saved and the same command goes on" in err
+    assert len(started) == 2 and not psutil.wait_procs(started, timeout=5)[1]
     known = rows(tmp_path / "run")
     with safe_open(tmp_path / "run" / "checkpoint.safetensors", framework="np") as file:
         assert json.loads(file.metadata()["state"])["epoch"] == len(known) < 150
-    process = command(planted_folder, tmp_path / "run")
-    assert process.wait(timeout=120) == 0
+    dataset, recipe = Dataset.load(planted_folder), load_recipe(overrides=SETTINGS)
+    for name in ("run", "alone"):
+        train(dataset, tmp_path / name, recipe)
     assert rows(tmp_path / "run")[: len(known)] == known
-    same(rows(tmp_path / "run"), alone)
+    same(rows(tmp_path / "run"), rows(tmp_path / "alone"))
+
+
+def test_a_model_that_is_computed_at_once_needs_no_workers(planted_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--nproc: found 2; allowed: 1, since ease is computed at once"):
+        train(Dataset.load(planted_folder), tmp_path / "run", load_recipe("ease"), parallel=ParallelConfig(nproc=2))
