@@ -33,7 +33,7 @@ def run_workers(folder: Path, config: ParallelConfig) -> None:
     run_config = RunConfig(
         name="ray", storage_path=str(folder), failure_config=FailureConfig(max_failures=config.restarts)
     )
-    trainer: DataParallelTrainer
+    trainer: Any
     if config.address is None:
         scaling = ScalingConfig(num_workers=config.nproc)
         trainer = DataParallelTrainer(

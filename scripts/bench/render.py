@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import content_tables
+import distributed_tables
 import sample_tables
 from goals import goals
 from tables import load, table, value
@@ -237,6 +238,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed": speed,
     "scale": scale,
     "sampled": sample_tables.sampled,
+    "distributed": distributed_tables.distributed,
     "huge": sample_tables.huge,
     "huge_curve": sample_tables.huge_curve,
     "read": read,
