@@ -49,12 +49,9 @@ class TrainConfig:
     epochs: int = 100
     validate_every: int = 2  # epochs
     patience: int = 10  # validations without a new best before training stops
-    sampling: str = (
-        "whole"  # what a step sees: all edges | sampled neighbours | those before the step's first interaction
-    )
-    fanout: int | str = (
-        10  # sampled neighbours of a node: one number for every hop of the model, or "15,10,5"; 0 for all
-    )
+    # What a step sees: whole | neighbours, sampled | temporal, of those before the step's first interaction
+    sampling: str = "whole"
+    fanout: int | str = 10  # sampled neighbours of a node: for every hop of the model, or "15,10,5"; 0 for all
     average: float = 0.98  # decay per step of the moving average of the weights that is validated and kept; 0 for none
     metric: str = "ndcg@20"  # on validation; decides which epoch is kept
     precision: str = "auto"  # of the catalogue softmax: float32 | bfloat16 | auto (bfloat16 where the CPU has it)
@@ -397,6 +394,4 @@ def ranking_metric(scorer: Scorer, train: Interactions, val: Interactions, metri
     ranking = top_k(scorer, torch.from_numpy(mine), int(k), seen)
     hits = metrics.hits_of(ranking.items.numpy(), mine, relevant)
     values[share] = metrics.METRICS[name](hits, np.diff(relevant.indptr)[mine], int(k))
-    return float(
-        workers.sum(torch.from_numpy(values)).numpy().mean()
-    )  # places, then a mean: the same bits for any size
+    return float(workers.sum(torch.from_numpy(values)).numpy().mean())  # the same bits for any number of workers

@@ -96,7 +96,6 @@ HEAVY = {
     "uvicorn": {"serve/server.py"},
     "prometheus_client": {"serve/metrics.py"},
     "ray": {"parallel/ray_engine.py"},
-    "torch.distributed": {"workers.py", "parallel/group.py", "parallel/torchrun.py"},
 }
 LATE = {"serve"}  # parts that others import inside functions only, so that they may import at once what they need
 
