@@ -33,6 +33,10 @@ def parallel_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--address", metavar="HOST:PORT", help="a Ray cluster to train on (default: this machine)")
 
 
+def columns(typed: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in typed.split(",") if name.strip())
+
+
 def length(typed: str) -> int:
     if not typed.isdecimal() or int(typed) < 1:
         raise argparse.ArgumentTypeError(f"found {typed}; allowed: 1 or more")

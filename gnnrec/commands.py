@@ -41,6 +41,7 @@ def demo(options: argparse.Namespace) -> None:
 def train(options: argparse.Namespace) -> None:
     from gnnrec import finetuning
     from gnnrec.datasets import Dataset, open_feedback
+    from gnnrec.datasets.pseudonyms import Pseudonyms
     from gnnrec.parallel.settings import ParallelConfig
     from gnnrec.recipe import load_recipe
     from gnnrec.tables import metrics_table
@@ -48,9 +49,11 @@ def train(options: argparse.Namespace) -> None:
     recipe, say = load_recipe(options.recipe, options.set), remarks(options)
     parallel = ParallelConfig(nproc=options.nproc, engine=options.engine, address=options.address)
     feedback = None if options.with_feedback is None else open_feedback(options.with_feedback)
-    dataset = Dataset.load(options.data, feedback)
+    pseudonyms = Pseudonyms.required() if options.pseudonyms else None
+    dataset = Dataset.load(options.data, feedback, pseudonyms)
     say(dataset.summary())
-    run = finetuning.train(dataset, options.out, recipe, track=options.track, say=say, parallel=parallel)
+    more = {"track": options.track, "encrypt": options.encrypt, "parallel": parallel}
+    run = finetuning.train(dataset, options.out, recipe, **more, say=say)
     metrics = run.metrics
     beside = {"frozen encoders": run.frozen.metrics} if run.frozen else {}
     if options.json:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import platform
 import sys
 import time
@@ -20,6 +19,7 @@ from torch_geometric.data import HeteroData
 import gnnrec
 from gnnrec.checkpoint import TrainState
 from gnnrec.datasets import Dataset, Interactions, Split, in_order, split
+from gnnrec.datasets.pseudonyms import without_ids
 from gnnrec.encoders import Features, default_device, encode_dataset, unusable_content
 from gnnrec.encoders.encode import MODALITIES
 from gnnrec.encoders.fitted.folder import facts_of
@@ -27,6 +27,8 @@ from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.files import claim_folder, sha256_of_file
 from gnnrec.graph import build_graph, interactions_of, item_modalities, owners, user_modalities
+from gnnrec.locking import alone_in
+from gnnrec.machine import machine
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
 from gnnrec.parallel.fit import fit_in_workers
 from gnnrec.parallel.settings import ALONE, ParallelConfig
@@ -37,6 +39,8 @@ from gnnrec.training import fit, ranking_metric
 from gnnrec.words.content import Written, write_content
 
 OWN_SPLITS = ("leave_last", "user_time", "global_time", "random")  # made here: test lists may know train and val
+Say = Callable[[str], None]
+OnEpoch = Callable[[list[dict[str, float]]], None]
 MASKS = ("train+val", "train")
 
 
@@ -45,25 +49,32 @@ def train(
     out: str | Path,
     recipe: Recipe | None = None,
     *,
-    say: Callable[[str], None] = lambda line: None,
-    on_epoch: Callable[[list[dict[str, float]]], None] = lambda history: None,
+    say: Say = lambda line: None,
+    on_epoch: OnEpoch = lambda history: None,
     parallel: ParallelConfig = ALONE,
 ) -> Run:
     """Encode, build the graph, fit, measure on val and save; an interrupted call of the same kind is resumed.
 
     No test row enters the graph, the training or the run; the dataset's fingerprint knows of all rows. Raises UserError
-    where `out` holds a finished run or the checkpoint of another, and training.Interrupted after Ctrl-C.
+    where `out` holds a finished run or the checkpoint of another, or another process writes there, and
+    training.Interrupted after Ctrl-C.
     """
     out, recipe, began = Path(out), recipe or Recipe(), time.time()
     recipe = recipe.resolved(dataset)
-    if (out / "run.json").exists():
-        raise UserError(f"{out}: holds a finished run already; choose another folder (--out)")
+    refuse_finished(out)
     check_encoders(dataset, recipe)
     claim_folder(out, FILES)
+    with alone_in(out):
+        return _train(dataset, out, recipe, began, say, on_epoch, parallel)
+
+
+def _train(
+    dataset: Dataset, out: Path, recipe: Recipe, began: float, say: Say, on_epoch: OnEpoch, parallel: ParallelConfig
+) -> Run:
+    refuse_finished(out)  # by somebody else, meanwhile
     if (out / "checkpoint.safetensors").exists():
         say(f"{out}: an interrupted training goes on")
     parts = split(dataset, recipe.split_config(dataset))
-    logs = (parts.train, parts.val)
     encoders = recipe.encoders_in(out)
     item_features, user_features = encode_dataset(dataset, encoders)
     content = [describe_content(item_features, "items"), describe_content(user_features, "users")]
@@ -79,13 +90,11 @@ def train(
     written = written_content(dataset, parts, item_features, recipe, say)
     graph = training_graph(dataset, parts, item_features, user_features, recipe, written)
     settings = recipe.to_toml() + fingerprint(dataset) + content_fingerprint(graph)
-    if not parallel.alone:
-        fit_in_workers(graph, parts.val, recipe, out, settings, parallel, on_epoch)
+    fit_in_workers(graph, parts.val, recipe, out, settings, parallel, on_epoch)
     model, state = fit_model(graph, parts.val, recipe, out=out, settings=settings, on_epoch=on_epoch)
     metrics = {}
     if len(parts.val):
-        evaluation = evaluate_model(model, graph, parts.val, parts.train, parts.train)
-        metrics = evaluation.to_json("val")
+        metrics = evaluate_model(model, graph, parts.val, parts.train, parts.train).to_json("val")
     provenance = {
         **origin(dataset, recipe, parts, item_features, user_features, written),
         "finetuned": {modality: facts_of(encoders.encoder_of(modality)) for modality in recipe.finetune.chosen()},
@@ -99,13 +108,18 @@ def train(
         "training_seconds": round(state.seconds, 3),
         "total_seconds": round(time.time() - began, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": " ".join(sys.argv),
+        "command": without_ids(sys.argv),
         "versions": versions(),
         "machine": machine(),
     }
-    run = save_run(out, recipe, dataset, graph, *logs, model, metrics, provenance)
+    run = save_run(out, recipe, dataset, graph, parts.train, parts.val, model, metrics, provenance)
     (out / "checkpoint.safetensors").unlink(missing_ok=True)
     return run
+
+
+def refuse_finished(out: Path) -> None:
+    if (out / "run.json").exists():
+        raise UserError(f"{out}: holds a finished run already; choose another folder (--out)")
 
 
 def origin(
@@ -128,6 +142,8 @@ def origin(
             "licence": dataset.licence,
             "rejected_rows": len(dataset.rejected),
             "feedback": feedback,
+            "retention_days": dataset.retention_days,
+            "pseudonyms": dataset.pseudonyms,
         },
         "split": {"method": split_method(dataset, recipe), "train": len(parts.train), "val": len(parts.val)},
         "encoders": {
@@ -381,13 +397,4 @@ def versions() -> dict[str, str]:
         "torch_geometric": torch_geometric.__version__,
         "numpy": np.__version__,
         "scipy": scipy.__version__,
-    }
-
-
-def machine() -> dict[str, Any]:
-    return {
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }

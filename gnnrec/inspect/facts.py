@@ -133,6 +133,7 @@ def describe_run(run: Run) -> Facts:
             "kept_epoch": told["best_epoch"],
             "training_seconds": told["training_seconds"],
             "finished": told["finished"],
+            "users_due_to_be_forgotten": len(run.refused),
         },
         "graph_nodes": node_rows(run.graph),
         "graph_edges": edge_rows(run.graph),

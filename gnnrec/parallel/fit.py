@@ -15,6 +15,7 @@ from gnnrec.parallel.settings import ParallelConfig
 from gnnrec.recipe import Recipe
 from gnnrec.tracking import read_log
 from gnnrec.training import Interrupted
+from gnnrec.vault import encrypt_folder, is_encrypted
 
 FOLDER = ".tmp-workers"  # in the run's own folder, which workers on other machines have to see, too
 
@@ -29,15 +30,20 @@ def fit_in_workers(
     on_epoch: Callable[[list[dict[str, float]]], None] = lambda history: None,
 ) -> None:
     """Leave the checkpoint of a finished training in `out`, from where `fit` goes on with the same `settings`.
+    Where no other process is asked for, nothing is done: `fit` does it all.
 
     `on_epoch` is called as by `fit`, but after the last epoch. Raises UserError for a model that is not trained by
     gradients and where workers fail, and Interrupted after Ctrl-C.
     """
+    if config.alone:
+        return
     if not issubclass(MODELS[recipe.model_name][0], EmbeddingModel):
         raise UserError(f"--nproc: found {config.nproc}; allowed: 1, since {recipe.model_name} is computed at once")
     folder, known = out / FOLDER, len(read_log(out))
     shutil.rmtree(folder, ignore_errors=True)  # of a job that was killed
     folder.mkdir(parents=True)
+    if is_encrypted(out):
+        encrypt_folder(folder)
     try:
         write_job(folder, graph, val, recipe, out, settings, show=sys.stderr.isatty())
         if config.engine == "ray":

@@ -17,13 +17,14 @@ from torch_geometric.data import HeteroData
 from gnnrec.datasets import Interactions
 from gnnrec.encoders import default_device
 from gnnrec.errors import UserError
-from gnnrec.files import write_json
 from gnnrec.models import MODELS
 from gnnrec.progress import without_progress
 from gnnrec.recipe import Recipe, parse_toml
-from gnnrec.run_tensors import load_tensors, pack_graph, pack_log, save_tensors, unpack_graph, unpack_log
+from gnnrec.run_tensors import load_tensors, pack_graph, pack_log, unpack_graph, unpack_log
+from gnnrec.tensor_files import save_tensors
 from gnnrec.tracking import Tracker
 from gnnrec.training import fit
+from gnnrec.vault import read_text, write_json
 from gnnrec.workers import world
 
 JOB, GRAPH, OUTCOME = "job.json", "graph.safetensors", "outcome.json"
@@ -47,7 +48,7 @@ def write_job(
 
 
 def read_outcome(folder: Path) -> Outcome:
-    return Outcome(**json.loads((folder / OUTCOME).read_text(encoding="utf-8")))
+    return Outcome(**json.loads(read_text(folder / OUTCOME)))
 
 
 def work(folder: Path, threads: int) -> None:
@@ -56,7 +57,7 @@ def work(folder: Path, threads: int) -> None:
     Raises Interrupted after SIGINT, once the state is saved.
     """
     torch.set_num_threads(threads)
-    job = json.loads((folder / JOB).read_text(encoding="utf-8"))
+    job = json.loads(read_text(folder / JOB))
     tensors = load_tensors(folder / GRAPH)
     graph = unpack_graph(tensors)
     val = unpack_log("val", tensors, graph["user"].num_nodes, graph["item"].num_nodes)

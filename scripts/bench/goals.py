@@ -38,8 +38,12 @@ def goals(load: Any) -> list[list[str]]:
     found += [*_cost(load("account"), load("rank"), load("cold_start")), *_scale(load("scale"))]
     found += [*_encoding(load("encode")), *_compression(load("compress"))]
     found += [*_fusion(load("content"), load("significance") or {}), *_missing(load("missing"))]
-    found += [*_transfer(load("transfer"), load("significance") or {}), *_serve(load("serve"))]
-    found += _sampling(load("sample"), load("huge"))
+    found += [
+        *_transfer(load("transfer"), load("significance") or {}),
+        *_serve(load("serve")),
+        *_private(load("private")),
+        *_sampling(load("sample"), load("huge")),
+    ]
     verdict = {True: "yes", False: "no"}
     return [
         [goal.what, goal.goal, goal.shown, "not measured" if goal.found is None else verdict[goal.reached], goal.beside]
@@ -211,6 +215,18 @@ def _scale(entries: list[dict[str, Any]]) -> list[Goal]:
         at_most("growth of an epoch's seconds, log-log slope", 1.05, "", growth, f"{growth:.2f}", ""),
         at_most(f"memory with {size:.0f} million interactions", 24, " GB", peak, f"{peak:.1f} GB", steps),
     ]
+
+
+def _private(entries: list[dict[str, Any]]) -> list[Goal]:
+    rows = []
+    for e in entries:
+        if e["metrics"]["items"] == 4096:
+            seconds, same = e["metrics"]["whole_ms"] / 1000, e["metrics"]["same_best_share"]
+            said = f"1 thread, CPU {e['metrics']['cpu_ms']:.0f} ms, without HTTP"
+            what = "private scoring of 4,096 items, 64 dimensions"
+            rows.append(at_most(what, 0.5, " s", seconds, f"{seconds:.2f} s", said))
+            rows.append(at_least(f"{what}: lists of ten as without encryption", 1, same, f"{same:.0%}", "100 users"))
+    return rows
 
 
 def _serve(entries: list[dict[str, Any]]) -> list[Goal]:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import content_tables
 import distributed_tables
+import people_tables
+import private_tables
 import sample_tables
+import trust_tables
 from goals import goals
 from tables import load, table, value
 
@@ -219,6 +222,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "alignment_ranking": content_tables.alignment_ranking,
     "transfer": content_tables.transfers,
     "missing": content_tables.missing,
+    "forget": people_tables.forgotten,
     "reasons": reasons,
     "rerank": rerank,
     "rerank_speed": rerank_speed,
@@ -244,7 +248,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "read": read,
     "cold_start": cold_start,
     "serve": serve,
+    "private": private_tables.private,
     "examples": examples,
+    "trust": trust_tables.trust,
+    "encrypt": trust_tables.encryption,
+    "cipher": trust_tables.cipher,
 }
 
 
