@@ -2,12 +2,13 @@
 
     python scripts/bench/distributed.py data/movies ../shared/data/lfm2k --set train.precision=float32
 
-Each is `gnnrec train` from the shell to the run folder; NDCG@20 on test and validation are those of the finished runs.
+Each is `gnnrec train` from the shell to the run folder, with one thread a process; NDCG@20 on test and validation are those of the finished runs.
 Of a killed one it is also counted how many finished epochs had to be made again.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -55,7 +56,9 @@ def kill_one(process: subprocess.Popen[bytes], out: Path) -> list[dict[str, floa
 def measure(data: Path, out: Path, variant: str, settings: list[str]) -> tuple[dict[str, float], float]:
     began, known = time.monotonic(), list[dict[str, float]]()
     command = [sys.executable, "-m", "gnnrec.cli", "train", str(data), "--out", str(out), *VARIANTS[variant]]
-    process = subprocess.Popen([*command, "--set", *settings] if settings else command, stdout=subprocess.DEVNULL)
+    if settings:
+        command += ["--set", *settings]
+    process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
     if variant.endswith("killed"):
         known = kill_one(process, out)
     if process.wait():
