@@ -244,3 +244,11 @@ def test_feedback_told_to_an_encrypted_log_is_learnt(copy, tiny_data, one_docume
     )
     assert json.dumps(document) and "newcomer" in Run.load(out).user_ids
     assert_nothing_plain(out)
+
+
+def test_a_file_of_api_keys_makes_no_folder_encrypted(run_command, tmp_path):
+    """Their file is called keys.json in every example; the data keys' file is not."""
+    assert run_command("key", tmp_path / "keys.json", "shop")[0] == 0
+    assert not vault.is_encrypted(tmp_path)
+    vault.write_text(tmp_path / "plain.txt", "plain")
+    assert (tmp_path / "plain.txt").read_text() == "plain"
