@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import gnnrec
-from gnnrec import commands, content_commands, embedding_commands, serve_commands
+from gnnrec import commands, content_commands, embedding_commands, scale_commands, serve_commands
 from gnnrec.arguments import file, folder, length, one_of, recipe
 from gnnrec.errors import UserError
 from gnnrec.progress import without_progress
@@ -351,6 +351,8 @@ def build_parser() -> argparse.ArgumentParser:
     transfer.add_argument("--data", type=folder, required=True, help="dataset folder of other items and users")
     transfer.add_argument("--out", type=Path, help="new run folder: the model on that data, for all other commands")
     transfer.add_argument("--json", action="store_true", help="print one JSON document")
+
+    scale_commands.add_commands(add)
 
     report = add(
         "report", commands.report, "write one self-contained HTML file about a run", "gnnrec report runs/movies"

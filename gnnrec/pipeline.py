@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,9 +15,8 @@ from numpy.typing import NDArray
 from torch import Generator
 from torch_geometric.data import HeteroData
 
-import gnnrec
 from gnnrec.checkpoint import TrainState
-from gnnrec.datasets import Dataset, Interactions, Split, in_order, split
+from gnnrec.datasets import Dataset, Interactions, Split, in_order, join_logs, settled, split
 from gnnrec.encoders import Features, default_device, encode_dataset, unusable_content
 from gnnrec.encoders.encode import MODALITIES
 from gnnrec.encoders.fitted.folder import facts_of
@@ -28,10 +25,12 @@ from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.files import claim_folder, sha256_of_file
 from gnnrec.graph import build_graph, interactions_of, item_modalities, owners, user_modalities
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
+from gnnrec.provenance import machine, versions
 from gnnrec.recipe import Recipe
-from gnnrec.run_folder import FILES, Run, join_logs, save_rejected, save_run
+from gnnrec.run_folder import FILES, Run, save_rejected, save_run
 from gnnrec.tracking import Tracker
 from gnnrec.training import fit, ranking_metric
+from gnnrec.warm_start import WarmStart
 from gnnrec.words.content import Written, write_content
 
 OWN_SPLITS = ("leave_last", "user_time", "global_time", "random")  # made here: test lists may know train and val
@@ -43,6 +42,7 @@ def train(
     out: str | Path,
     recipe: Recipe | None = None,
     *,
+    start: WarmStart | None = None,
     say: Callable[[str], None] = lambda line: None,
     on_epoch: Callable[[list[dict[str, float]]], None] = lambda history: None,
 ) -> Run:
@@ -50,6 +50,8 @@ def train(
 
     No test row enters the graph, the training or the run; the dataset's fingerprint knows of all rows. Raises UserError
     where `out` holds a finished run or the checkpoint of another, and training.Interrupted after Ctrl-C.
+
+    start: a run whose weights this one begins with; what that run learnt stays train, whatever the split says.
     """
     out, recipe, began = Path(out), recipe or Recipe(), time.time()
     recipe = recipe.resolved(dataset)
@@ -60,6 +62,8 @@ def train(
     if (out / "checkpoint.safetensors").exists():
         say(f"{out}: an interrupted training goes on")
     parts = split(dataset, recipe.split_config(dataset))
+    if start is not None:
+        parts = settled(parts, start.train, start.val)
     logs = (parts.train, parts.val)
     encoders = recipe.encoders_in(out)
     item_features, user_features = encode_dataset(dataset, encoders)
@@ -76,7 +80,8 @@ def train(
     written = written_content(dataset, parts, item_features, recipe, say)
     graph = training_graph(dataset, parts, item_features, user_features, recipe, written)
     settings = recipe.to_toml() + fingerprint(dataset) + content_fingerprint(graph)
-    model, state = fit_model(graph, parts.val, recipe, out=out, settings=settings, on_epoch=on_epoch)
+    settings += "" if start is None else start.origin
+    model, state = fit_model(graph, parts.val, recipe, start=start, out=out, settings=settings, on_epoch=on_epoch)
     metrics = {}
     if len(parts.val):
         evaluation = evaluate_model(model, graph, parts.val, parts.train, parts.train)
@@ -91,6 +96,8 @@ def train(
         "path_weights": getattr(model, "path_weights", torch.empty(0)).tolist(),
         "best_epoch": state.best_epoch,
         "epochs": state.epoch,
+        "updates": state.updates,
+        "started_from": None if start is None else start.origin,
         "training_seconds": round(state.seconds, 3),
         "total_seconds": round(time.time() - began, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -123,6 +130,7 @@ def origin(
             "licence": dataset.licence,
             "rejected_rows": len(dataset.rejected),
             "feedback": feedback,
+            "partitions": [{"folder": str(one.folder), "files": one.files} for one in dataset.partitions],
         },
         "split": {"method": split_method(dataset, recipe), "train": len(parts.train), "val": len(parts.val)},
         "encoders": {
@@ -187,6 +195,7 @@ def fit_model(
     val: Interactions,
     recipe: Recipe,
     *,
+    start: WarmStart | None = None,
     out: Path | None = None,
     settings: str = "",
     on_epoch: Callable[[list[dict[str, float]]], None] = lambda history: None,
@@ -202,6 +211,8 @@ def fit_model(
         began = time.monotonic()
         model.fit_closed_form(graph)
         return model, TrainState(finished=True, seconds=time.monotonic() - began)
+    if start is not None:
+        start.apply(model, graph)
     where: dict[str, Any] = {"on_epoch": on_epoch}
     tracker = None
     if out is not None:
@@ -268,7 +279,8 @@ def held_out(run: Run, dataset: Dataset | None = None) -> Split:
         raise UserError(
             f"{dataset.root}: the data is not what {run.folder} was trained on; pass the right one by --data"
         )
-    return split(dataset, run.recipe.split_config(dataset))
+    parts = split(dataset, run.recipe.split_config(dataset))
+    return settled(parts, run.train, run.val) if run.provenance.get("started_from") else parts
 
 
 def evaluate_model(
@@ -363,26 +375,3 @@ def describe_content(features: Mapping[str, Features], owner: str) -> str:
         for modality, content in features.items()
     ]
     return f"content of {owner}: " + ", ".join(parts) if parts else ""
-
-
-def versions() -> dict[str, str]:
-    import scipy
-    import torch_geometric
-
-    return {
-        "gnnrec": gnnrec.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torch_geometric": torch_geometric.__version__,
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-    }
-
-
-def machine() -> dict[str, Any]:
-    return {
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }

@@ -11,6 +11,7 @@ metrics.json             the evaluation on val
 rejected.csv             content that could not be used: file and line that name it, reason, path or text
 log.jsonl, tensorboard/  the training; wandb/ where it is followed by --track wandb:…
 encoders/MODALITY/       an encoder that was fine-tuned for this run
+update.json              what gnnrec update found: what drifted, and the newest rows before and after
 frozen/                  the run of the same settings with the encoders as they came
 """
 
@@ -25,7 +26,8 @@ import polars as pl
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from gnnrec.datasets import Catalog, Dataset, Feedback, Interactions
+from gnnrec.datasets import Catalog, Dataset, Feedback, Interactions, join_logs
+from gnnrec.datasets.sources.partitions import Partitions
 from gnnrec.errors import UserError, count
 from gnnrec.files import atomic_path, sha256_of_file, write_json, write_text
 from gnnrec.notebook import table
@@ -42,7 +44,7 @@ FILES = (
     "lists.safetensors",
     *("items.parquet", "users.parquet", "metrics.json", "rejected.csv"),
     *("log.jsonl", "tensorboard", "wandb", "checkpoint.safetensors"),
-    *("encoders", "frozen"),
+    *("encoders", "frozen", "update.json"),
 )
 LISTED = 100  # length of the saved lists
 ID = "__id__"  # the id column of items.parquet and users.parquet, beside the catalogue's own columns
@@ -196,7 +198,15 @@ class Run:
         feedback = made_of.get("feedback")
         if feedback is not None:
             feedback = Feedback(path=Path(feedback["path"]), num_events=feedback["num_events"])
-        return Dataset.load(folder or made_of["path"], feedback)
+        return Dataset.load(folder or made_of["path"], feedback, self.partitions)
+
+    @property
+    def partitions(self) -> tuple[Partitions, ...]:
+        """What came after the dataset's folder and is in this run: see gnnrec update."""
+        return tuple(
+            Partitions(folder=Path(one["folder"]), files=tuple(one["files"]))
+            for one in self.provenance["dataset"].get("partitions", ())
+        )
 
     def user_index(self, name: str) -> int:
         """Raises UserError for an unknown id."""
@@ -327,18 +337,6 @@ def save_rejected(folder: Path, rejected: pl.DataFrame) -> None:
     """Of content only: a row of the log that was set aside may be a test row, and a run holds none."""
     with atomic_path(folder / "rejected.csv") as temporary:
         rejected.write_csv(temporary)
-
-
-def join_logs(first: Interactions, second: Interactions) -> Interactions:
-    """Both logs as one, in order of time where there are timestamps."""
-    columns: dict[str, Any] = {}
-    for name in ("user", "item", "timestamp", "rating"):
-        parts = getattr(first, name), getattr(second, name)
-        columns[name] = None if parts[0] is None else np.concatenate(parts)
-    if columns["timestamp"] is not None:
-        order = np.argsort(columns["timestamp"], kind="stable")
-        columns = {name: None if column is None else column[order] for name, column in columns.items()}
-    return Interactions(num_users=first.num_users, num_items=first.num_items, **columns)
 
 
 def _path_column(modality: str, paths: tuple[Path | None, ...]) -> pl.Series:

@@ -16,17 +16,17 @@ MAX_LINES = 400
 # Imports go down, or stay within a layer as long as they make no circle.
 LAYERS = (
     ("cli",),
-    ("content_commands", "embedding_commands", "serve_commands"),
+    ("content_commands", "embedding_commands", "scale_commands", "serve_commands"),
     ("commands", "arguments"),
     ("demo",),
-    ("report", "serve", "modalities", "inspect", "cleaning", "doctor", "tables", "content_tables", "plots"),
+    ("report", "serve", "modalities", "inspect", "cleaning", "doctor", "tables", "content_tables", "scale_tables", "plots"),
     ("llm",),
-    ("recommend", "query", "export", "targets", "comparison", "tuning", "search_space", "finetuning", "transfer"),
+    ("recommend", "query", "export", "targets", "comparison", "tuning", "search_space", "finetuning", "transfer", "update"),
     ("fitting",),
     ("pipeline",),
     ("run_folder", "run_tensors"),
     ("recipe", "recipes", "tracking", "sinks"),
-    ("training", "evaluation", "cold_items"),
+    ("training", "evaluation", "cold_items", "warm_start", "provenance"),
     ("models",),
     ("recency", "fusion", "removal", "words", "alignment", "graph_augment", "graph_growth"),
     ("graph",),
@@ -34,7 +34,7 @@ LAYERS = (
     ("encoders",),
     ("datasets",),
     (
-        *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate"),
+        *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate", "drift"),
         *("checkpoint", "files", "errors", "progress", "vectors", "notebook"),
     ),
 )

@@ -1,6 +1,6 @@
 """What a folder is, seen from the files in it, and how it is read. A new kind is one module and one line here."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from gnnrec.datasets.dataset import Dataset
 from gnnrec.datasets.feedback import Feedback, with_feedback
 from gnnrec.datasets.raw import RawDataset
 from gnnrec.datasets.sources import folder, huggingface, mmrec, movielens, recbole
+from gnnrec.datasets.sources.partitions import Partitions, with_partitions
 from gnnrec.errors import UserError
 from gnnrec.progress import progress
 
@@ -22,8 +23,8 @@ SOURCES: dict[str, tuple[Callable[[Path], bool], Callable[[Path], RawDataset]]] 
 }
 
 
-def load(path: Path, feedback: Feedback | None = None) -> Dataset:
-    """Read the dataset at `path`, with the events of a feedback log as further rows of its own.
+def load(path: Path, feedback: Feedback | None = None, partitions: Sequence[Partitions] = ()) -> Dataset:
+    """Read the dataset at `path`, with the events of a feedback log and partitions as further rows of its own.
 
     Raises UserError, which begins with the file as it is reached from here.
     """
@@ -33,7 +34,9 @@ def load(path: Path, feedback: Feedback | None = None) -> Dataset:
         bar.update()
         if feedback is not None:
             raw = replace(raw, log=with_feedback(raw.log, feedback))
-        return replace(assemble(raw, bar.update), feedback=feedback)
+        for more in partitions:
+            raw = with_partitions(raw, more)
+        return replace(assemble(raw, bar.update), feedback=feedback, partitions=tuple(partitions))
 
 
 def read_raw(path: Path) -> RawDataset:
