@@ -1,4 +1,4 @@
-"""Tables of what grows: what an update found."""
+"""Tables of what grows: what an update found, what a training would take."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,4 +28,22 @@ def update_tables(document: Mapping[str, Any]) -> str:
         columns = ("metric", "before", "after", "low", "high")
         title = f"newest rows, {part}, {count(one['users'], 'user')}; 95 % interval of after - before"
         drawn.append(table(columns, rows, title, numbers=columns[1:]))
+    return "\n\n".join(drawn)
+
+
+def plan_tables(document: Mapping[str, Any]) -> str:
+    """The document of `plan.plan` for people."""
+    memory = [(name, f"{size / 1e9:,.2f}") for name, size in document["memory"].items()]
+    seconds = [(name, f"{spent:,.4g}") for name, spent in document["seconds"].items()]
+    drawn = [
+        table(("memory at the peak", "GB"), memory, numbers=("GB",)),
+        table((f"time on {count(document['machines'], 'machine')}", "seconds"), seconds, numbers=("seconds",)),
+    ]
+    if "encoding" in document:
+        columns = ("encoder", "items/s", "hours for all items")
+        rows = [(one["encoder"], one["items_per_second"], f"{one['hours']:,.1f}") for one in document["encoding"]]
+        drawn.append(table(columns, rows, numbers=columns[1:]))
+    batch = f"{document['steps_per_epoch']:,} steps of {document['batch']:,} in an epoch"
+    sent = f"{document['traffic_bytes'] / 1e12:,.2f} TB sent by each machine"
+    drawn.append(f"{batch}; {sent}; {document['hours']:,.1f} hours in all")
     return "\n\n".join(drawn)

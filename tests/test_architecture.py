@@ -21,7 +21,7 @@ LAYERS = (
     ("demo",),
     ("report", "serve", "modalities", "inspect", "cleaning", "doctor", "tables", "content_tables", "scale_tables", "plots"),
     ("llm",),
-    ("recommend", "query", "export", "targets", "comparison", "tuning", "search_space", "finetuning", "transfer", "update"),
+    ("recommend", "query", "export", "targets", "comparison", "tuning", "search_space", "finetuning", "transfer", "update", "plan"),
     ("fitting",),
     ("pipeline",),
     ("run_folder", "run_tensors"),
