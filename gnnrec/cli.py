@@ -224,6 +224,7 @@ def build_parser() -> argparse.ArgumentParser:
     encode.add_argument("data", type=folder)
     encode.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
     encode.add_argument("--set", **_SETTING)
+    content_commands.engine_arguments(encode)
     encode.add_argument("--json", action="store_true", help="print one JSON document")
 
     fitting = add(

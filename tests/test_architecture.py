@@ -34,7 +34,7 @@ LAYERS = (
     ("encoders",),
     ("datasets",),
     (
-        *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate", "drift"),
+        *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate", "drift", "ray_cluster"),
         *("checkpoint", "files", "errors", "progress", "vectors", "notebook"),
     ),
 )
@@ -58,7 +58,8 @@ HEAVY = {
     "lancedb": {"targets/lance.py"},
     "qdrant_client": {"targets/qdrant.py"},
     "pgvector": {"targets/postgresql.py"},
-    "pyarrow": {"datasets/sources/columnar.py", "export.py", "targets/lance.py"},
+    "pyarrow": {"datasets/sources/columnar.py", "encoders/shards.py", "export.py", "targets/lance.py"},
+    "ray": {"ray_cluster.py"},
     "psycopg": {"datasets/sources/sql.py", "targets/postgresql.py"},
     "mlflow": {"sinks/mlflow_sink.py"},
     "wandb": {"sinks/wandb_sink.py"},
