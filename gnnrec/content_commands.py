@@ -8,7 +8,6 @@ from gnnrec.arguments import length, one_of
 from gnnrec.commands import check_runs, print_json, remarks, show
 from gnnrec.errors import UserError
 
-
 ENGINES = ("loop", "ray")
 
 
@@ -66,8 +65,15 @@ def _fill_by_ray(dataset: Any, config: Any, options: argparse.Namespace) -> dict
     from gnnrec.encoders.ray_engine import Workers, fill_cache
 
     workers = Workers(number=options.workers or os.cpu_count() or 1, address=options.address, shards=options.shards)
-    catalogs = {"items": config.items_of(dataset), "users": dataset.users}
-    return {owner: fill_cache(catalog, config, workers) for owner, catalog in catalogs.items() if catalog}
+    owners = {
+        "items": (config.items_of(dataset), dataset.item_features),
+        "users": (dataset.users, dataset.user_features),
+    }
+    return {
+        owner: fill_cache(catalog, config, workers, given=given)
+        for owner, (catalog, given) in owners.items()
+        if catalog is not None
+    }
 
 
 def fit_encoder(options: argparse.Namespace) -> None:

@@ -38,7 +38,7 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
             *("python-multipart", "prometheus-client"),
         ),
     ),
-    "scale": (None, ("ray",)),
+    "scale": ("gnnrec encode --engine ray", ("ray",)),
     "privacy": (None, ("cryptography", "opacus", "dp-accounting", "tenseal")),
 }
 CONTENT = ("text", "image", "audio")  # extras that training on common data needs

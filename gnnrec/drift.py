@@ -19,7 +19,8 @@ def popularity_drift(before: NDArray[np.int64], after: NDArray[np.int64]) -> dic
 
     jensen_shannon: divergence of the two distributions over items in bits, 0 (the same) to 1 (nothing in common).
     psi: population stability index over GROUPS of items by old popularity and one of new items, sum (q - p) ln(q / p);
-    by custom above 0.25 is a shift. by_chance: what as many rows drawn from the old distribution give in 95 of 100 draws.
+    by custom above 0.25 is a shift. by_chance: what as many rows drawn from the old distribution give in 95 of 100
+    draws.
     """
     old = before / before.sum()
     group = _groups(before)

@@ -30,6 +30,7 @@ def export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dim", type=length, help="dimensions to keep, after a rotation that puts the weightiest ones first"
     )
+    parser.add_argument("--shards", type=length, help="with --format faiss: files that the items are divided among")
     parser.add_argument(
         "--index",
         type=one_of(INDEXES),
@@ -74,11 +75,12 @@ def export(options: argparse.Namespace) -> None:
     typed = {
         "--format": options.format is not None,
         "--precision": options.precision != "fp32",
+        "--shards": options.shards is not None,
         "--index": options.index is not None,
         "--replace": options.replace,
         "--name": options.name != NAME,
     }
-    for option, of_database in zip(typed, (False, False, True, True, True)):
+    for option, of_database in zip(typed, (False, False, False, True, True, True)):
         if typed[option] and of_database != database:
             raise UserError(f"export {option}: goes with a {'database' if of_database else 'folder of files'}")
     (_export_to_database if database else _export_files)(options)
@@ -90,6 +92,9 @@ def _export_files(options: argparse.Namespace) -> None:
     from gnnrec.targets.check import check_files
 
     run, names, to = Run.load(options.run), options.format or FORMATS, Path(options.to)
+    if options.shards is not None:
+        _export_shards(options, run, to)
+        return
     whole = Exported(run.embeddings.user.numpy(), run.embeddings.item.numpy(), run.user_ids, run.item_ids)
     written = export_embeddings(*whole, to, names, precision=options.precision, dim=options.dim)
     if not run.ranks_by_embeddings:
@@ -98,6 +103,23 @@ def _export_files(options: argparse.Namespace) -> None:
     for name, answer in answers.items():
         remarks(options)(f"{name}: {answer}")
     _show(options, [str(path) for path in written], answers)
+
+
+def _export_shards(options: argparse.Namespace, run: Any, to: Path) -> None:
+    """The items as an index of several files, asked as one."""
+    from functools import partial
+
+    from gnnrec.export import Exported
+    from gnnrec.sharded_index import search_shards, write_shards
+    from gnnrec.targets.check import check_answers
+
+    if options.format != ("faiss",) or options.dim is not None:
+        raise UserError("export --shards: goes with --format faiss alone, without --dim")
+    written = write_shards(run.item_vectors, run.item_ids, to, options.shards, options.precision)
+    whole = Exported(run.user_vectors, run.item_vectors, run.user_ids, run.item_ids)
+    answer = check_answers(partial(search_shards, to), run.user_vectors, whole)
+    remarks(options)(f"{options.shards} shards: {answer}")
+    _show(options, [str(path) for path in written], {"faiss": answer})
 
 
 def _export_to_database(options: argparse.Namespace) -> None:

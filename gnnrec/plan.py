@@ -17,18 +17,22 @@ gather and dense are seconds per number as a function of the bytes of the table:
 faster than in memory. They are measured at SIZES and interpolated in the logarithm; above the largest they stay.
 
     epoch = step ceil(E / B)              B = max(train.batch_size, E / train.max_steps)
-    graph = E build                       edges, both operators and their transposes, what the trainer keeps of them
+    graph = E build(E)                    edges, both operators and their transposes, what the trainer keeps of them;
+                                          build grows with log E (sorts), also beyond what was measured
     evaluation = U I d rank               ranking everything for everybody, in one pass
 
-Bytes at the peak, which is the first backward pass, when the transposed operators are made:
+Bytes. What is there throughout is 88 E: log 8, edges 32 (both ways, int64), operators 32 (columns int32, values
+float32; both ways and transposed), the order of the rows 8, own items 8; features 4 F per item; and what the process
+has anyway. The peak is the larger of two moments:
 
-    log 8 E, edges 32 E (both ways, int64), operators 32 E (columns int32, values float32; both ways and transposed)
-    order 8 E (the permutation), own items 8 E, making an operator 40 E (keys, their order, the rows that it puts in order)
-    tables 24 N d (weights, gradients, two moments, average, best), activations 20 N d (5 tables of the depths and sums)
-    features F float32 per item, batch 32 B d (8 tables of B rows), block 2^22 scores, and what the process has anyway
+    making    40 E (keys, their order, the rows put in order) while the transposed operators are made in the first
+    backward
+              pass, beside 12 N d (weights, average, best) and 20 N d (depths, sums and their gradients)
+    training  20 N d (weights, average, best, two moments) and 8 N d (the embeddings and their sums), beside the batch,
+              32 B d (8 tables of B rows) and 2^22 scores, in the softmax of every later step
 
-Data-parallel on M machines each has all tables and E / M of the edges' work; a step sends 2 (M - 1) / M 4 N d bytes (ring
-all-reduce of the gradients). Where the tables do not fit, they are divided too, so M is at least bytes / memory.
+Data-parallel on M machines each has all tables and E / M of the edges' work; a step sends 2 (M - 1) / M 4 N d bytes
+(ring all-reduce of the gradients). Where the tables do not fit, they are divided too, so M is at least bytes / memory.
 """
 
 import math
@@ -51,9 +55,10 @@ from gnnrec.training import TrainConfig, Trainer
 
 SIZES = (1 << 19, 1 << 23, 1 << 25, 1 << 27)  # bytes of a table: in the core's own cache, shared cache, memory
 REPEATS = 3  # of which the fastest counts: what else runs on the machine can only slow a measurement
+BUILT = (50_000, 1_500_000)  # interactions of measured graphs
 ENTRIES = 1_000_000  # of a measured product
-LOG_BYTES, EDGE_BYTES, OPERATOR_BYTES, ORDER_BYTES, OWN_BYTES, MAKING_BYTES = 8, 32, 32, 8, 8, 40  # per interaction
-TABLE_BYTES, ACTIVATION_BYTES = 24, 20  # per number of a table
+GRAPH_BYTES, MAKING_BYTES = 88, 40  # per interaction
+TABLES_MAKING, TABLES_TRAINING = 12 + 20, 20 + 8  # bytes per number of the tables
 BATCH_BYTES = 32  # per number of a batch
 
 
@@ -82,12 +87,16 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """Seconds per number by the bytes of the table."""
+    """Seconds per number by the size of what it is taken from: bytes of a table, or interactions."""
 
     sizes: tuple[int, ...]
     seconds: tuple[float, ...]
+    grows: bool = False  # beyond the largest size, as between the last two; else it stays
 
     def at(self, size: float) -> float:
+        if self.grows and size > self.sizes[-1]:
+            (first, last), (low, high) = np.log(self.sizes[-2:]), self.seconds[-2:]
+            return float(high + max(high - low, 0.0) * (math.log(size) - last) / (last - first))
         return float(np.interp(math.log(max(size, 1)), np.log(self.sizes), self.seconds))
 
 
@@ -100,14 +109,16 @@ class Rates:
     softmax: float
     batch: float
     overhead: float
-    build: float
+    build: Curve
     rank: float
     base_bytes: float  # of the process before there is data
 
 
 def calibrate(dim: int) -> Rates:
     """Measure this machine; takes some seconds, and 1.5 GB at most."""
-    base, random = resident_bytes(), torch.Generator().manual_seed(0)
+    random = torch.Generator().manual_seed(0)
+    _step(1 << 14, dim)  # loads what is loaded late
+    base = resident_bytes()
     gather = Curve(sizes=SIZES, seconds=tuple(_gather(size, dim, random) for size in SIZES))
     softmax = _softmax(dim, random)
     batch = _batch(dim, softmax)
@@ -121,7 +132,7 @@ def calibrate(dim: int) -> Rates:
         softmax=softmax,
         batch=batch,
         overhead=overhead,
-        build=_build(dim),
+        build=Curve(sizes=BUILT, seconds=tuple(_build(size, dim) for size in BUILT), grows=True),
         rank=_rank(dim, random),
         base_bytes=base,
     )
@@ -142,9 +153,7 @@ def step_seconds(work: Workload, rates: Rates, config: TrainConfig | None = None
     )
 
 
-def _known(
-    work: Workload, gather: Curve, softmax: float, per_row: float, config: TrainConfig | None = None
-) -> float:
+def _known(work: Workload, gather: Curve, softmax: float, per_row: float, config: TrainConfig | None = None) -> float:
     batch, scored = batch_of(work, config or TrainConfig())
     products = 4 * work.layers * work.interactions * work.dim * gather.at(2 * work.numbers)
     return products + batch * work.dim * (scored * softmax + per_row)
@@ -153,16 +162,19 @@ def _known(
 def memory(work: Workload, rates: Rates, config: TrainConfig | None = None) -> dict[str, float]:
     """Bytes at the peak, by part."""
     batch, _ = batch_of(work, config or TrainConfig())
-    resident = LOG_BYTES + EDGE_BYTES + OPERATOR_BYTES + ORDER_BYTES + OWN_BYTES
+    making = {
+        "tables": TABLES_MAKING * work.numbers,
+        "making operators": MAKING_BYTES * work.interactions,
+    }
+    training = {
+        "tables": TABLES_TRAINING * work.numbers,
+        "batch": BATCH_BYTES * batch * work.dim + 2 * BLOCK_SCORES,
+    }
     return {
         "process": rates.base_bytes,
-        "graph": resident * work.interactions,
-        "making operators": MAKING_BYTES * work.interactions,
-        "tables": TABLE_BYTES * work.numbers,
-        "activations": ACTIVATION_BYTES * work.numbers,
-        "batch": BATCH_BYTES * batch * work.dim + 2 * BLOCK_SCORES,
+        "graph": GRAPH_BYTES * work.interactions,
         "content": 4 * work.features * work.items,
-    }
+    } | max(making, training, key=lambda parts: sum(parts.values()))
 
 
 def plan(
@@ -185,11 +197,13 @@ def plan(
     needed = math.ceil(sum(parts.values()) / machine_bytes)
     count = needed if machines is None else machines
     if count < needed:
-        raise UserError(f"plan --machines: found {count}; allowed: {needed} or more, each of {machine_bytes / 1e9:.0f} GB")
+        raise UserError(
+            f"plan --machines: found {count}; allowed: {needed} or more, each of {machine_bytes / 1e9:.0f} GB"
+        )
     traffic = 2 * (count - 1) / count * 4 * work.numbers  # bytes of a step, to and from each machine
     compute, sending = step / count, traffic * 8 / (gigabits * 1e9)
     epoch = steps * (compute + sending)
-    build = work.interactions * rates.build / count
+    build = work.interactions * rates.build.at(work.interactions) / count
     evaluation = work.users * work.items * work.dim * rates.rank / count
     return {
         "steps_per_epoch": steps,
@@ -247,7 +261,7 @@ def _softmax(dim: int, random: torch.Generator) -> float:
 
 
 def _batch(dim: int, softmax: float) -> float:
-    """Seconds per row and dimension of a batch, beside its softmax: a large batch less a small one on the same table."""
+    """Seconds per row and dimension of a batch, beside its softmax: a large batch less a small one, on one table."""
     work = Workload(users=3_000, items=1_000, interactions=40_000, dim=dim)
     trainer = _trainer(work)
     sizes = 2_048, 16_384
@@ -259,7 +273,9 @@ def _batch(dim: int, softmax: float) -> float:
 def _step(size: int, dim: int) -> tuple[Workload, float]:
     """A training step on a table of so many bytes and few interactions."""
     rows = max(size // (4 * dim), 40)
-    work = Workload(users=rows * 3 // 4, items=rows - rows * 3 // 4, interactions=max(min(2 * rows, 60_000), 100), dim=dim)
+    work = Workload(
+        users=rows * 3 // 4, items=rows - rows * 3 // 4, interactions=max(min(2 * rows, 60_000), 100), dim=dim
+    )
     trainer = _trainer(work)
     batch = torch.arange(len(trainer.items))[: trainer.batch_size]
     exact = Workload(users=work.users, items=work.items, interactions=len(trainer.items), dim=dim)
@@ -278,9 +294,9 @@ def _trainer_of(log: Interactions, work: Workload) -> Trainer:
     return Trainer(model, graph, log.rows(np.zeros(0, dtype=np.int64)), TrainConfig())
 
 
-def _build(dim: int) -> float:
+def _build(size: int, dim: int) -> float:
     """Seconds per interaction of a graph and its operators."""
-    work = Workload(users=20_000, items=6_000, interactions=400_000, dim=dim)
+    work = Workload(users=size // 20, items=size // 60, interactions=size, dim=dim)
     log = powerlaw(work.users, work.items, work.interactions).interactions.unordered()
     made = _trainer_of(log, work)
     batch = torch.arange(100)

@@ -25,8 +25,8 @@ def add_commands(add: Add) -> None:
         type=folder,
         required=True,
         metavar="FOLDER",
-        help="interactions*.parquet, items*.parquet, users*.parquet with the dataset's own columns; what the run has is "
-        "left out",
+        help="interactions*.parquet, items*.parquet, users*.parquet with the dataset's own columns; what the run "
+        "has is left out",
     )
     parser.add_argument("--out", type=Path, required=True, help="new run folder; an interrupted one is resumed")
     parser.add_argument("--data", type=folder, help="the dataset folder, where it has moved")

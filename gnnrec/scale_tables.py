@@ -9,10 +9,14 @@ from gnnrec.tables import facts_tables, table
 
 def update_tables(document: Mapping[str, Any]) -> str:
     """The document of `update.update` for people."""
+    rows: list[tuple[Any, ...]]
+    columns: tuple[str, ...]
     drift, drawn = document["drift"], [facts_tables({"new": document["new"]})]
     if popularity := drift["popularity"]:
         rows = [(name, popularity[name], popularity[f"{name}_by_chance"]) for name in ("jensen_shannon", "psi")]
-        drawn.append(table(("popularity of items", "found", "by chance"), rows, "drift", numbers=("found", "by chance")))
+        drawn.append(
+            table(("popularity of items", "found", "by chance"), rows, "drift", numbers=("found", "by chance"))
+        )
     if features := drift["features"]:
         rows = [(name, one["items"], one["mean_shift"], one["by_chance"]) for name, one in features.items()]
         columns = ("features of new items", "items", "mean shift, SDs", "by chance")

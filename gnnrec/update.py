@@ -81,7 +81,9 @@ def update(
         val=moved(old.val, users, items),
     )
     run = train(dataset, out, recipe, start=start, say=say)
-    earlier = moved(before.interactions, places(dataset.user_ids, before.user_ids), places(dataset.item_ids, before.item_ids))
+    earlier = moved(
+        before.interactions, places(dataset.user_ids, before.user_ids), places(dataset.item_ids, before.item_ids)
+    )
     new = ~same_rows(dataset.interactions, earlier)
     document = {
         "from": str(old.folder.resolve()),
@@ -89,7 +91,9 @@ def update(
         "updates": run.provenance["updates"],
         "new": what_is_new(dataset, new, users, items),
         "drift": {
-            "popularity": popularity_drift(earlier_counts(dataset, new), new_counts(dataset, new)) if new.any() else None,
+            "popularity": popularity_drift(earlier_counts(dataset, new), new_counts(dataset, new))
+            if new.any()
+            else None,
             "features": features_drift(run.graph, items),
         },
         "newest": newest(old, run, dataset, new, users, items),
@@ -104,7 +108,9 @@ def recipe_of(old: Run, settings: Sequence[str]) -> Recipe:
     encoders = before.encoders_in(old.folder)
     recipe = load_recipe(str(old.folder / "settings.toml"), [f"train.epochs={EPOCHS}", *settings])
     if (recipe.model_name, recipe.model) != (before.model_name, before.model):
-        raise UserError("update --set model.…: the weights of the run fit its own model only; allowed: train.… and others")
+        raise UserError(
+            "update --set model.…: the weights of the run fit its own model only; allowed: train.… and others"
+        )
     return replace(recipe, encoders=encoders, finetune=FinetuneConfig())
 
 

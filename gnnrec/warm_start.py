@@ -1,9 +1,9 @@
 """A model that starts from the weights of a run whose users and items are among its own.
 
-Rows of free embeddings go over by id. A new row starts where its neighbours stand: a new item as the mean over its users
-of the mean of what each of them had, in the same table, and a new user likewise over the users of her items; as long as
-rows are there on average. Who has no known neighbour starts as in any training. Weights that belong to nobody (maps of
-features, fusion, attention) go over as they are; what is fitted after the gradients is fitted anew.
+Rows of free embeddings go over by id. A new row starts where its neighbours stand: a new item as the mean over its
+users of the mean of what each of them had, in the same table, and a new user likewise over the users of her items; as
+long as rows are there on average. Who has no known neighbour starts as in any training. Weights that belong to nobody
+(maps of features, fusion, attention) go over as they are; what is fitted after the gradients is fitted anew.
 
 Letters: U users, I items, n rows of a table, d dimensions.
 """

@@ -34,5 +34,7 @@ def test_rows_drawn_as_before_are_no_drift_and_others_are() -> None:
 def test_a_shift_of_features_is_found_in_standard_deviations() -> None:
     random = np.random.default_rng(0)
     before, after = (random.normal(3, 2, size=(size, 5)).astype(np.float32) for size in (5000, 400))
-    assert feature_drift(before, after)["mean_shift"] == pytest.approx(feature_drift(before, after)["by_chance"], rel=0.6)
+    assert feature_drift(before, after)["mean_shift"] == pytest.approx(
+        feature_drift(before, after)["by_chance"], rel=0.6
+    )
     assert feature_drift(before, after + 1)["mean_shift"] == pytest.approx(0.5, rel=0.1)  # one is half a deviation

@@ -14,7 +14,7 @@ FLAT = Rates(
     softmax=1e-12,
     batch=1e-8,
     overhead=1e-3,
-    build=1e-7,
+    build=Curve(sizes=(1_000, 10_000_000), seconds=(1e-7, 1e-7), grows=True),
     rank=1e-11,
     base_bytes=5e8,
 )
@@ -30,7 +30,9 @@ def test_a_step_by_hand() -> None:
 
 def test_memory_by_hand() -> None:
     found = memory(WORK, FLAT)
-    assert found["tables"] == 24 * 1e6 and found["graph"] == 88 * 5e6 and found["process"] == 5e8
+    assert found["graph"] == 88 * 5e6 and found["process"] == 5e8
+    making, training = 32 * 1e6 + 40 * 5e6, 28 * 1e6 + 32 * 1e5 * 10 + 2 * 2**22
+    assert sum(found.values()) == 5e8 + 88 * 5e6 + max(making, training)
     assert memory(Workload(users=1, items=10, interactions=1, features=7), FLAT)["content"] == 280
 
 
@@ -51,6 +53,8 @@ def test_machines_traffic_and_hours_by_hand() -> None:
 def test_a_curve_is_interpolated_in_the_logarithm_and_flat_outside() -> None:
     curve = Curve(sizes=(1 << 10, 1 << 20), seconds=(1.0, 3.0))
     assert [curve.at(size) for size in (1, 1 << 15, 1 << 30)] == pytest.approx([1.0, 2.0, 3.0])
+    growing = Curve(sizes=(1 << 10, 1 << 20), seconds=(1.0, 3.0), grows=True)
+    assert growing.at(1 << 30) == pytest.approx(5.0)
 
 
 def test_the_command_refuses_what_is_no_count(run_command: Callable) -> None:

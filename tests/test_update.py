@@ -118,7 +118,9 @@ def test_the_drift_is_what_was_made(made: gnnrec.update.Update, parts: Path) -> 
     assert popularity["jensen_shannon"] > popularity["jensen_shannon_by_chance"]  # a sixth of the rows is of new items
     features = made.document["drift"]["features"]
     assert set(features) == {"text", "image", "audio"}
-    assert all(one["items"] == ITEMS - OLD_ITEMS and one["mean_shift"] < 3 * one["by_chance"] for one in features.values())
+    assert all(
+        one["items"] == ITEMS - OLD_ITEMS and one["mean_shift"] < 3 * one["by_chance"] for one in features.values()
+    )
     assert json.loads((parts / "after" / "update.json").read_text()) == made.document
 
 

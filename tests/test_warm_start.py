@@ -1,4 +1,4 @@
-"""A model that starts from another's weights: the same lists for the same data, and neighbours' means for who is new."""
+"""A model that starts from another's weights: the same lists for the same data, neighbours' means for who is new."""
 
 from typing import Any
 

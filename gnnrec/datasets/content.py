@@ -78,7 +78,9 @@ def judge_path(root: Path, name: str) -> str | None:
     return None if os.path.isfile(root / name) else ABSENT  # noqa: PTH113
 
 
-def load_features(paths: Sequence[Path], position: pl.Series, table: RawTable) -> tuple[NDArray[np.float32], pl.DataFrame]:
+def load_features(
+    paths: Sequence[Path], position: pl.Series, table: RawTable
+) -> tuple[NDArray[np.float32], pl.DataFrame]:
     """Row r of the files, one below another, belongs to row r of the catalogue's (the header not counted). [I, d]
 
     A row of zeros or NaN says that the content is missing and becomes a row of NaN. A row in which only some numbers

@@ -1,16 +1,18 @@
 """Encoding by many processes: Ray Data hands out parts of the content, actors hold the encoder, results are shards.
 
-Each part becomes one Parquet file (shards.py) and then rows of the feature cache, from which everything else reads as it
-always does. A worker that is lost loses the part that it had in hand: Ray starts another, which finds what is finished by
-its name. A driver that is lost loses nothing that is a shard: the next call takes these first.
+Each part becomes one Parquet file (shards.py) and then rows of the feature cache, from which everything else reads as
+it always does. A worker that is lost loses the part that it had in hand: Ray starts another, which finds what is
+finished by its name. A driver that is lost loses nothing that is a shard: the next call takes these first.
 
 On a cluster the dataset, the shards and the models have to be on a file system that all machines see at the same paths.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from gnnrec.datasets.catalog import Catalog
 from gnnrec.encoders.cache import FeatureCache
@@ -51,7 +53,7 @@ class PartEncoder:
         self.encoder = open_encoder(modality, name, default_device(), config.pooling)
 
     def __call__(self, part: Mapping[str, Any]) -> dict[str, Any]:
-        """part: "keys" and "contents", texts or paths. Gives the shard and how many contents were encoded for it now."""
+        """part: "keys" and "contents", texts or paths. Gives the shard and how many were encoded for it now."""
         keys, contents = list(part["keys"]), list(part["contents"])
         path = shard_path(self.folder, keys)
         if path.exists():
@@ -62,16 +64,23 @@ class PartEncoder:
 
 
 def fill_cache(
-    catalog: Catalog | None, config: EncodersConfig, workers: Workers, *, cache_dir: Path | None = None
+    catalog: Catalog | None,
+    config: EncodersConfig,
+    workers: Workers,
+    *,
+    given: Collection[str] = (),
+    cache_dir: Path | None = None,
 ) -> dict[str, int]:
     """Encode what the feature cache lacks of a catalogue's content. Gives modality -> contents encoded by this call.
+
+    given: modalities whose features are made elsewhere.
 
     Raises UserError as `encode_catalog`, and where Ray or the cluster is not there.
     """
     encoded: dict[str, int] = {}
     for modality in MODALITIES:
         name = config.encoder_of(modality)
-        if catalog is None or name is None or modality not in catalog.modalities():
+        if catalog is None or name is None or modality in given or modality not in catalog.modalities():
             continue
         contents = catalog.content(modality)
         if all(content is None for content in contents):
@@ -102,7 +111,7 @@ def fill_cache(
 
 
 def _store(cache: FeatureCache, shard: Encoded) -> None:
-    finite = (abs(shard.values) < float("inf")).all(axis=1)
+    finite = np.all(np.isfinite(shard.values), axis=1).tolist()
     cache.store({key: row for key, row, fine in zip(shard.keys, shard.values, finite) if fine})
 
 

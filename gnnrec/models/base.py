@@ -30,7 +30,9 @@ class EmbeddingModel(nn.Module):
     places_new_items = False  # whether items that join the graph after training get an embedding from their content
     places_new_users = False  # whether users that join it get one from their history
     takes_other_graphs = False  # whether its weights are of content alone, so that any items of such content will do
-    rows_of: Mapping[str, str] = MappingProxyType({"user": "user", "item": "item"})  # table of free embeddings -> whose rows it has
+    rows_of: Mapping[str, str] = MappingProxyType(
+        {"user": "user", "item": "item"}
+    )  # table of free embeddings -> whose rows it has
     fitted_buffers: tuple[str, ...] = ()  # whose sizes are known only once `finish` chose them; empty before
 
     def forward(self, graph: HeteroData) -> Embeddings:

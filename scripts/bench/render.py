@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import content_tables
+import scale_tables
 from goals import goals
 from tables import load, table, value
 
@@ -239,6 +240,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "cold_start": cold_start,
     "serve": serve,
     "examples": examples,
+    "update": scale_tables.update,
+    "ray_encode": scale_tables.ray_encode,
+    "plan": scale_tables.plan,
 }
 
 

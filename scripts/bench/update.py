@@ -1,11 +1,11 @@
-"""What gnnrec update is worth: a run of the older rows, updated with the newer ones, beside training from the beginning.
+"""What gnnrec update is worth: a run of the older rows, updated with the newer ones, beside training from scratch.
 
     python scripts/bench/update.py data/movies [--share 0.1] [--set train.epochs=20] [--epochs 10]
 
 The newest share of the rows (in time), and the items that nobody had before, arrive as Parquet partitions. Three runs:
-"before" is the old one as it would have served, everything known folded in; "updated" by warm start; "from scratch" on all
-rows by the same settings. All on the newest rows: test rows that came with the partitions, the last of each user. Steps
-are updates of the weights; a step costs the same in both trainings, so they are what is compared, not seconds.
+"before" is the old one as it would have served, everything known folded in; "updated" by warm start; "from scratch" on
+all rows by the same settings. All on the newest rows: test rows that came with the partitions, the last of each user.
+Steps are updates of the weights; a step costs the same in both trainings, so they are what is compared, not seconds.
 """
 
 import argparse
@@ -69,7 +69,9 @@ def main() -> None:
         divide(options.data.resolve(), folder / "old", folder / "new", options.share)
         recipe = load_recipe(None, options.set)
         old = train(Dataset.load(folder / "old"), folder / "before", recipe, say=print)
-        made = update(old, folder / "new", folder / "after", [*options.set, f"train.epochs={options.epochs}"], say=print)
+        made = update(
+            old, folder / "new", folder / "after", [*options.set, f"train.epochs={options.epochs}"], say=print
+        )
         print(json.dumps(made.document, indent=1))
         dataset = made.run.dataset()
         scratch = train(dataset, folder / "scratch", recipe, say=print)
@@ -104,9 +106,7 @@ def _earlier(run: Any, old: Any) -> Any:
     from gnnrec.warm_start import moved, places
 
     before = old.dataset()
-    return moved(
-        before.interactions, places(run.user_ids, before.user_ids), places(run.item_ids, before.item_ids)
-    )
+    return moved(before.interactions, places(run.user_ids, before.user_ids), places(run.item_ids, before.item_ids))
 
 
 if __name__ == "__main__":

@@ -58,9 +58,7 @@ def with_partitions(raw: RawDataset, partitions: Partitions) -> RawDataset:
             items, item_features = _with_owners(items, item_features, table, path, "items")
         else:
             users, user_features = _with_owners(users, user_features, table, path, "users")
-    return replace(
-        raw, log=log, items=items, users=users, item_features=item_features, user_features=user_features
-    )
+    return replace(raw, log=log, items=items, users=users, item_features=item_features, user_features=user_features)
 
 
 def _with_rows(log: RawLog, table: RawTable) -> RawLog:
@@ -90,7 +88,9 @@ def _with_owners(
 def _features(path: Path, modality: str, table: RawTable) -> Path:
     beside = path.with_suffix(f".{modality}.npy")
     if not beside.is_file():
-        raise UserError(f"{beside}: no such file; features of {modality} are made elsewhere, so each partition has its own")
+        raise UserError(
+            f"{beside}: no such file; features of {modality} are made elsewhere, so each partition has its own"
+        )
     found = np.load(beside, mmap_mode="r", allow_pickle=False)
     if len(found) != table.num_records:
         raise UserError(f"{beside}: {count(len(found), 'row')}, but {path.name} has {table.num_records}")
