@@ -25,6 +25,10 @@ def formats(typed: str) -> tuple[str, ...]:
     return tuple(one_of((*FORMATS, *MORE_FORMATS))(name.strip()) for name in typed.split(","))
 
 
+def columns(typed: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in typed.split(",") if name.strip())
+
+
 def length(typed: str) -> int:
     if not typed.isdecimal() or int(typed) < 1:
         raise argparse.ArgumentTypeError(f"found {typed}; allowed: 1 or more")

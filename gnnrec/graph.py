@@ -6,7 +6,8 @@ user content: user_text, …). Edge types, each pointing the way its messages fl
     (user, interacts, item)   (item, rev_interacts, user)    `time` [E] where the log has timestamps
     (item, has_text, text)    (text, rev_has_text, item)     one edge per item that has the modality
     (text, similar, text)                                    the k nearest by cosine -> the node that listens
-    (item, together, item)                                   the k most often taken together with an item -> the item
+    (item, together, item)                                   the k most often taken together with an item -> the item,
+                                                             or the k that random walks from it come to most often
     (user, has_user_text, user_text) and back, (user, friend, user)
 
 Letters: U users, I items, E interactions, n nodes of a modality, d feature dimensions.
@@ -25,12 +26,15 @@ from gnnrec.datasets.interactions import Interactions
 from gnnrec.encoders.features import Features, mean_and_scale
 from gnnrec.errors import UserError
 from gnnrec.propagate import SparseOperator, normalize_edges
+from gnnrec.robust import trusted_rows
 
 INTERACTS = ("user", "interacts", "item")
 REV_INTERACTS = ("item", "rev_interacts", "user")
 FRIEND = ("user", "friend", "user")
 TOGETHER = ("item", "together", "item")
 NEIGHBOR_BLOCK = 2048  # rows of the similarity matrix held at a time
+TOGETHER_BY = ("cosine", "visits")
+WALK_STEPS, WALK_RESTART, WALK_SEED = 1_000, 0.5, 0  # of each item
 MISSING = ("propagate", "zero", "mean", "drop")  # from co-consumed items | zeros as raw | the mean of all | no node
 
 
@@ -38,20 +42,26 @@ MISSING = ("propagate", "zero", "mean", "drop")  # from co-consumed items | zero
 class GraphConfig:
     neighbors: int = 10  # k of the nearest-neighbour edges in each modality; 0 for none
     together: int = 10  # k of the item-item edges by common users; 0 for none
+    together_by: str = "cosine"  # of the two items' users | visits: how often random walks from an item come to another
     mutual: bool = False  # keep an edge only where both ends chose each other
     min_similarity: float = 0.0  # cosine of standardized features, 0 to 1; edges that are not above it are left out
     missing: str = "propagate"  # what stands for an item's missing content, see MISSING
     friends: bool = True  # use user-user edges where the data has them
     descriptions: bool = False  # pictures and sounds in words as a modality of items, `description` (words/)
     transcripts: bool = False  # speech in sounds as a modality of items, `transcript` (words/)
+    robust: float = 0.0  # share of users that may be false; rows that they could be behind are left out, see robust.py
     profiles: bool = False  # what training users like in words as a modality of items and of users, `profile` (words/)
 
     def __post_init__(self) -> None:
         if self.missing not in MISSING:
             raise UserError(f"graph.missing: found {self.missing!r}; allowed: {', '.join(MISSING)}")
+        if self.together_by not in TOGETHER_BY:
+            raise UserError(f"graph.together_by: found {self.together_by!r}; allowed: {', '.join(TOGETHER_BY)}")
         for key in ("neighbors", "together"):
             if getattr(self, key) < 0:
                 raise UserError(f"graph.{key}: found {getattr(self, key)}; allowed: 0 or more")
+        if not 0 <= self.robust < 0.5:
+            raise UserError(f"graph.robust: found {self.robust}; allowed: from 0, below 0.5")
         if not 0 <= self.min_similarity <= 1:
             raise UserError(f"graph.min_similarity: found {self.min_similarity}; allowed: 0 to 1")
 
@@ -65,6 +75,8 @@ def build_graph(
 ) -> HeteroData:
     """The graph of the training interactions and of everybody's content."""
     config = config or GraphConfig()
+    if config.robust:
+        train = trusted_rows(train, item_features, config.robust)
     graph = HeteroData()
     graph["user"].num_nodes, graph["item"].num_nodes = train.num_users, train.num_items
     add_interactions(graph, train)
@@ -75,7 +87,8 @@ def build_graph(
     for modality, features in (user_features or {}).items():
         _add_modality(graph, "user", f"user_{modality}", features, config)
     if config.together:
-        edges, weight = together_edges(train, config.together)
+        choose = together_edges if config.together_by == "cosine" else visited_edges
+        edges, weight = choose(train, config.together)
         graph[TOGETHER].edge_index, graph[TOGETHER].edge_weight = edges, weight
     if friends is not None and friends.size and config.friends:
         pairs = torch.from_numpy(np.ascontiguousarray(friends)).long()
@@ -146,7 +159,9 @@ def operator(graph: HeteroData, edge_type: tuple[str, str, str], normalize: str)
     `normalize`: symmetric | mean | none. Repeated (user, item) pairs count once.
     """
     store, key = graph[edge_type], f"operator_{normalize}"
-    if key not in store:
+    if key not in store and "sampled" in store:  # a piece of a graph, see subgraph.py
+        store[key] = store.sampled.operator(normalize)
+    elif key not in store:
         source, target = store.edge_index
         shape = (graph[edge_type[2]].num_nodes, graph[edge_type[0]].num_nodes)
         weight = store.edge_weight if "edge_weight" in store else torch.ones(len(source), device=source.device)
@@ -253,6 +268,24 @@ def together_edges(log: Interactions, k: int) -> tuple[Tensor, Tensor]:
     cosine = common[target, place] / (count[target] * count[source])
     edges = np.stack([source, target]).astype(np.int64)
     return torch.from_numpy(edges), torch.from_numpy(cosine.astype(np.float32))
+
+
+def visited_edges(log: Interactions, k: int) -> tuple[Tensor, Tensor]:
+    """As `together_edges`, with the k items that random walks come to most often, and their share of the steps.
+
+    Importance pooling of PinSage (Ying et al. 2018), where a mean over the edges is weighed by these. Its cost grows
+    with the items alone, not with the log.
+    """
+    from gnnrec.sampling.csr import CSR  # numba takes half a second to import
+    from gnnrec.sampling.visits import visited
+
+    matrix = log.matrix()
+    turned = matrix.T.tocsr()
+    to_user, to_item = (CSR(part.indptr, part.indices, part.shape[1]) for part in (matrix, turned))
+    near, counts = visited(to_item, to_user, np.arange(log.num_items), k, WALK_STEPS, WALK_RESTART, WALK_SEED)
+    target, place = np.nonzero(near >= 0)
+    edges = np.stack([near[target, place], target]).astype(np.int64)
+    return torch.from_numpy(edges), torch.from_numpy((counts[target, place] / WALK_STEPS).astype(np.float32))
 
 
 def interactions_of(graph: HeteroData) -> Interactions:

@@ -17,15 +17,19 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.checkpoint import TrainState
 from gnnrec.datasets import Dataset, Interactions, Split, in_order, join_logs, settled, split
+from gnnrec.datasets.pseudonyms import without_ids
 from gnnrec.encoders import Features, default_device, encode_dataset, unusable_content
 from gnnrec.encoders.encode import MODALITIES
+from gnnrec.encoders.features import describe_content
 from gnnrec.encoders.fitted.folder import facts_of
 from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.files import claim_folder, sha256_of_file
 from gnnrec.graph import build_graph, interactions_of, item_modalities, owners, user_modalities
+from gnnrec.locking import alone_in
+from gnnrec.machine import machine, versions
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
-from gnnrec.provenance import machine, versions
+from gnnrec.private_runs import check_private, privacy_of
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import FILES, Run, save_rejected, save_run
 from gnnrec.tracking import Tracker
@@ -34,6 +38,7 @@ from gnnrec.warm_start import WarmStart
 from gnnrec.words.content import Written, write_content
 
 OWN_SPLITS = ("leave_last", "user_time", "global_time", "random")  # made here: test lists may know train and val
+OnEpoch = Callable[[list[dict[str, float]]], None]
 MASKS = ("train+val", "train")
 
 
@@ -49,21 +54,34 @@ def train(
     """Encode, build the graph, fit, measure on val and save; an interrupted call of the same kind is resumed.
 
     No test row enters the graph, the training or the run; the dataset's fingerprint knows of all rows. Raises UserError
-    where `out` holds a finished run or the checkpoint of another, and training.Interrupted after Ctrl-C.
-
-    start: a run whose weights this one begins with; what that run learnt stays train, whatever the split says.
+    where `out` holds a finished run or the checkpoint of another, or another process writes there, and
+    training.Interrupted after Ctrl-C. start: a run whose weights this one begins with; what that run learnt stays
+    train, whatever the split says.
     """
     out, recipe, began = Path(out), recipe or Recipe(), time.time()
     recipe = recipe.resolved(dataset)
-    if (out / "run.json").exists():
-        raise UserError(f"{out}: holds a finished run already; choose another folder (--out)")
+    refuse_finished(out)
     check_encoders(dataset, recipe)
+    check_private(dataset, recipe, split_method(dataset, recipe))
     claim_folder(out, FILES)
+    with alone_in(out):
+        return _train(dataset, out, recipe, began, say, on_epoch, start)
+
+
+def _train(
+    dataset: Dataset,
+    out: Path,
+    recipe: Recipe,
+    began: float,
+    say: Callable[[str], None],
+    on_epoch: OnEpoch,
+    start: WarmStart | None,
+) -> Run:
+    refuse_finished(out)  # by somebody else, meanwhile
     if (out / "checkpoint.safetensors").exists():
         say(f"{out}: an interrupted training goes on")
     parts = split(dataset, recipe.split_config(dataset))
-    if start is not None:
-        parts = settled(parts, start.train, start.val)
+    parts = parts if start is None else settled(parts, start.train, start.val)
     logs = (parts.train, parts.val)
     encoders = recipe.encoders_in(out)
     item_features, user_features = encode_dataset(dataset, encoders)
@@ -94,6 +112,7 @@ def train(
         "factor_settings": getattr(model, "factor_settings", torch.empty(0)).tolist(),
         # Of what goes together and of what follows, see models/paths.py.
         "path_weights": getattr(model, "path_weights", torch.empty(0)).tolist(),
+        **privacy_of(model),
         "best_epoch": state.best_epoch,
         "epochs": state.epoch,
         "updates": state.updates,
@@ -101,13 +120,18 @@ def train(
         "training_seconds": round(state.seconds, 3),
         "total_seconds": round(time.time() - began, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": " ".join(sys.argv),
+        "command": without_ids(sys.argv),
         "versions": versions(),
         "machine": machine(),
     }
     run = save_run(out, recipe, dataset, graph, *logs, model, metrics, provenance)
     (out / "checkpoint.safetensors").unlink(missing_ok=True)
     return run
+
+
+def refuse_finished(out: Path) -> None:
+    if (out / "run.json").exists():
+        raise UserError(f"{out}: holds a finished run already; choose another folder (--out)")
 
 
 def origin(
@@ -131,6 +155,8 @@ def origin(
             "rejected_rows": len(dataset.rejected),
             "feedback": feedback,
             "partitions": [{"folder": str(one.folder), "files": one.files} for one in dataset.partitions],
+            "retention_days": dataset.retention_days,
+            "pseudonyms": dataset.pseudonyms,
         },
         "split": {"method": split_method(dataset, recipe), "train": len(parts.train), "val": len(parts.val)},
         "encoders": {
@@ -367,11 +393,3 @@ def content_fingerprint(graph: HeteroData) -> str:
     for edge_type in sorted(graph.edge_types):
         digest.update("/".join(edge_type).encode() + graph[edge_type].edge_index.numpy().tobytes())
     return digest.hexdigest()
-
-
-def describe_content(features: Mapping[str, Features], owner: str) -> str:
-    parts = [
-        f"{modality} {int(content.mask.sum()):,} of {len(content.mask):,} ({content.encoder})"
-        for modality, content in features.items()
-    ]
-    return f"content of {owner}: " + ", ".join(parts) if parts else ""

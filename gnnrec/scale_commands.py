@@ -1,10 +1,11 @@
-"""The commands about growing data: update and plan. What can be typed after them, what they call and print."""
+"""The commands about much and growing data: update, encode and plan; what can be typed, what they call and print."""
 
 import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from gnnrec.arguments import folder, length
+from gnnrec import content_commands
+from gnnrec.arguments import folder, length, recipe
 from gnnrec.commands import check_runs, remarks, show
 
 GIGABYTE = 1e9
@@ -30,16 +31,24 @@ def add_commands(add: Add) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="new run folder; an interrupted one is resumed")
     parser.add_argument("--data", type=folder, help="the dataset folder, where it has moved")
-    parser.add_argument(
-        "--set",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="settings laid over the run's (default: train.epochs=10)",
-    )
+    _add_setting(parser, "settings laid over the run's (default: train.epochs=10)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    encode = add(
+        "encode",
+        content_commands.encode,
+        "make the content features of a dataset, cached for later",
+        "gnnrec encode data/movies",
+    )
+    encode.add_argument("data", type=folder)
+    encode.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
+    _add_setting(encode, "settings laid over the recipe")
+    content_commands.engine_arguments(encode)
+    encode.add_argument("--json", action="store_true", help="print one JSON document")
     _plan_arguments(add)
+
+
+def _add_setting(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--set", action="extend", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help=text)
 
 
 def _plan_arguments(add: Add) -> None:

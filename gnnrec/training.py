@@ -3,7 +3,6 @@
 Letters: U users, I items, E training interactions, B batch, K negatives, d dimensions.
 """
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,10 +21,14 @@ from gnnrec.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.errors import UserError
 from gnnrec.graph import INTERACTS, interactions_of, num_interactions
+from gnnrec.interrupt import stop_on_sigint
+from gnnrec.lazy_adam import LazyAdam
 from gnnrec.losses import LOSSES, catalogue_softmax, shared_softmax
 from gnnrec.models import EmbeddingModel, Embeddings, model_scorer
 from gnnrec.progress import progress
 from gnnrec.ranking import Scorer, fast_bfloat16, top_k, unseen
+from gnnrec.sampled_step import check_sampling, sampler_for
+from gnnrec.subgraph import Sampler, step_piece
 
 CHECKPOINT_SECONDS = 30.0  # how much work a crash may cost at most, within long epochs
 
@@ -45,6 +48,12 @@ class TrainConfig:
     epochs: int = 100
     validate_every: int = 2  # epochs
     patience: int = 10  # validations without a new best before training stops
+    sampling: str = (
+        "whole"  # what a step sees: all edges | sampled neighbours | those before the step's first interaction
+    )
+    fanout: int | str = (
+        10  # sampled neighbours of a node: one number for every hop of the model, or "15,10,5"; 0 for all
+    )
     average: float = 0.98  # decay per step of the moving average of the weights that is validated and kept; 0 for none
     metric: str = "ndcg@20"  # on validation; decides which epoch is kept
     precision: str = "auto"  # of the catalogue softmax: float32 | bfloat16 | auto (bfloat16 where the CPU has it)
@@ -67,6 +76,7 @@ class TrainConfig:
                 raise UserError(f"train.{key}: found {getattr(self, key)}; allowed: 0 or more")
         if not 0 <= self.average < 1:
             raise UserError(f"train.average: found {self.average}; allowed: from 0, below 1")
+        check_sampling(self.sampling, self.fanout)
         if not self.learning_rate > 0:
             raise UserError(f"train.learning_rate: found {self.learning_rate}; allowed: above 0")
 
@@ -103,7 +113,7 @@ def fit(
     """
     trainer = Trainer(model, graph, val, config, checkpoint, settings)
     state = trainer.state
-    with _stop_on_sigint() as stopped, progress(total=config.epochs, text="training", unit="epoch") as bar:
+    with stop_on_sigint() as stopped, progress(total=config.epochs, text="training", unit="epoch") as bar:
         bar.update(state.epoch)
         while not state.finished:
             try:
@@ -148,8 +158,12 @@ class Trainer:
         self.num_own = torch.bincount(owner, minlength=graph["user"].num_nodes)  # [U]
         self.own_start = self.num_own.cumsum(0) - self.num_own  # [U]
         self.own_gaps = own - (torch.arange(len(own), device=device) - self.own_start[owner])
-        self.optimizer = torch.optim.Adam(
-            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        self.sampler = sampler_for(model, graph, config.sampling, config.fanout)
+        settings_of_adam: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+        self.optimizer: torch.optim.Optimizer = (
+            torch.optim.Adam(model.parameters(), fused=True, **settings_of_adam)
+            if self.sampler is None
+            else LazyAdam(model.parameters(), **settings_of_adam)
         )
         self.low_precision = config.precision == "bfloat16" or (config.precision == "auto" and fast_bfloat16(device))
         self.temperature = config.temperature or temperature_for(len(self.candidates))
@@ -168,7 +182,7 @@ class Trainer:
         self.model.train()
         resumed_random = self.generator.get_state() if state.step else None
         self.generator.set_state(self.epoch_start)
-        batches = self.model.batches(self.graph, self.batch_size, self.generator)
+        batches = self._batches()
         if resumed_random is not None:
             self.generator.set_state(resumed_random)
         for batch in batches[state.step :]:
@@ -198,13 +212,17 @@ class Trainer:
         state.history.append(row)
         state.finished = last or state.stale >= self.config.patience
 
+    def _batches(self) -> tuple[Tensor, ...]:
+        """Positions of interactions. Temporal batches are consecutive in time, and come in random order."""
+        if self.config.sampling != "temporal":
+            return self.model.batches(self.graph, self.batch_size, self.generator)
+        windows = torch.arange(len(self.items)).split(self.batch_size)
+        return tuple(windows[place] for place in torch.randperm(len(windows), generator=self.generator))
+
     def step(self, batch: Tensor) -> float:
         """One update from the interactions at the given positions [B]; returns the loss."""
         batch = batch.to(self.items.device)  # drawn on the CPU, so that every device sees the same order
-        embeddings = self.model.training_pass(self.graph, self.generator)
-        loss = self._loss(batch, embeddings)
-        if (more := self.model.auxiliary_loss(self.graph, embeddings, batch)) is not None:
-            loss = loss + more
+        loss = self._whole_loss(batch) if self.sampler is None else self._sampled_loss(batch, self.sampler)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -212,6 +230,34 @@ class Trainer:
         if self.config.average:
             self._update_average()
         return loss.item()
+
+    def _whole_loss(self, batch: Tensor) -> Tensor:
+        embeddings = self.model.training_pass(self.graph, self.generator)
+        loss = self._loss(batch, embeddings)
+        more = self.model.auxiliary_loss(self.graph, embeddings, batch)
+        return loss if more is None else loss + more
+
+    def _sampled_loss(self, batch: Tensor, sampler: Sampler) -> Tensor:
+        """The same from a piece of the graph, in which users and items go by short names."""
+        target, against = self.items[batch], self._against(batch)
+        others = self.candidates if against is None else against
+        piece = step_piece(
+            sampler,
+            self.graph,
+            batch,
+            others.flatten(),
+            window=self.model.window,
+            temporal=self.config.sampling == "temporal",
+            seed=int(torch.randint(2**62, (), generator=self.generator)),
+        )
+        interactions = torch.arange(len(batch), device=batch.device)
+        embeddings = self.model.training_pass(piece.graph, self.generator)
+        query = self.model.queries(piece.graph, embeddings, interactions) / self.temperature
+        rows = piece.item[: len(batch)], piece.item[len(batch) : len(batch) + others.numel()].view(others.shape)
+        item = embeddings.item if against is not None else embeddings.item[rows[1]]
+        loss = self._compared(query, item, rows[0], None if against is None else rows[1], self.place[target])
+        more = self.model.auxiliary_loss(piece.graph, embeddings, interactions)
+        return loss if more is None else loss + more
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -239,33 +285,38 @@ class Trainer:
         for name, value in self.model.named_parameters():
             value.copy_(weights[name])
 
+    def _against(self, batch: Tensor) -> Tensor | None:
+        """The items that stand against those of a batch: of each its own [B, K], [N] for all alike, None for all."""
+        if self.config.negatives:
+            return self._draw_negatives(batch)
+        if self.config.loss != "softmax" or len(self.candidates) <= self.config.whole_catalogue:
+            return None
+        drawn = torch.randint(len(self.candidates), (self.config.shared_negatives,), generator=self.generator)
+        return self.candidates[drawn.to(batch.device)]
+
     def _loss(self, batch: Tensor, embeddings: Embeddings) -> Tensor:
         query = self.model.queries(self.graph, embeddings, batch) / self.temperature  # [B, d]
         target = self.items[batch]
-        if not self.config.negatives and self.config.loss == "softmax":
-            if len(self.candidates) > self.config.whole_catalogue:
-                return self._shared_softmax(query, target, embeddings.item)
-            rows = self._candidate_rows(embeddings)
-            return catalogue_softmax(query, rows, self.place[target], self.low_precision)
-        positive = (query * embeddings.item[target]).sum(1)
-        if self.config.negatives:
-            negative = torch.einsum("bd,bkd->bk", query, embeddings.item[self._draw_negatives(batch)])
-        else:
-            scores = query @ self._candidate_rows(embeddings).T  # [B, candidates]
-            negative = scores.scatter(1, self.place[target][:, None], -torch.inf)
-        return LOSSES[self.config.loss](positive, negative)
+        return self._compared(query, embeddings.item, target, self._against(batch), self.place[target])
 
-    def _shared_softmax(self, query: Tensor, target: Tensor, item: Tensor) -> Tensor:
-        """The softmax over the catalogue, estimated from negatives that are the same for the whole batch."""
-        drawn = torch.randint(len(self.candidates), (self.config.shared_negatives,), generator=self.generator)
-        drawn = self.candidates[drawn.to(target.device)]
-        stands_for = (len(self.candidates) - 1) / len(drawn)
-        return shared_softmax(query, item[target], item[drawn], target, drawn, stands_for, self.low_precision)
+    def _compared(self, query: Tensor, item: Tensor, target: Tensor, against: Tensor | None, place: Tensor) -> Tensor:
+        """Of users [B, d] and the rows of `item` that are theirs [B] and that stand against these.
 
-    def _candidate_rows(self, embeddings: Embeddings) -> Tensor:
-        if len(self.candidates) == len(self.place):
-            return embeddings.item
-        return embeddings.item[self.candidates]
+        Where all candidates do, `item` are all items or all candidates, and `place` [B] is the target's among these.
+        """
+        if against is None:
+            if len(item) != len(self.candidates):
+                item = item[self.candidates]
+            if self.config.loss == "softmax":
+                return catalogue_softmax(query, item, place, self.low_precision)
+            negative = (query @ item.T).scatter(1, place[:, None], -torch.inf)  # [B, candidates]
+            return LOSSES[self.config.loss]((query * item[place]).sum(1), negative)
+        if against.dim() == 1:
+            # The softmax over the catalogue, estimated from negatives that are the same for the whole batch.
+            stands_for = (len(self.candidates) - 1) / len(against)
+            return shared_softmax(query, item[target], item[against], target, against, stands_for, self.low_precision)
+        negative = torch.einsum("bd,bkd->bk", query, item[against])
+        return LOSSES[self.config.loss]((query * item[target]).sum(1), negative)
 
     def _draw_negatives(self, batch: Tensor) -> Tensor:
         """Candidates that the user of each interaction has not taken, drawn uniformly. [B, K]
@@ -331,22 +382,3 @@ def ranking_metric(scorer: Scorer, train: Interactions, val: Interactions, metri
     ranking = top_k(scorer, torch.from_numpy(users), int(k), seen)
     hits = metrics.hits_of(ranking.items.numpy(), users, relevant)
     return float(metrics.METRICS[name](hits, np.diff(relevant.indptr)[users], int(k)).mean())
-
-
-@contextmanager
-def _stop_on_sigint() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; a second one interrupts at once. Only the main thread may set handlers."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-
-    def stop(number: int, frame: Any) -> None:
-        stopped.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield stopped
-    finally:
-        signal.signal(signal.SIGINT, before)

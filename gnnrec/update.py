@@ -23,20 +23,22 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.comparison import difference_of
 from gnnrec.datasets import Dataset, Interactions
+from gnnrec.datasets.pseudonyms import Pseudonyms
 from gnnrec.datasets.sources.partitions import open_partitions
 from gnnrec.datasets.split import same_rows
 from gnnrec.drift import feature_drift, popularity_drift
+from gnnrec.due import read_due
 from gnnrec.encoders.fitted.finetuned import FinetuneConfig
 from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
-from gnnrec.files import write_json
 from gnnrec.graph import item_modalities, nodes_of
 from gnnrec.models import EmbeddingModel, model_scorer
 from gnnrec.models.fold_in import FoldIn, history_log
 from gnnrec.pipeline import default_mask, held_out, train
 from gnnrec.ranking import Scorer
-from gnnrec.recipe import Recipe, load_recipe
+from gnnrec.recipe import Recipe, with_overrides
 from gnnrec.run_folder import Run
+from gnnrec.vault import encrypt_folder, is_encrypted, write_json
 from gnnrec.warm_start import WarmStart, moved, places
 
 EPOCHS = 10  # by default; a training from the beginning has 100 at most
@@ -67,9 +69,18 @@ def update(
     the settings ask for another model, and as `pipeline.train`.
     """
     recipe = recipe_of(old, settings)
+    if "privacy" in old.provenance:
+        raise UserError(
+            f"{old.folder}: is private; its weights once more would spend epsilon twice; allowed: gnnrec train"
+        )
+    if read_due(old.folder):
+        raise UserError(f"{old.folder}: users are due to be forgotten; gnnrec forget makes the run to update")
+    if is_encrypted(old.folder):
+        encrypt_folder(out)
     held_out(old, before := old.dataset(data))  # the folder is what the run was trained on
     known = old.partitions
-    dataset = Dataset.load(before.root, before.feedback, (*known, open_partitions(folder, known)))
+    pseudonyms = None if before.pseudonyms is None else Pseudonyms.required(before.pseudonyms)
+    dataset = Dataset.load(before.root, before.feedback, pseudonyms, (*known, open_partitions(folder, known)))
     say(dataset.summary())
     users, items = places(dataset.user_ids, old.user_ids), places(dataset.item_ids, old.item_ids)
     start = WarmStart(
@@ -106,7 +117,7 @@ def recipe_of(old: Run, settings: Sequence[str]) -> Recipe:
     """The old run's settings with fewer epochs and those that were asked for; its own encoders stay."""
     before = old.recipe
     encoders = before.encoders_in(old.folder)
-    recipe = load_recipe(str(old.folder / "settings.toml"), [f"train.epochs={EPOCHS}", *settings])
+    recipe = with_overrides(before, [f"train.epochs={EPOCHS}", *settings])
     if (recipe.model_name, recipe.model) != (before.model_name, before.model):
         raise UserError(
             "update --set model.…: the weights of the run fit its own model only; allowed: train.… and others"

@@ -83,19 +83,24 @@ def places(ids: Sequence[str], old: Sequence[str]) -> NDArray[np.int64]:
 
 
 def moved(log: Interactions, users: NDArray[np.int64], items: NDArray[np.int64]) -> Interactions:
-    """A log of the run in the indexes of the new data. users [U], items [I]: `places` of the new ids in the run."""
+    """A log of the run in the indexes of the new data, without rows of users and items that are no longer there.
+
+    users [U], items [I]: `places` of the new ids in the run.
+    """
+    user, item = _inverse(users, log.num_users)[log.user], _inverse(items, log.num_items)[log.item]
+    there = (user >= 0) & (item >= 0)  # rows may be too old by now, see retention_days
     return Interactions(
-        user=_inverse(users, log.num_users)[log.user],
-        item=_inverse(items, log.num_items)[log.item],
+        user=user[there],
+        item=item[there],
         num_users=len(users),
         num_items=len(items),
-        timestamp=log.timestamp,
-        rating=log.rating,
+        timestamp=None if log.timestamp is None else log.timestamp[there],
+        rating=None if log.rating is None else log.rating[there],
     )
 
 
 def _inverse(place: NDArray[np.int64], size: int) -> NDArray[np.int32]:
-    """Of each of `size` old rows its new place. Every old id is there still: partitions only add."""
+    """Of each of `size` old rows its new place, -1 where there is none."""
     inverse = np.full(size, -1, dtype=np.int32)
     new = np.flatnonzero(place >= 0)
     inverse[place[new]] = new

@@ -214,15 +214,38 @@ def test_names_that_would_collide_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("neighbors", -1), ("together", -1), ("missing", "mask"), ("min_similarity", -0.5)]
+    ("key", "value"),
+    [("neighbors", -1), ("together", -1), ("together_by", "chance"), ("missing", "mask"), ("min_similarity", -0.5)],
 )
 def test_settings_out_of_range(key: str, value: object) -> None:
     with pytest.raises(UserError, match=f"graph.{key}: found {value!r}; allowed"):
         GraphConfig(**{key: value})
 
 
-OTHER = {"neighbors": 2, "together": 2, "mutual": True, "min_similarity": 0.5, "missing": "drop", "friends": False}
+OTHER = {
+    "neighbors": 2,
+    "together": 2,
+    "together_by": "visits",
+    "mutual": True,
+    "min_similarity": 0.5,
+    "missing": "drop",
+    "friends": False,
+    "robust": 0.1,
+}
 WRITTEN = ("descriptions", "transcripts", "profiles")  # make content, which is no matter of this module: tests/words
+
+
+def test_items_by_visits_are_those_that_share_users_and_weigh_what_was_walked() -> None:
+    """Two groups of items that share no user: walks never leave one; the shares of a walk are at most 1 in all."""
+    user = np.repeat(np.arange(40), 4).astype(np.int32)
+    item = np.random.default_rng(0).integers(0, 6, 160).astype(np.int32) + 6 * (user % 2)
+    log = Interactions(user=user, item=item.astype(np.int32), num_users=40, num_items=13)
+    graph = build_graph(log, {}, config=GraphConfig(together=5, together_by="visits"))
+    source, target = graph["item", "together", "item"].edge_index
+    weight = graph["item", "together", "item"].edge_weight
+    assert len(source) == 60 and torch.equal(source // 6, target // 6) and not (source == target).any()
+    total = torch.zeros(13).index_add(0, target, weight)
+    assert total[12] == 0 and (total[:12] > 0.5).all() and (total <= 1).all()  # item 12 has no user
 
 
 @pytest.mark.parametrize("key", [field.name for field in fields(GraphConfig) if field.name not in WRITTEN])

@@ -40,4 +40,4 @@ def test_the_command_writes_shards(
     document = one_document(*export, "--format", "faiss")
     assert document["checks"]["faiss"]["recall@10"] == 1.0 and len(document["written"]) == 5
     status, _, err = run_command(*export)
-    assert status == 2 and "--shards: goes with --format faiss alone" in err
+    assert status == 2 and "--shards: goes with --format faiss and --precision alone" in err

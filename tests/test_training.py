@@ -270,6 +270,8 @@ OTHER: dict[str, Any] = {
     "max_steps": 2,
     "whole_catalogue": 1,
     "shared_negatives": 7,
+    "sampling": "neighbours",
+    "fanout": 1,
 }
 
 
@@ -278,6 +280,8 @@ def test_every_setting_of_the_training_matters() -> None:
     assert OTHER.keys() == set(TrainConfig.__dataclass_fields__)
     base = run(usual)
     for key, value in OTHER.items():
+        if key == "fanout":  # of sampled pieces only
+            usual, base = replace(usual, sampling="neighbours"), run(replace(usual, sampling="neighbours"))
         if key == "shared_negatives":  # of large catalogues only
             usual, base = replace(usual, whole_catalogue=1), run(replace(usual, whole_catalogue=1))
         weights, state = run(replace(usual, **{key: value}))

@@ -6,6 +6,7 @@ Letters: I rows of the catalogue, d dimensions of a feature.
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,7 @@ from gnnrec.datasets.paths import inside
 from gnnrec.datasets.raw import LINE, ROW, RawCatalog, RawTable
 from gnnrec.errors import UserError, count
 from gnnrec.progress import progress
+from gnnrec.untrusted import map_npy
 
 PATH_PROBLEMS = LEAVES, FOLDER, ABSENT = "path leaves the folder of the dataset", "path is a folder", "no such file"
 
@@ -108,12 +110,9 @@ def load_features(
     return values, pl.DataFrame(listed, schema=REJECTED_SCHEMA, orient="row")
 
 
-def open_features(path: Path) -> NDArray[np.generic]:
+def open_features(path: Path) -> NDArray[Any]:
     """A matrix of numbers, left on disk. Raises UserError for anything else."""
-    try:
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{path.name}: not a readable .npy file ({str(error).splitlines()[0]})") from error
-    if not isinstance(stored, np.ndarray) or stored.ndim != 2 or stored.dtype.kind not in "fiu":
+    stored = map_npy(path, path.name)
+    if stored.ndim != 2 or stored.dtype.kind not in "fiu":
         raise UserError(f"{path.name}: a matrix of numbers, rows by dimensions, is needed")
     return stored

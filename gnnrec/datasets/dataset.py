@@ -20,6 +20,7 @@ from gnnrec.notebook import table
 if TYPE_CHECKING:
     # They build on the readers, which build on this module.
     from gnnrec.datasets.feedback import Feedback
+    from gnnrec.datasets.pseudonyms import Pseudonyms
     from gnnrec.datasets.sources.partitions import Partitions
 
 SHOWN = 3  # items in a notebook
@@ -68,6 +69,9 @@ class Dataset:
     item_features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     user_features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     below_min_rating: int = 0  # good rows of the log that min_rating left out
+    retention_days: float | None = None  # rows older than that, counted from the newest, were left out
+    expired: int = 0  # how many
+    pseudonyms: str | None = None  # by which its key is known, where users have pseudonyms
     rejected: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REJECTED_SCHEMA))
     licence: str = ""
     feedback: "Feedback | None" = None  # whose events are among the interactions
@@ -112,14 +116,19 @@ class Dataset:
 
     @classmethod
     def load(
-        cls, path: str | Path, feedback: "Feedback | None" = None, partitions: "Sequence[Partitions]" = ()
+        cls,
+        path: str | Path,
+        feedback: "Feedback | None" = None,
+        pseudonyms: "Pseudonyms | None" = None,
+        partitions: "Sequence[Partitions]" = (),
     ) -> "Dataset":
         """Read a folder with a dataset.toml, or with RecBole, MMRec, MovieLens or Hugging Face files as they are.
 
         feedback: what a service was told of (`open_feedback`), taken in as further rows of the log.
+        pseudonyms: what stands in the place of the users' ids.
         partitions: what came later (`open_partitions`), taken in below the rows of the folder.
         Bad rows are set aside in `rejected`. Raises UserError where the data as a whole cannot be used.
         """
         from gnnrec.datasets.sources import load  # the readers build on this module
 
-        return load(Path(path), feedback, partitions)
+        return load(Path(path), feedback, pseudonyms, partitions)

@@ -10,6 +10,8 @@ from gnnrec.models.base import (
     has_embeddings,
     model_scorer,
 )
+from gnnrec.models.dp_filter import DPFilter, DPFilterConfig
+from gnnrec.models.dp_tower import DPTower, DPTowerConfig
 from gnnrec.models.ease import EASE, EASEConfig
 from gnnrec.models.graph_filter import GraphFilter, GraphFilterConfig
 from gnnrec.models.ials import IALS, IALSConfig
@@ -20,6 +22,7 @@ from gnnrec.models.modality_gnn import ModalityGNN, ModalityGNNConfig
 from gnnrec.models.popularity import Popularity, PopularityConfig
 from gnnrec.models.sasrec import SASRec, SASRecConfig
 from gnnrec.models.sgl import SGL, SGLConfig
+from gnnrec.models.sign import Sign, SignConfig
 from gnnrec.models.slim import SLIM, SLIMConfig
 from gnnrec.models.slist import SLIST, SLISTConfig
 from gnnrec.models.tower import Tower, TowerConfig
@@ -31,6 +34,8 @@ MODELS: dict[str, tuple[Any, Any]] = {
     "popularity": (Popularity, PopularityConfig),
     "item_knn": (ItemKNN, ItemKNNConfig),
     "ease": (EASE, EASEConfig),
+    "dp_filter": (DPFilter, DPFilterConfig),
+    "dp_tower": (DPTower, DPTowerConfig),
     "slim": (SLIM, SLIMConfig),
     "transition": (Transition, TransitionConfig),
     "slist": (SLIST, SLISTConfig),
@@ -41,6 +46,7 @@ MODELS: dict[str, tuple[Any, Any]] = {
     "xsimgcl": (XSimGCL, XSimGCLConfig),
     "sgl": (SGL, SGLConfig),
     "sasrec": (SASRec, SASRecConfig),
+    "sign": (Sign, SignConfig),
     "vbpr": (VBPR, VBPRConfig),
     "tower": (Tower, TowerConfig),
     "modality_gnn": (ModalityGNN, ModalityGNNConfig),

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch_geometric.data import HeteroData
 
@@ -12,6 +13,7 @@ from gnnrec.errors import UserError
 from gnnrec.graph import INTERACTS
 from gnnrec.models.unit import unit_rows
 from gnnrec.ranking import Scorer, embedding_scorer
+from gnnrec.subgraph import Sampler, sampler_of
 
 
 class Embeddings(NamedTuple):
@@ -30,13 +32,18 @@ class EmbeddingModel(nn.Module):
     places_new_items = False  # whether items that join the graph after training get an embedding from their content
     places_new_users = False  # whether users that join it get one from their history
     takes_other_graphs = False  # whether its weights are of content alone, so that any items of such content will do
-    rows_of: Mapping[str, str] = MappingProxyType(
-        {"user": "user", "item": "item"}
-    )  # table of free embeddings -> whose rows it has
+    # Tables of free embeddings -> whose rows they have.
+    rows_of: Mapping[str, str] = MappingProxyType({"user": "user", "item": "item"})
+    hops: int | None = None  # how far messages come, where it can be trained on pieces of the graph (subgraph.py)
+    window: int = 0  # how many last items of its user `queries` looks at, beside what the interaction itself is of
     fitted_buffers: tuple[str, ...] = ()  # whose sizes are known only once `finish` chose them; empty before
 
     def forward(self, graph: HeteroData) -> Embeddings:
         raise NotImplementedError
+
+    def sampler(self, graph: HeteroData, fanout: tuple[int, ...]) -> Sampler:
+        """What draws the pieces of the graph that its training steps see."""
+        return sampler_of(graph, fanout)
 
     def leave_source(self) -> None:
         """Before it goes to other data: drop what holds for the log alone that it was trained on. Nothing here."""
@@ -146,6 +153,12 @@ def summed(first: Scorer, second: Scorer) -> Scorer:
 def normal(shape: tuple[int, ...], scale: float, generator: Generator) -> nn.Parameter:
     """A parameter of rows with an expected length of `scale`."""
     return nn.Parameter(torch.randn(shape, generator=generator) * scale / shape[-1] ** 0.5)
+
+
+def rows_of(table: Tensor, graph: HeteroData, node_type: str) -> Tensor:
+    """The rows of a table of all nodes that are those of the graph: of a piece its own, with a sparse gradient."""
+    store = graph[node_type]
+    return F.embedding(store.n_id, table, sparse=True) if "n_id" in store else table
 
 
 def similarity_space(embeddings: Embeddings, similarity: str) -> Embeddings:

@@ -6,7 +6,7 @@ from torch import Generator, Tensor
 from torch_geometric.data import HeteroData
 
 from gnnrec.graph import INTERACTS, REV_INTERACTS, operator
-from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, check_least, normal, similarity_space
+from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, check_least, normal, rows_of, similarity_space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +24,13 @@ class LightGCNConfig:
 class LightGCN(EmbeddingModel):
     def __init__(self, config: LightGCNConfig, graph: HeteroData, generator: Generator) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.hops = config, config.layers
         self.user = normal((graph["user"].num_nodes, config.dim), config.init_scale, generator)
         self.item = normal((graph["item"].num_nodes, config.dim), config.init_scale, generator)
 
     def forward(self, graph: HeteroData) -> Embeddings:
-        smoothed = light_propagation(graph, self.user, self.item, self.config.layers)
+        user, item = rows_of(self.user, graph, "user"), rows_of(self.item, graph, "item")
+        smoothed = light_propagation(graph, user, item, self.config.layers)
         return similarity_space(smoothed, self.config.similarity)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Generator
 from torch_geometric.data import HeteroData
 
-from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, check_least, normal, similarity_space
+from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, check_least, normal, rows_of, similarity_space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,8 @@ class MFConfig:
 
 
 class MF(EmbeddingModel):
+    hops = 0
+
     def __init__(self, config: MFConfig, graph: HeteroData, generator: Generator) -> None:
         super().__init__()
         self.config = config
@@ -27,4 +29,5 @@ class MF(EmbeddingModel):
         self.item = normal((graph["item"].num_nodes, config.dim), config.init_scale, generator)
 
     def forward(self, graph: HeteroData) -> Embeddings:
-        return similarity_space(Embeddings(self.user, self.item), self.config.similarity)
+        user, item = rows_of(self.user, graph, "user"), rows_of(self.item, graph, "item")
+        return similarity_space(Embeddings(user, item), self.config.similarity)

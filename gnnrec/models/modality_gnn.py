@@ -43,7 +43,16 @@ from gnnrec.graph import (
     user_modalities,
 )
 from gnnrec.losses import align_views
-from gnnrec.models.base import EmbeddingModel, Embeddings, check_above_zero, check_choice, check_least, normal, summed
+from gnnrec.models.base import (
+    EmbeddingModel,
+    Embeddings,
+    check_above_zero,
+    check_choice,
+    check_least,
+    normal,
+    rows_of,
+    summed,
+)
 from gnnrec.models.factors import choose_factors, collaborative, with_factors
 from gnnrec.models.interest import ShortTermInterest
 from gnnrec.models.lightgcn import light_propagation
@@ -105,7 +114,7 @@ class ModalityGNN(EmbeddingModel):
 
     def __init__(self, config: ModalityGNNConfig, graph: HeteroData, generator: Generator) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.hops = config, config.layers
         self.modalities = item_modalities(graph)
         num_users, num_items = graph["user"].num_nodes, graph["item"].num_nodes
         self.user = normal((num_users, config.dim), config.init_scale, generator)
@@ -126,6 +135,7 @@ class ModalityGNN(EmbeddingModel):
             self.register_buffer(name, torch.empty(0))
         self.ordered = config.recent > 0 and "time" in graph[INTERACTS]
         if self.ordered:
+            self.window = config.recent
             self.context = normal((num_items, config.dim), config.init_scale, generator)
             self.target = normal((num_items, config.dim), config.init_scale, generator)
             self.interest = ShortTermInterest(config.dim, config.recent, config.heads, config.half_life, generator)
@@ -169,13 +179,13 @@ class ModalityGNN(EmbeddingModel):
         unknown = user.detach().abs().sum(1, keepdim=True) == 0
         user = unit_rows(torch.where(unknown, user.mean(0, keepdim=True), user))
         item = unit_rows(item)
-        user_parts, item_parts, context, num_items = [user], [item], None, len(item)
+        user_parts, item_parts, context = [user], [item], None
         if self.ordered:
-            context = self._free(self.context, self.item_trained, num_items) + item
-            item_parts.append(unit_rows(self._free(self.target, self.item_trained, num_items) + item))
+            context = self._free(graph, "item", self.context) + item
+            item_parts.append(unit_rows(self._free(graph, "item", self.target) + item))
         if self.bias is not None:
             user_parts.append(user.new_ones(len(user), 1))
-            item_parts.append(self._free(self.bias, self.item_trained, num_items))
+            item_parts.append(self._free(graph, "item", self.bias))
         return Embeddings(torch.cat(user_parts, dim=1), torch.cat(item_parts, dim=1), context)
 
     def queries(self, graph: HeteroData, embeddings: Embeddings, interactions: Tensor) -> Tensor:
@@ -256,18 +266,19 @@ class ModalityGNN(EmbeddingModel):
         return self.fusion(tokens, mask)[1], mask
 
     def _item_start(self, graph: HeteroData) -> Tensor:
-        num_items = graph["item"].num_nodes
-        start = self._free(self.item, self.item_trained, num_items)
-        return start + self._content(graph, self.modalities, num_items)
+        content = self._content(graph, self.modalities, graph["item"].num_nodes)
+        return self._free(graph, "item", self.item) + content
 
     def _user_start(self, graph: HeteroData) -> Tensor:
-        num_users = graph["user"].num_nodes
-        start = self._free(self.user, self.user_trained, num_users)
-        return start + self._content(graph, user_modalities(graph), num_users)
+        content = self._content(graph, user_modalities(graph), graph["user"].num_nodes)
+        return self._free(graph, "user", self.user) + content
 
-    def _free(self, table: Tensor, trained: Tensor, size: int) -> Tensor:
-        """The free embeddings, zero for the untrained and for those that joined later. [size, d]"""
-        return F.pad(table * trained[:, None], (0, 0, 0, size - len(table)))
+    def _free(self, graph: HeteroData, node_type: str, table: Tensor) -> Tensor:
+        """The free embeddings of users or items, zero for the untrained and for those that joined later."""
+        trained = self.user_trained if node_type == "user" else self.item_trained
+        if "n_id" in graph[node_type]:
+            return rows_of(table, graph, node_type) * trained[graph[node_type].n_id, None]
+        return F.pad(table * trained[:, None], (0, 0, 0, graph[node_type].num_nodes - len(table)))
 
     def _content(self, graph: HeteroData, modalities: tuple[str, ...], size: int) -> Tensor:
         """Sum of the projected features, scaled up where some of them are missing. [size, d]"""

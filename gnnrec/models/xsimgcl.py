@@ -16,7 +16,7 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.errors import UserError
 from gnnrec.graph import INTERACTS, REV_INTERACTS, operator
-from gnnrec.models.base import EmbeddingModel, Embeddings, check_above_zero, check_choice, check_least, normal
+from gnnrec.models.base import EmbeddingModel, Embeddings, check_above_zero, check_choice, check_least, normal, rows_of
 from gnnrec.models.contrast import contrast
 
 
@@ -42,7 +42,7 @@ class XSimGCLConfig:
 class XSimGCL(EmbeddingModel):
     def __init__(self, config: XSimGCLConfig, graph: HeteroData, generator: Generator) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.hops = config, config.layers
         self.user = normal((graph["user"].num_nodes, config.dim), config.init_scale, generator)
         self.item = normal((graph["item"].num_nodes, config.dim), config.init_scale, generator)
 
@@ -62,8 +62,7 @@ class XSimGCL(EmbeddingModel):
     def _smoothed(self, graph: HeteroData, generator: Generator | None) -> tuple[Embeddings, tuple[Tensor, Tensor]]:
         """The mean of the layers, and the layer that is held against it; with a generator under noise."""
         to_user, to_item = operator(graph, REV_INTERACTS, "symmetric"), operator(graph, INTERACTS, "symmetric")
-        user: Tensor = self.user
-        item: Tensor = self.item
+        user, item = rows_of(self.user, graph, "user"), rows_of(self.item, graph, "item")
         layers = []
         for _ in range(self.config.layers):
             user, item = to_user @ item, to_item @ user

@@ -29,6 +29,8 @@ from gnnrec.pipeline import held_out, train
 from gnnrec.recipe import load_recipe
 from gnnrec.update import update
 
+RUNS = Path(__file__).parents[2] / "runs"
+
 
 def divide(source: Path, old: Path, new: Path, share: float) -> None:
     """The dataset as a folder of its older rows and a folder of partitions with the newer ones."""
@@ -64,7 +66,8 @@ def main() -> None:
     parser.add_argument("--set", nargs="+", default=[])
     parser.add_argument("--epochs", type=int, default=10, help="of the update")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.data.resolve().parent) as place:  # hard links stay on one disk
+    RUNS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=RUNS) as place:  # hard links stay on one disk
         folder = Path(place)
         divide(options.data.resolve(), folder / "old", folder / "new", options.share)
         recipe = load_recipe(None, options.set)

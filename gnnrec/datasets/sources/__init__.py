@@ -8,6 +8,7 @@ from pathlib import Path
 from gnnrec.datasets.assemble import STEPS, assemble
 from gnnrec.datasets.dataset import Dataset
 from gnnrec.datasets.feedback import Feedback, with_feedback
+from gnnrec.datasets.pseudonyms import Pseudonyms, with_pseudonyms
 from gnnrec.datasets.raw import RawDataset
 from gnnrec.datasets.sources import folder, huggingface, mmrec, movielens, recbole
 from gnnrec.datasets.sources.partitions import Partitions, with_partitions
@@ -23,8 +24,14 @@ SOURCES: dict[str, tuple[Callable[[Path], bool], Callable[[Path], RawDataset]]] 
 }
 
 
-def load(path: Path, feedback: Feedback | None = None, partitions: Sequence[Partitions] = ()) -> Dataset:
-    """Read the dataset at `path`, with the events of a feedback log and partitions as further rows of its own.
+def load(
+    path: Path,
+    feedback: Feedback | None = None,
+    pseudonyms: Pseudonyms | None = None,
+    partitions: Sequence[Partitions] = (),
+) -> Dataset:
+    """Read the dataset at `path`, with the events of a feedback log and partitions as further rows of its own, and
+    pseudonyms for ids.
 
     Raises UserError, which begins with the file as it is reached from here.
     """
@@ -36,7 +43,11 @@ def load(path: Path, feedback: Feedback | None = None, partitions: Sequence[Part
             raw = replace(raw, log=with_feedback(raw.log, feedback))
         for more in partitions:
             raw = with_partitions(raw, more)
-        return replace(assemble(raw, bar.update), feedback=feedback, partitions=tuple(partitions))
+        if pseudonyms is not None:
+            raw = with_pseudonyms(raw, pseudonyms)
+        check = None if pseudonyms is None else pseudonyms.check
+        made = assemble(raw, bar.update)
+        return replace(made, feedback=feedback, pseudonyms=check, partitions=tuple(partitions))
 
 
 def read_raw(path: Path) -> RawDataset:

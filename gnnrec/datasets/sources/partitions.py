@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from gnnrec.datasets.feedback import TRAIN
 from gnnrec.datasets.raw import LINE, ROW, RawCatalog, RawDataset, RawLog, RawTable
 from gnnrec.datasets.sources.columnar import read_parquet
 from gnnrec.errors import UserError, count
+from gnnrec.untrusted import map_npy
 
 KINDS = ("interactions", "items", "users")
 
@@ -91,7 +91,7 @@ def _features(path: Path, modality: str, table: RawTable) -> Path:
         raise UserError(
             f"{beside}: no such file; features of {modality} are made elsewhere, so each partition has its own"
         )
-    found = np.load(beside, mmap_mode="r", allow_pickle=False)
+    found = map_npy(beside, str(beside))
     if len(found) != table.num_records:
         raise UserError(f"{beside}: {count(len(found), 'row')}, but {path.name} has {table.num_records}")
     return beside

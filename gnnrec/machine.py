@@ -1,4 +1,4 @@
-"""What a run was made with: versions of libraries, and the machine."""
+"""The machine that a run was made on, and the libraries."""
 
 import os
 import platform
@@ -8,6 +8,15 @@ import numpy as np
 import torch
 
 import gnnrec
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
 
 
 def versions() -> dict[str, str]:
@@ -21,13 +30,4 @@ def versions() -> dict[str, str]:
         "torch_geometric": torch_geometric.__version__,
         "numpy": np.__version__,
         "scipy": scipy.__version__,
-    }
-
-
-def machine() -> dict[str, Any]:
-    return {
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }

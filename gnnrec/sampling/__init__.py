@@ -1,0 +1,1 @@
+"""Graphs that are looked at in pieces: rows on disk, sampled neighbours, counted visits, hops made once."""
