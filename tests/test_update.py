@@ -1,7 +1,9 @@
 """A run that takes in what came later: planted data in two parts, of which the second is learnt in few steps."""
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import torch
 import gnnrec.update
 from gnnrec.datasets import Dataset, planted
 from gnnrec.datasets.dataset import SPLIT_NAMES
+from gnnrec.due import mark_due
 from gnnrec.errors import UserError
 from gnnrec.evaluation import evaluate_ranking
 from gnnrec.fingerprints import fingerprint
@@ -169,3 +172,26 @@ def test_the_command_takes_what_is_new_and_says_when_nothing_is(
 def test_what_does_not_fit_is_refused(parts: Path, old: Run, tmp_path: Path, settings: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         update(old, parts / "new", tmp_path / "run", settings)
+
+
+def test_a_private_run_and_one_that_is_due_to_forget_are_refused(parts: Path, old: Run, tmp_path: Path) -> None:
+    private = replace(old, provenance=old.provenance | {"privacy": {"epsilon": 1.0}})
+    with pytest.raises(UserError, match="would spend epsilon twice"):
+        update(private, parts / "new", tmp_path / "run")
+    copied = Run.load(shutil.copytree(old.folder, tmp_path / "copied"))
+    mark_due(copied.folder, "u1")
+    with pytest.raises(UserError, match="users are due to be forgotten"):
+        update(copied, parts / "new", tmp_path / "run")
+
+
+def test_partitions_of_an_unknown_shape_are_refused_in_one_line(parts: Path, old: Run, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    with pytest.raises(UserError, match="nothing new in it; expected some of interactions"):
+        update(old, tmp_path / "new", tmp_path / "run")
+    pl.DataFrame({"user": ["u1"], "thing": ["i1"]}).write_parquet(tmp_path / "new" / "interactions-1.parquet")
+    with pytest.raises(UserError, match=r"interactions-1.parquet: no column 'item'"):
+        update(old, tmp_path / "new", tmp_path / "run")
+    (tmp_path / "new" / "interactions-1.parquet").unlink()
+    pl.DataFrame({"item": ["i999"]}).write_parquet(tmp_path / "new" / "items-1.parquet")
+    with pytest.raises(UserError, match=r"items-1.text.npy: no such file; features of text are made elsewhere"):
+        update(old, tmp_path / "new", tmp_path / "run")
