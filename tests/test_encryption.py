@@ -170,6 +170,7 @@ def test_without_the_key_or_with_another_one_line_says_so(encrypted, run_command
         (("--track", "wandb:offline"), "--track tells others"),
         (("--set", "graph.profiles=true"), "graph.profiles keeps texts about users"),
         (("--set", "finetune.text=lora"), "finetune writes the encoder"),
+        (("--set", "model.name=sign"), "the model sign keeps hops"),
     ],
 )
 def test_what_would_write_something_plain_is_refused(run_command, tiny_data, tmp_path, arguments, said):
