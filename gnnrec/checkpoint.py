@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from gnnrec.errors import UserError
-from gnnrec.files import atomic_path
+from gnnrec.tensor_files import open_tensors, save_tensors
+from gnnrec.untrusted import refusing
 
 
 @dataclass(slots=True)
@@ -37,10 +36,7 @@ def save_checkpoint(
     tensors = {f"{group}.{name}": tensor for group, members in groups.items() for name, tensor in members.items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
-    # Clones: safetensors refuses memory that two names share, as the best and the last weights may.
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"state": json.dumps(asdict(state)), "settings": settings})
+    save_tensors(path, tensors, {"state": json.dumps(asdict(state)), "settings": settings})
 
 
 def load_checkpoint(
@@ -51,13 +47,22 @@ def load_checkpoint(
     Raises UserError where the checkpoint was made under other settings or cannot be read.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with open_tensors(path, "pt") as file:
             metadata: dict[str, Any] = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f"{path}: not a readable checkpoint ({error}); delete it to begin again") from error
     if metadata.get("settings") != settings:
         raise UserError(f"{path}: was made under other settings or data; choose another --out or delete it")
+    with refusing(path, "not a readable checkpoint; delete it to begin again"):
+        return _unpacked(metadata["state"], tensors, optimizer)
+
+
+def _unpacked(
+    state: str, tensors: dict[str, Tensor], optimizer: torch.optim.Optimizer
+) -> tuple[TrainState, dict[str, dict[str, Tensor]]]:
     groups: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         group, rest = name.split(".", 1)
@@ -67,4 +72,4 @@ def load_checkpoint(
         index, key = name.split(".")
         moments.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    return TrainState(**json.loads(metadata["state"])), groups
+    return TrainState(**json.loads(state)), groups

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import gnnrec
-from gnnrec import commands, content_commands, embedding_commands, serve_commands
-from gnnrec.arguments import file, folder, length, one_of, recipe
+from gnnrec import commands, content_commands, embedding_commands, privacy_commands, scoring_commands, serve_commands
+from gnnrec.arguments import file, folder, length, one_of, parallel_arguments, recipe
 from gnnrec.errors import UserError
 from gnnrec.progress import without_progress
 
@@ -99,10 +99,13 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="new run folder; an interrupted one is resumed")
     train.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
     train.add_argument("--with-feedback", type=file, metavar="FILE", help="a log of gnnrec serve: more interactions")
+    train.add_argument("--pseudonyms", action="store_true", help="no ids of users in the run: see gnnrec/privacy")
     train.add_argument("--set", **_SETTING)
     train.add_argument(
         "--track", nargs="+", default=[], metavar="KIND:WHERE", help="mlflow:FOLDER_OR_URI, wandb:offline"
     )
+    parallel_arguments(train)
+    privacy_commands.train_arguments(train)
     train.add_argument("--json", action="store_true", help="print one JSON document")
 
     search = add(
@@ -326,10 +329,14 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--keys", type=file, metavar="FILE", help="API keys, made by gnnrec key; without, all are let in"
     )
+    serve.add_argument("--tls", type=file, nargs=2, metavar=("CERT", "KEY"), help="PEM files: HTTPS, TLS 1.2 or newer")
+    serve.add_argument("--encrypt", action="store_true", help="the feedback log; the key: GNNREC_KEY_FILE=FILE")
     serve.add_argument("--rate", type=float, default=0.0, help="requests a second of one caller (default: 0, no limit)")
     serve.add_argument("--timeout", type=float, default=10.0, help="seconds that a request may take (default: 10)")
+    serve.add_argument("--retention-days", type=float, help="drop older feedback (default: as the data; 0: never)")
     serve.add_argument("--max-mb", type=float, default=16.0, help="megabytes of a request (default: 16)")
     serve.add_argument("--allow-origin", nargs="+", default=[], help="web pages of other hosts that may call (CORS)")
+    serve.add_argument("--private-scoring", action="store_true", help="score encrypted vectors (the extra he)")
 
     key = add(
         "key",
@@ -360,6 +367,9 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("--against", type=folder, nargs="*", default=[], help="other runs to stand beside it")
     report.add_argument("--study", type=folder, help="a folder of tune-settings")
     report.add_argument("--modalities", type=file, help="what gnnrec modalities --json printed")
+
+    privacy_commands.add_commands(add)
+    scoring_commands.add_commands(add)
 
     models = add("models", commands.models, "list the pretrained models, or bring one", "gnnrec models get use")
     models.add_argument("action", nargs="?", choices=["get"])

@@ -28,6 +28,7 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
     "tune": ("gnnrec tune-settings", ("optuna",)),
     "mlflow": ("gnnrec train --track mlflow:…", ("mlflow-skinny",)),
     "wandb": ("gnnrec train --track wandb:…", ("wandb",)),
+    "fuzz": ("scripts/fuzz/fuzz.py", ("atheris",)),
     "clean": ("gnnrec clean", ("imagededup", "datasketch", "ftfy", "lingua-language-detector")),
     "lora": ("gnnrec tune, and fine-tuning of encoders by lora", ("peft",)),
     "llm": ("gnnrec recommend --rerank", ("gguf", "accelerate", "openai")),
@@ -38,8 +39,10 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
             *("python-multipart", "prometheus-client"),
         ),
     ),
-    "scale": (None, ("ray",)),
-    "privacy": (None, ("cryptography", "opacus", "dp-accounting", "tenseal")),
+    "scale": ("gnnrec train --engine ray", ("ray",)),
+    "encrypt": ("gnnrec train --encrypt", ("cryptography",)),
+    "dp": ("gnnrec train --epsilon", ("opacus", "dp-accounting")),
+    "he": ("gnnrec serve --private-scoring, private-recommend", ("tenseal",)),
 }
 CONTENT = ("text", "image", "audio")  # extras that training on common data needs
 LOW_DISK = 2 << 30  # bytes; the default models and the features of a middling catalogue need about one gigabyte

@@ -2,13 +2,15 @@
 
 import argparse
 import re
+from collections.abc import Callable
 from contextlib import closing
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
-from gnnrec.arguments import FORMATS, TARGETS, folder, formats, length, one_of
+from gnnrec.arguments import FORMATS, TARGETS, columns, folder, formats, length, one_of
 from gnnrec.commands import remarks, show
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, count
 
 PRECISIONS = ("fp32", "fp16", "int8")
 INDEXES = ("exact", "approximate")
@@ -35,7 +37,13 @@ def export_arguments(parser: argparse.ArgumentParser) -> None:
         type=one_of(INDEXES),
         help="of a database: exact or approximate (default: exact up to 200,000 items)",
     )
+    parser.add_argument("--pseudonyms", action="store_true", help="of files: keyed hashes for the ids of users")
+    parser.add_argument(
+        "--k-anonymity", type=length, metavar="K", help="of files: leave out users whose columns fewer share"
+    )
+    parser.add_argument("--columns", help="of the users' table that --k-anonymity looks at (default: all but the id)")
     _add_name(parser)
+    parser.add_argument("--encrypt", action="store_true", help="the files; the key: GNNREC_KEY_FILE=FILE")
     parser.add_argument("--replace", action="store_true", help="in a database: put new tables in the place of old ones")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -74,43 +82,60 @@ def export(options: argparse.Namespace) -> None:
     typed = {
         "--format": options.format is not None,
         "--precision": options.precision != "fp32",
+        "--pseudonyms": options.pseudonyms,
+        "--k-anonymity": options.k_anonymity is not None,
+        "--encrypt": options.encrypt,
         "--index": options.index is not None,
         "--replace": options.replace,
         "--name": options.name != NAME,
     }
-    for option, of_database in zip(typed, (False, False, True, True, True)):
+    for option, of_database in zip(typed, (False, False, False, False, False, True, True, True)):
         if typed[option] and of_database != database:
             raise UserError(f"export {option}: goes with a {'database' if of_database else 'folder of files'}")
     (_export_to_database if database else _export_files)(options)
 
 
 def _export_files(options: argparse.Namespace) -> None:
-    from gnnrec.export import Exported, export_embeddings, export_lists
+    from gnnrec.privacy.exports import ExportConfig, export_run
     from gnnrec.run_folder import Run
     from gnnrec.targets.check import check_files
 
-    run, names, to = Run.load(options.run), options.format or FORMATS, Path(options.to)
-    whole = Exported(run.embeddings.user.numpy(), run.embeddings.item.numpy(), run.user_ids, run.item_ids)
-    written = export_embeddings(*whole, to, names, precision=options.precision, dim=options.dim)
-    if not run.ranks_by_embeddings:
-        written.append(export_lists(*run.lists, run.user_ids, run.item_ids, to))
-    answers = {name: check_files(to, name, whole) for name in names}
+    names, to, say = options.format or FORMATS, Path(options.to), remarks(options)
+    config = ExportConfig(
+        formats=names,
+        precision=options.precision,
+        dim=options.dim,
+        pseudonyms=options.pseudonyms,
+        k_anonymity=options.k_anonymity or 0,
+        columns=columns(options.columns or ""),
+        encrypt=options.encrypt,
+    )
+    run = Run.load(options.run)
+    made = export_run(run, to, config)
+    _say_if_plain(run.folder, to, say)
+    answers = {name: check_files(to, name, made.whole) for name in names}
     for name, answer in answers.items():
-        remarks(options)(f"{name}: {answer}")
-    _show(options, [str(path) for path in written], answers)
+        say(f"{name}: {answer}")
+    if made.left_out:
+        say(f"{count(made.left_out, 'user')} left out")
+    _show(options, [str(path) for path in made.written], answers)
 
 
 def _export_to_database(options: argparse.Namespace) -> None:
     from gnnrec.export import Exported, prepare
+    from gnnrec.privacy.exports import not_due
     from gnnrec.run_folder import Run
     from gnnrec.targets import open_target
     from gnnrec.targets.check import check_answers
     from gnnrec.targets.moving import store
 
     run, say = Run.load(options.run), remarks(options)
-    whole = Exported(run.embeddings.user.numpy(), run.embeddings.item.numpy(), run.user_ids, run.item_ids)
+    keep = not_due(run)
+    ids = tuple(compress(run.user_ids, keep))
+    whole = Exported(run.user_vectors[keep], run.item_vectors, ids, run.item_ids)
     embeddings = prepare(*whole, options.dim)
     words = {"title": run.items.titles(), "text": run.items.text()} if run.items else {}
+    _say_if_plain(run.folder, Path(), say)
     exact = None if options.index is None else options.index == "exact"
     with closing(open_target(options.to, options.name)) as target:
         written = store(target, embeddings, words, exact=exact, replace=options.replace)
@@ -119,6 +144,13 @@ def _export_to_database(options: argparse.Namespace) -> None:
         _show(options, [f"{target.where} {name}" for name in written], {target.where: answer})
     if not run.ranks_by_embeddings:
         say("this model adds item paths to the inner products; the lists with them: gnnrec export into a folder")
+
+
+def _say_if_plain(source: Path, to: Path, say: Callable[[str], None]) -> None:
+    from gnnrec.vault import is_encrypted
+
+    if is_encrypted(source) and not is_encrypted(to):
+        say(f"{source} is encrypted, and what goes out is not")
 
 
 def _show(options: argparse.Namespace, written: list[str], answers: dict[str, Any]) -> None:
@@ -141,6 +173,8 @@ def import_embeddings(options: argparse.Namespace) -> None:
             export_embeddings(*found, made, options.format or ("npy",))
         else:
             write_features(made, rows)
+    if Path(options.source).is_dir():
+        _say_if_plain(Path(options.source), options.to, remarks(options))
     document: dict[str, Any] = {"folder": str(options.to)} | sizes
     lines = [f"{options.to}: {', '.join(f'{number:,} {what}' for what, number in sizes.items())}"]
     if rows is not None:

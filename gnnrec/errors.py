@@ -10,6 +10,11 @@ def missing_extra(extra: str, package: str) -> UserError:
     return UserError(f"{package} is not installed: needs the extra {extra!r}: pip install 'gnnrec[{extra}]'")
 
 
+def damaged(where: object, error: BaseException) -> UserError:
+    """The error for a file that cannot be read; one that says where and why already stays as it is."""
+    return error if isinstance(error, UserError) else UserError(f"{where}: damaged or missing: {first_line(error)}")
+
+
 def first_line(error: BaseException) -> str:
     """The reason that a library gives, in a line."""
     lines = str(error).strip().splitlines()

@@ -17,19 +17,24 @@ Where a model adds something to the inner products (item paths), lists.parquet h
 Letters: n rows (users or items), d dimensions.
 """
 
+import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from gnnrec.commit import finish, together
 from gnnrec.compression import check_precision, from_int8, to_fp16, to_int8, truncate
 from gnnrec.errors import UserError, missing_extra
-from gnnrec.files import atomic_path, write_text
+from gnnrec.untrusted import parse_json, parse_npy, refusing
+from gnnrec.vault import encrypt_folder, read_bytes, write_bytes, write_json, write_text
 
+LISTS = "lists.parquet"
 SUBSPACE = 4  # dimensions that one byte of a product quantization stands for
 CENTRES = 256  # of each
 FLAT_LIMIT = 200_000  # up to here a FAISS index is exact; above it is an inverted file
@@ -56,11 +61,17 @@ def export_embeddings(
     *,
     precision: str = "fp32",
     dim: int | None = None,
+    lists: tuple[NDArray[np.int32], Vectors] | None = None,
+    documents: Mapping[str, Any] = MappingProxyType({}),
+    encrypt: bool = False,
 ) -> list[Path]:
-    """Write user [U, d] and item [I, d] embeddings with their ids; each file is written whole or not at all.
+    """Write user [U, d] and item [I, d] embeddings with their ids: all files together or none, see commit.py.
 
     precision: fp32, fp16 or int8. dim: dimensions to keep after a rotation, see `compression.truncate`.
-    Returns the files written. Raises UserError for an unknown format or where FAISS is asked for and not installed.
+    lists: each user's best items [U, k], -1 where there are no more, and their scores, for models whose scores are not
+    the inner products of the embeddings alone: lists.parquet. documents: JSON files that are to stand beside, by name.
+    encrypt: as `vault.encrypt_folder`; a folder that is encrypted stays so. Returns the files written. Raises UserError
+    for an unknown format or where FAISS is asked for and not installed.
     """
     for name in formats:
         _check_format(name)
@@ -74,8 +85,17 @@ def export_embeddings(
         raise UserError("export --format: found faiss and faiss-pq, which write the same files; allowed: one of them")
     if "faiss-pq" in formats:
         _check_pq(embeddings.item)
-    written = [path for name in dict.fromkeys(formats) for path in FORMATS[name][0](embeddings, folder, precision)]
-    return list(dict.fromkeys(written))
+    if encrypt:
+        encrypt_folder(folder)
+    stale = [LISTS] + (["users.scales.npy", "items.scales.npy"] if "npy" in formats else [])
+    with together(folder, stale) as staged:
+        written = [path for name in dict.fromkeys(formats) for path in FORMATS[name][0](embeddings, staged, precision)]
+        if lists is not None:
+            written.append(_write_lists(*lists, embeddings, staged))
+        for name, document in documents.items():
+            written.append(staged / name)
+            write_json(written[-1], document)
+    return [folder / path.name for path in dict.fromkeys(written)]
 
 
 def prepare(
@@ -90,47 +110,37 @@ def prepare(
     return Exported(_rows(user), _rows(item), *embeddings[2:])
 
 
-def export_lists(
-    items: NDArray[np.int32],
-    scores: Vectors,
-    user_ids: Sequence[str],
-    item_ids: Sequence[str],
-    folder: Path,
-) -> Path:
-    """Write each user's best items [U, k], -1 where there are no more, as lists.parquet: user, rank, item, score.
-
-    For models whose scores are not the inner products of the embeddings alone.
-    """
+def _write_lists(items: NDArray[np.int32], scores: Vectors, embeddings: Exported, folder: Path) -> Path:
+    """Columns user, rank, item, score."""
     user, place = np.nonzero(items >= 0)
     table = pl.DataFrame(
         {
-            "user": pl.Series(list(user_ids)).gather(user),
+            "user": pl.Series(list(embeddings.user_ids)).gather(user),
             "rank": (place + 1).astype(np.int32),
-            "item": pl.Series(list(item_ids)).gather(items[user, place]),
+            "item": pl.Series(list(embeddings.item_ids)).gather(items[user, place]),
             "score": scores[user, place],
         }
     )
-    with atomic_path(folder / "lists.parquet") as temporary:
-        table.write_parquet(temporary)
-    return folder / "lists.parquet"
+    content = io.BytesIO()
+    table.write_parquet(content)
+    write_bytes(folder / LISTS, content.getbuffer())
+    return folder / LISTS
 
 
 def import_embeddings(folder: Path, format: str) -> Exported:
     """Read what `export_embeddings` wrote in one format. Raises UserError where a file is missing or broken."""
     _check_format(format)
-    try:
+    finish(folder)
+    with refusing(folder, f"not an export in the format {format}"):
         embeddings = FORMATS[format][1](folder)
-    except UserError:
-        raise
-    except Exception as error:  # each library has its own for a file that is cut off or something else
-        raise UserError(f"{folder}: not an export in the format {format}: {str(error).splitlines()[0]}") from error
     _check_sizes(embeddings, str(folder))
     return embeddings
 
 
 def search_index(folder: Path, queries: Vectors, k: int) -> list[list[str]]:
     """The ids of the k best items of a FAISS export for each query [n, d], asked one by one."""
-    index, ids = _faiss().read_index(str(_existing(folder / "items.faiss"))), _read_ids(folder)[1]
+    finish(folder)
+    index, ids = _read_index(folder / "items.faiss"), _read_ids(folder)[1]
     found = (index.search(query[None], k)[1][0] for query in queries)
     return [[ids[label] for label in labels if label >= 0] for labels in found]
 
@@ -178,24 +188,26 @@ def _write_parquet(embeddings: Exported, folder: Path, precision: str) -> list[P
         column = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
         columns = {"id": pa.array(ids, pa.string()), "embedding": column}
         paths.append(folder / f"{name}.parquet")
-        with atomic_path(paths[-1]) as temporary:
-            pq.write_table(
-                pa.table(columns if scales is None else columns | {"scale": pa.array(scales)}),
-                temporary,
-                compression="zstd",
-                use_dictionary=False,
-                # Exponents beside exponents compress; bytes of whole floats do not.
-                column_encoding={"embedding.list.element": "PLAIN" if precision == "int8" else "BYTE_STREAM_SPLIT"},
-            )
+        content = pa.BufferOutputStream()
+        pq.write_table(
+            pa.table(columns if scales is None else columns | {"scale": pa.array(scales)}),
+            content,
+            compression="zstd",
+            use_dictionary=False,
+            # Exponents beside exponents compress; bytes of whole floats do not.
+            column_encoding={"embedding.list.element": "PLAIN" if precision == "int8" else "BYTE_STREAM_SPLIT"},
+        )
+        write_bytes(paths[-1], memoryview(content.getvalue()))
     return paths
 
 
 def _read_parquet(folder: Path) -> Exported:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     ids, vectors = {}, {}
     for name in ("users", "items"):
-        table = pq.read_table(_existing(folder / f"{name}.parquet"))
+        table = pq.read_table(pa.BufferReader(_read(folder / f"{name}.parquet")))
         column = table["embedding"].combine_chunks()
         ids[name] = tuple(table["id"].to_pylist())
         rows = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
@@ -210,26 +222,26 @@ def _write_npy(embeddings: Exported, folder: Path, precision: str) -> list[Path]
         parts = {folder / f"{name}.npy": rows, folder / f"{name}.scales.npy": scales}
         for path, values in parts.items():
             if values is None:
-                path.unlink(missing_ok=True)  # of an export before, which would be taken for this one's
                 continue
             paths.append(path)
-            with atomic_path(path) as temporary:
-                np.save(temporary, values, allow_pickle=False)
+            content = io.BytesIO()
+            np.save(content, values, allow_pickle=False)
+            write_bytes(path, content.getbuffer())
     return paths
 
 
 def _read_npy(folder: Path) -> Exported:
     vectors = []
     for name in ("users", "items"):
-        rows, scales = np.load(_existing(folder / f"{name}.npy"), allow_pickle=False), None
+        rows, scales = _read_array(folder / f"{name}.npy"), None
         if rows.dtype == np.int8:
-            scales = np.load(_existing(folder / f"{name}.scales.npy"), allow_pickle=False)
+            scales = _read_array(folder / f"{name}.scales.npy")
         vectors.append(_restored(rows, scales))
     return Exported(vectors[0], vectors[1], *_read_ids(folder))
 
 
 def _write_safetensors(embeddings: Exported, folder: Path, precision: str) -> list[Path]:
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     tensors: dict[str, NDArray[Any]] = {}
     for name, ids, vectors in _sides(embeddings):
@@ -239,15 +251,14 @@ def _write_safetensors(embeddings: Exported, folder: Path, precision: str) -> li
         # As a tensor, not in the header: that is limited to 100 MB, and read whole by everyone who opens the file.
         tensors[f"{name}.ids"] = np.frombuffer(json.dumps(ids, ensure_ascii=False).encode(), dtype=np.uint8)
     path = folder / "embeddings.safetensors"
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary)
+    write_bytes(path, save(tensors))
     return [path]
 
 
 def _read_safetensors(folder: Path) -> Exported:
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
 
-    tensors = load_file(_existing(folder / "embeddings.safetensors"))
+    tensors = load(_read(folder / "embeddings.safetensors"))
     user_ids, item_ids = (tuple(json.loads(tensors[f"{name}.ids"].tobytes())) for name in ("users", "items"))
     user, item = (_restored(tensors[name], tensors.get(f"{name}.scales")) for name in ("users", "items"))
     return Exported(user, item, user_ids, item_ids)
@@ -269,8 +280,7 @@ def _write_indexes(embeddings: Exported, folder: Path, build: Callable[[str, Vec
     paths = _write_ids(embeddings, folder)
     for name, _, vectors in _sides(embeddings):
         paths.append(folder / f"{name}.faiss")
-        with atomic_path(paths[-1]) as temporary:
-            faiss.write_index(build(name, vectors), str(temporary))
+        write_bytes(paths[-1], faiss.serialize_index(build(name, vectors)).data)
     return paths
 
 
@@ -278,7 +288,7 @@ def _read_faiss(folder: Path) -> Exported:
     faiss = _faiss()
     vectors = []
     for name in ("users", "items"):
-        index = faiss.read_index(str(_existing(folder / f"{name}.faiss")))
+        index = _read_index(folder / f"{name}.faiss")
         if isinstance(index, faiss.IndexIVF):
             index.make_direct_map()  # from a label to its place, which a search does not need
         vectors.append(index.reconstruct_n(0, index.ntotal))
@@ -303,11 +313,13 @@ def _write_ids(embeddings: Exported, folder: Path) -> list[Path]:
 
 
 def _read_ids(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    users, items = (
-        tuple(json.loads(_existing(folder / f"{name}.ids.json").read_text(encoding="utf-8")))
-        for name in ("users", "items")
-    )
+    paths = [folder / f"{name}.ids.json" for name in ("users", "items")]
+    users, items = (tuple(parse_json(_read(path), path, list)) for path in paths)
     return users, items
+
+
+def _read_array(path: Path) -> NDArray[Any]:
+    return parse_npy(_read(path), path)
 
 
 def _sides(embeddings: Exported) -> tuple[tuple[str, tuple[str, ...], Vectors], ...]:
@@ -338,10 +350,17 @@ def _rows(vectors: Vectors) -> Vectors:
     return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
-def _existing(path: Path) -> Path:
+def _read(path: Path) -> bytes:
     if not path.exists():
         raise UserError(f"{path}: not found; run `gnnrec export` into this folder first")
-    return path
+    return read_bytes(path)
+
+
+def _read_index(path: Path) -> Any:
+    """No list in it may claim to be longer than the file: FAISS would ask for the memory before it looks."""
+    faiss, content = _faiss(), _read(path)
+    faiss.set_deserialization_vector_byte_limit(len(content))
+    return faiss.deserialize_index(np.frombuffer(content, dtype=np.uint8))
 
 
 def _check_format(name: str) -> None:

@@ -1,5 +1,6 @@
 """Writing so that nothing is lost: a file is either its old self or its new self, whatever happens in between."""
 
+import errno
 import hashlib
 import json
 import os
@@ -12,10 +13,38 @@ from typing import Any
 
 from gnnrec.errors import UserError
 
+KEYS = "data-keys.json"  # in a folder whose other files are encrypted, see vault.py
+FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS))
+
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; on a clean exit it is fsynced and renamed over `target`."""
+def writing(target: Path) -> Iterator[None]:
+    """Where the disk is full or broken, a UserError that names `target`; any other exception stays what it is.
+
+    By the words of the system, since safetensors, polars and FAISS put these into exceptions of their own.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = next((words for words in FULL if words in str(error)), None)
+        if isinstance(error, OSError) and error.errno is None:  # as of numpy's tofile
+            reason = str(error)
+        if reason is not None:
+            raise UserError(f"{target}: cannot be written ({reason})") from error
+        raise
+
+
+@contextmanager
+def atomic_path(target: Path, mode: int = 0o644, *, sealed: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; on a clean exit it is fsynced and renamed over `target`.
+
+    mode: who may read and write it. sealed: whether what is written may stand in an encrypted folder. Raises UserError
+    for anything else there.
+    """
+    if not sealed:
+        refuse_plain(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # The suffix stays last, since writers of other libraries choose the format by it.
@@ -25,14 +54,20 @@ def atomic_path(target: Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(target)
-        sync_folder(target.parent)
+        with writing(target):
+            yield temporary
+            sync_file(temporary)
+            temporary.chmod(mode)
+            temporary.replace(target)
+            sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def refuse_plain(target: Path) -> None:
+    """Raises UserError for a file in an encrypted folder, where nothing plain is written."""
+    if (target.parent / KEYS).exists():
+        raise UserError(f"{target}: would be plain in an encrypted folder; choose a place outside of it")
 
 
 @contextmanager
@@ -48,10 +83,12 @@ def new_folder(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"{target}: cannot be made ({error.strerror})") from error
     try:
-        yield temporary
-        temporary.chmod(0o755)
-        temporary.replace(target)
-        sync_folder(target.parent)
+        with writing(target):
+            yield temporary
+            temporary.chmod(0o755)
+            sync_tree(temporary)
+            temporary.replace(target)
+            sync_folder(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -70,6 +107,19 @@ def claim_folder(folder: Path, allowed: Collection[str]) -> None:
     foreign = [name for name in names if name not in allowed and not name.startswith(".tmp")]
     if foreign:
         raise UserError(f"{folder}: holds {foreign[0]}, so it is no unfinished run; expected a new or empty folder")
+
+
+def sync_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sync_tree(folder: Path) -> None:
+    """Make everything in a folder survive a power loss, the names too."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            sync_file(Path(place) / name)
+        sync_folder(Path(place))
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,8 +1,5 @@
 """The verbs as functions: a dataset becomes a run, a run is evaluated. The command line and Python users call them."""
 
-import hashlib
-import json
-import os
 import platform
 import sys
 import time
@@ -20,14 +17,21 @@ from torch_geometric.data import HeteroData
 import gnnrec
 from gnnrec.checkpoint import TrainState
 from gnnrec.datasets import Dataset, Interactions, Split, in_order, split
+from gnnrec.datasets.pseudonyms import without_ids
 from gnnrec.encoders import Features, default_device, encode_dataset, unusable_content
 from gnnrec.encoders.encode import MODALITIES
 from gnnrec.encoders.fitted.folder import facts_of
 from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
-from gnnrec.files import claim_folder, sha256_of_file
-from gnnrec.graph import build_graph, interactions_of, item_modalities, owners, user_modalities
+from gnnrec.files import claim_folder
+from gnnrec.fingerprints import catalog_fingerprint, content_fingerprint, fingerprint
+from gnnrec.graph import build_graph, interactions_of, item_modalities, owners
+from gnnrec.locking import alone_in
+from gnnrec.machine import machine
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
+from gnnrec.parallel.fit import fit_in_workers
+from gnnrec.parallel.settings import ALONE, ParallelConfig
+from gnnrec.private_runs import check_private, privacy_of
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import FILES, Run, join_logs, save_rejected, save_run
 from gnnrec.tracking import Tracker
@@ -35,6 +39,8 @@ from gnnrec.training import fit, ranking_metric
 from gnnrec.words.content import Written, write_content
 
 OWN_SPLITS = ("leave_last", "user_time", "global_time", "random")  # made here: test lists may know train and val
+Say = Callable[[str], None]
+OnEpoch = Callable[[list[dict[str, float]]], None]
 MASKS = ("train+val", "train")
 
 
@@ -43,24 +49,33 @@ def train(
     out: str | Path,
     recipe: Recipe | None = None,
     *,
-    say: Callable[[str], None] = lambda line: None,
-    on_epoch: Callable[[list[dict[str, float]]], None] = lambda history: None,
+    say: Say = lambda line: None,
+    on_epoch: OnEpoch = lambda history: None,
+    parallel: ParallelConfig = ALONE,
 ) -> Run:
     """Encode, build the graph, fit, measure on val and save; an interrupted call of the same kind is resumed.
 
     No test row enters the graph, the training or the run; the dataset's fingerprint knows of all rows. Raises UserError
-    where `out` holds a finished run or the checkpoint of another, and training.Interrupted after Ctrl-C.
+    where `out` holds a finished run or the checkpoint of another, or another process writes there, and
+    training.Interrupted after Ctrl-C.
     """
     out, recipe, began = Path(out), recipe or Recipe(), time.time()
     recipe = recipe.resolved(dataset)
-    if (out / "run.json").exists():
-        raise UserError(f"{out}: holds a finished run already; choose another folder (--out)")
+    refuse_finished(out)
     check_encoders(dataset, recipe)
+    check_private(dataset, recipe, split_method(dataset, recipe))
     claim_folder(out, FILES)
+    with alone_in(out):
+        return _train(dataset, out, recipe, began, say, on_epoch, parallel)
+
+
+def _train(
+    dataset: Dataset, out: Path, recipe: Recipe, began: float, say: Say, on_epoch: OnEpoch, parallel: ParallelConfig
+) -> Run:
+    refuse_finished(out)  # by somebody else, meanwhile
     if (out / "checkpoint.safetensors").exists():
         say(f"{out}: an interrupted training goes on")
     parts = split(dataset, recipe.split_config(dataset))
-    logs = (parts.train, parts.val)
     encoders = recipe.encoders_in(out)
     item_features, user_features = encode_dataset(dataset, encoders)
     content = [describe_content(item_features, "items"), describe_content(user_features, "users")]
@@ -76,11 +91,11 @@ def train(
     written = written_content(dataset, parts, item_features, recipe, say)
     graph = training_graph(dataset, parts, item_features, user_features, recipe, written)
     settings = recipe.to_toml() + fingerprint(dataset) + content_fingerprint(graph)
+    fit_in_workers(graph, parts.val, recipe, out, settings, parallel, on_epoch)
     model, state = fit_model(graph, parts.val, recipe, out=out, settings=settings, on_epoch=on_epoch)
     metrics = {}
     if len(parts.val):
-        evaluation = evaluate_model(model, graph, parts.val, parts.train, parts.train)
-        metrics = evaluation.to_json("val")
+        metrics = evaluate_model(model, graph, parts.val, parts.train, parts.train).to_json("val")
     provenance = {
         **origin(dataset, recipe, parts, item_features, user_features, written),
         "finetuned": {modality: facts_of(encoders.encoder_of(modality)) for modality in recipe.finetune.chosen()},
@@ -89,18 +104,24 @@ def train(
         "factor_settings": getattr(model, "factor_settings", torch.empty(0)).tolist(),
         # Of what goes together and of what follows, see models/paths.py.
         "path_weights": getattr(model, "path_weights", torch.empty(0)).tolist(),
+        **privacy_of(model),
         "best_epoch": state.best_epoch,
         "epochs": state.epoch,
         "training_seconds": round(state.seconds, 3),
         "total_seconds": round(time.time() - began, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": " ".join(sys.argv),
+        "command": without_ids(sys.argv),
         "versions": versions(),
         "machine": machine(),
     }
-    run = save_run(out, recipe, dataset, graph, *logs, model, metrics, provenance)
+    run = save_run(out, recipe, dataset, graph, parts.train, parts.val, model, metrics, provenance)
     (out / "checkpoint.safetensors").unlink(missing_ok=True)
     return run
+
+
+def refuse_finished(out: Path) -> None:
+    if (out / "run.json").exists():
+        raise UserError(f"{out}: holds a finished run already; choose another folder (--out)")
 
 
 def origin(
@@ -123,6 +144,8 @@ def origin(
             "licence": dataset.licence,
             "rejected_rows": len(dataset.rejected),
             "feedback": feedback,
+            "retention_days": dataset.retention_days,
+            "pseudonyms": dataset.pseudonyms,
         },
         "split": {"method": split_method(dataset, recipe), "train": len(parts.train), "val": len(parts.val)},
         "encoders": {
@@ -320,43 +343,6 @@ def split_method(dataset: Dataset, recipe: Recipe) -> str:
     return "random" if dataset.interactions.timestamp is None else "leave_last"
 
 
-def fingerprint(dataset: Dataset) -> str:
-    """sha256 of the ids and the log: the same data in another order of rows has the same one (given timestamps)."""
-    digest = hashlib.sha256()
-    for ids in (dataset.user_ids, dataset.item_ids):
-        digest.update("\n".join(ids).encode())
-    log = dataset.interactions
-    for column in (log.user, log.item, log.timestamp, log.rating, dataset.published_split):
-        digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
-    return digest.hexdigest()
-
-
-def catalog_fingerprint(dataset: Dataset) -> str:
-    """sha256 of what items and users are made of: texts, files of pictures and sounds, given features, friends."""
-    digest = hashlib.sha256()
-    for catalog in (dataset.items, dataset.users):
-        digest.update(json.dumps(catalog.text() if catalog else None).encode())
-        for modality, paths in ((catalog.media or {}) if catalog else {}).items():
-            files = [sha256_of_file(path) if path is not None and path.is_file() else None for path in paths]
-            digest.update(json.dumps([modality, files]).encode())
-    for features in (dataset.item_features, dataset.user_features):
-        for modality, values in features.items():
-            digest.update(modality.encode() + np.ascontiguousarray(values).tobytes())
-    if dataset.friends is not None:
-        digest.update(np.ascontiguousarray(dataset.friends).tobytes())
-    return digest.hexdigest()
-
-
-def content_fingerprint(graph: HeteroData) -> str:
-    """sha256 of the features of the modality nodes and of all edges: whose content it is, what is near."""
-    digest = hashlib.sha256()
-    for modality in (*item_modalities(graph), *user_modalities(graph)):
-        digest.update(modality.encode() + graph[modality].x.numpy().tobytes())
-    for edge_type in sorted(graph.edge_types):
-        digest.update("/".join(edge_type).encode() + graph[edge_type].edge_index.numpy().tobytes())
-    return digest.hexdigest()
-
-
 def describe_content(features: Mapping[str, Features], owner: str) -> str:
     parts = [
         f"{modality} {int(content.mask.sum()):,} of {len(content.mask):,} ({content.encoder})"
@@ -376,13 +362,4 @@ def versions() -> dict[str, str]:
         "torch_geometric": torch_geometric.__version__,
         "numpy": np.__version__,
         "scipy": scipy.__version__,
-    }
-
-
-def machine() -> dict[str, Any]:
-    return {
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }

@@ -120,7 +120,9 @@ class Recommender:
         self, text: str | None = None, image: Path | None = None, audio: Path | None = None, k: int = 10
     ) -> Recommendations:
         """The k users who would like a new item of this content best: whom to tell about it."""
-        best = _best(self._query.score_users(text, image, audio).numpy(), k)
+        refused = self.run.refused
+        best = _best(self._query.score_users(text, image, audio).numpy(), k + len(refused))
+        best = [pair for pair in best if self.run.user_ids[pair[0]] not in refused][:k]
         return Recommendations(
             Recommendation(rank=place + 1, id=self.run.user_ids[index], score=score)
             for place, (index, score) in enumerate(best)

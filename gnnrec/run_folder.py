@@ -11,10 +11,13 @@ metrics.json             the evaluation on val
 rejected.csv             content that could not be used: file and line that name it, reason, path or text
 log.jsonl, tensorboard/  the training; wandb/ where it is followed by --track wandb:…
 encoders/MODALITY/       an encoder that was fine-tuned for this run
+audit/                   what gnnrec audit measured of each user
 frozen/                  the run of the same settings with the encoders as they came
+due.json                 users whom it is due to forget, see due.py
+data-keys.json           where all of this is encrypted, see vault.py; then without tensorboard/, encoders/, frozen/
 """
 
-import json
+import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,12 +26,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from gnnrec.datasets import Catalog, Dataset, Feedback, Interactions
-from gnnrec.errors import UserError, count
-from gnnrec.files import atomic_path, sha256_of_file, write_json, write_text
+from gnnrec.datasets.pseudonyms import Pseudonyms
+from gnnrec.due import Refused
+from gnnrec.errors import UserError, count, damaged
+from gnnrec.files import KEYS
 from gnnrec.notebook import table
+from gnnrec.run_checks import ID, check_graph, check_memory, check_metrics, check_provenance, load_catalog, load_ids
+from gnnrec.tensor_files import open_tensors, save_tensors
+from gnnrec.untrusted import parse_json, read_parquet, refusing
+from gnnrec.vault import read_bytes, read_text, sha256_of, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:  # torch and torch_geometric take seconds to import: only what builds the graph or the model does it
     from torch_geometric.data import HeteroData
@@ -42,10 +50,9 @@ FILES = (
     "lists.safetensors",
     *("items.parquet", "users.parquet", "metrics.json", "rejected.csv"),
     *("log.jsonl", "tensorboard", "wandb", "checkpoint.safetensors"),
-    *("encoders", "frozen"),
+    *("encoders", "frozen", "due.json", "audit", KEYS),
 )
 LISTED = 100  # length of the saved lists
-ID = "__id__"  # the id column of items.parquet and users.parquet, beside the catalogue's own columns
 
 
 @dataclass(frozen=True)
@@ -65,10 +72,10 @@ class Run:
 
         path = self.folder / "settings.toml"
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path)
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: damaged or missing: {error}") from error
-        if sha256_of_file(path) != self.provenance.get("settings_sha256"):  # cut between two lines it is TOML as well
+            raise damaged(path, error) from error
+        if sha256_of(path) != self.provenance.get("settings_sha256"):  # cut between two lines it is TOML as well
             raise UserError(f"{path}: damaged: not as it was written (settings_sha256 in run.json)")
         return Recipe.from_dict(parse_toml(text, str(path)), str(path))
 
@@ -90,7 +97,10 @@ class Run:
     @property
     def metrics(self) -> dict[str, Any]:
         """The evaluation on validation; empty where there was none."""
-        found: dict[str, Any] = json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+        path = self.folder / "metrics.json"
+        with refusing(path):
+            found: dict[str, Any] = parse_json(read_bytes(path), path)
+        check_metrics(found, path)
         return found
 
     @property
@@ -101,11 +111,11 @@ class Run:
 
     @cached_property
     def train(self) -> Interactions:
-        return self._log("train")
+        return self._logs["train"]
 
     @cached_property
     def val(self) -> Interactions:
-        return self._log("val")
+        return self._logs["val"]
 
     @cached_property
     def known(self) -> Interactions:
@@ -116,7 +126,11 @@ class Run:
         """The training graph."""
         from gnnrec.run_tensors import load_tensors, unpack_graph
 
-        return unpack_graph(load_tensors(self.folder / "graph.safetensors"))
+        path = self.folder / "graph.safetensors"
+        with refusing(path, "does not fit the run"):
+            graph = unpack_graph(load_tensors(path))
+            check_graph(graph, len(self.user_ids), len(self.item_ids))
+        return graph
 
     @cached_property
     def known_graph(self) -> "HeteroData":
@@ -132,8 +146,10 @@ class Run:
         from gnnrec.models import MODELS
         from gnnrec.run_tensors import load_tensors, load_weights
 
-        model: Model = MODELS[self.recipe.model_name][0](self.recipe.model, self.graph, Generator())
-        load_weights(model, load_tensors(self.folder / "weights.safetensors"), self.folder)
+        check_memory(self.recipe.model, len(self.user_ids) + len(self.item_ids), self.folder)
+        with refusing(self.folder / "weights.safetensors", "does not fit settings.toml and graph.safetensors"):
+            model: Model = MODELS[self.recipe.model_name][0](self.recipe.model, self.graph, Generator())
+            load_weights(model, load_tensors(self.folder / "weights.safetensors"), self.folder)
         model.eval()
         return model
 
@@ -196,11 +212,31 @@ class Run:
         feedback = made_of.get("feedback")
         if feedback is not None:
             feedback = Feedback(path=Path(feedback["path"]), num_events=feedback["num_events"])
-        return Dataset.load(folder or made_of["path"], feedback)
+        check = made_of.get("pseudonyms")
+        pseudonyms = None if check is None else Pseudonyms.required(check)
+        return Dataset.load(folder or made_of["path"], feedback, pseudonyms)
 
     def user_index(self, name: str) -> int:
-        """Raises UserError for an unknown id."""
-        return _index_of(self._user_index, name, f"{self.folder}: no user")
+        """Raises UserError for an unknown id, and for a user whom the run is due to forget."""
+        if (key := self.user_key(name)) in self.refused:
+            raise UserError(f"{self.folder}: no user with the id {name!r}: she is due to be forgotten")
+        return _index_of(self._user_index, key, f"{self.folder}: no user")
+
+    def user_key(self, name: str) -> str:
+        """What stands for a user in this run: her id, or her pseudonym, where the run has these and the key is here."""
+        return name if self._pseudonyms is None else self._pseudonyms.of(name)
+
+    @cached_property
+    def refused(self) -> Refused:
+        """Whom this run is due to forget, by `user_key`."""
+        return Refused(self.folder)
+
+    @cached_property
+    def _pseudonyms(self) -> Pseudonyms | None:
+        check = self.provenance["dataset"].get("pseudonyms")
+        if check is None or Pseudonyms.from_environment() is None:
+            return None
+        return Pseudonyms.required(check)
 
     def item_index(self, name: str) -> int:
         """Raises UserError for an unknown id."""
@@ -214,15 +250,18 @@ class Run:
     def _item_index(self) -> dict[str, int]:
         return {name: index for index, name in enumerate(self.item_ids)}
 
-    def _log(self, name: str) -> Interactions:
-        path, prefix = self.folder / "graph.safetensors", f"log/{name}/"
-        try:
-            with safe_open(path, framework="np") as file:
-                keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 (not a dict)
-                columns = {key.removeprefix(prefix): file.get_tensor(key) for key in keys}
-            return Interactions(num_users=len(self.user_ids), num_items=len(self.item_ids), **columns)
-        except (OSError, SafetensorError, ValueError, TypeError) as error:
-            raise UserError(f"{path}: damaged or missing: {error}") from error
+    @cached_property
+    def _logs(self) -> dict[str, Interactions]:
+        """train and val, read together: an encrypted file is decrypted as a whole."""
+        path, columns = self.folder / "graph.safetensors", dict[str, dict[str, Any]](train={}, val={})
+        users, items = len(self.user_ids), len(self.item_ids)
+        with refusing(path):
+            with open_tensors(path) as file:
+                for key in file.keys():  # noqa: SIM118 (not a dict)
+                    kind, *place = key.split("/")
+                    if kind == "log":
+                        columns[place[0]][place[1]] = file.get_tensor(key)
+            return {name: Interactions(num_users=users, num_items=items, **found) for name, found in columns.items()}
 
     def _vectors(self, owner: str, rows: slice = slice(None)) -> NDArray[np.float32]:
         """Embeddings of "user" or "item" from the file, the given rows only."""
@@ -234,13 +273,10 @@ class Run:
     def _rows(self, name: str, key: str, size: int, rows: slice) -> NDArray[Any]:
         """Some rows of a stored array that has to have `size` of them."""
         path = self.folder / name
-        try:
-            with safe_open(path, framework="np") as file:
-                stored = file.get_slice(key)
-                found = stored.get_shape()[0]
-                array: NDArray[Any] = stored[rows]
-        except (OSError, SafetensorError, ValueError) as error:
-            raise UserError(f"{path}: damaged or missing: {error}") from error
+        with refusing(path), open_tensors(path) as file:
+            stored = file.get_slice(key)
+            found = stored.get_shape()[0]
+            array: NDArray[Any] = stored[rows]
         if found != size:
             held = f"{count(found, 'row')} of {key}, but {count(size, 'id')}"
             raise UserError(f"{path}: {held}; the files are of different runs")
@@ -255,21 +291,16 @@ class Run:
         if not (folder / "run.json").exists():
             what = "an unfinished run" if (folder / "checkpoint.safetensors").exists() else "no run"
             raise UserError(f"{folder}: holds {what} (run.json is missing); gnnrec train makes or finishes one")
-        try:
-            provenance = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            users, items = (pl.read_parquet(folder / f"{name}.parquet") for name in ("users", "items"))
-        except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-            raise UserError(f"{folder}: damaged run: {str(error).splitlines()[0]}") from error
-        found = provenance.get("format") if isinstance(provenance, dict) else None
-        if found != FORMAT:
+        with refusing(folder):
+            provenance = parse_json(read_bytes(folder / "run.json"), folder / "run.json")
+            tables = {name: read_bytes(folder / f"{name}.parquet") for name in ("users", "items")}
+        if (found := provenance.get("format")) != FORMAT:
             raise UserError(f"{folder}/run.json: format {found!r}; this version reads {FORMAT}")
-        return cls(
-            folder=folder,
-            user_ids=tuple(users[ID]),
-            item_ids=tuple(items[ID]),
-            items=_load_catalog(items.drop(ID), provenance["items"]),
-            provenance=provenance,
-        )
+        check_provenance(provenance, folder / "run.json")
+        users, items = (read_parquet(found, folder / f"{name}.parquet") for name, found in tables.items())
+        catalog = load_catalog(items, provenance, folder)
+        user_ids, item_ids = load_ids(users, folder / "users.parquet"), load_ids(items, folder / "items.parquet")
+        return cls(folder=folder, user_ids=user_ids, item_ids=item_ids, items=catalog, provenance=provenance)
 
 
 def save_run(
@@ -289,7 +320,7 @@ def save_run(
     from gnnrec.graph import with_interactions
     from gnnrec.models import has_embeddings, model_scorer
     from gnnrec.ranking import top_k
-    from gnnrec.run_tensors import pack_graph, pack_log, ranks_by_embeddings, save_tensors
+    from gnnrec.run_tensors import pack_graph, pack_log, ranks_by_embeddings
 
     log, by_embeddings = join_logs(train, val), False
     known = with_interactions(graph, log)
@@ -312,21 +343,21 @@ def save_run(
             table = table.hstack(catalog.table)
             for modality, paths in (catalog.media or {}).items():
                 table = table.with_columns(_path_column(modality, paths))
-        with atomic_path(folder / f"{name}.parquet") as temporary:
-            table.write_parquet(temporary)
+        content = io.BytesIO()
+        table.write_parquet(content)
+        write_bytes(folder / f"{name}.parquet", content.getbuffer())
     write_json(folder / "metrics.json", metrics)
     items = None
     if dataset.items is not None:
         items = {"text": list(dataset.items.text_columns), "media": sorted(dataset.items.media or {})}
-    made = {"by_embeddings": by_embeddings, "settings_sha256": sha256_of_file(folder / "settings.toml")}
+    made = {"by_embeddings": by_embeddings, "settings_sha256": sha256_of(folder / "settings.toml")}
     write_json(folder / "run.json", {"format": FORMAT, **provenance, "items": items, **made})
     return Run.load(folder)
 
 
 def save_rejected(folder: Path, rejected: pl.DataFrame) -> None:
     """Of content only: a row of the log that was set aside may be a test row, and a run holds none."""
-    with atomic_path(folder / "rejected.csv") as temporary:
-        rejected.write_csv(temporary)
+    write_text(folder / "rejected.csv", rejected.write_csv())
 
 
 def join_logs(first: Interactions, second: Interactions) -> Interactions:
@@ -343,17 +374,6 @@ def join_logs(first: Interactions, second: Interactions) -> Interactions:
 
 def _path_column(modality: str, paths: tuple[Path | None, ...]) -> pl.Series:
     return pl.Series(f"__{modality}__", [None if path is None else str(path) for path in paths], dtype=pl.String)
-
-
-def _load_catalog(table: pl.DataFrame, columns: dict[str, list[str]] | None) -> Catalog | None:
-    if columns is None:
-        return None
-    media = {
-        modality: tuple(None if path is None else Path(path) for path in table[f"__{modality}__"])
-        for modality in columns["media"]
-    }
-    shown = table.drop([f"__{modality}__" for modality in media])
-    return Catalog(table=shown, text_columns=tuple(columns["text"]), media=media)
 
 
 def _index_of(index: dict[str, int], name: str, nobody: str) -> int:

@@ -5,31 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Interactions
 from gnnrec.errors import UserError
-from gnnrec.files import atomic_path
 from gnnrec.models import ClosedFormModel, Embeddings, Model
 from gnnrec.ranking import Scorer
+from gnnrec.tensor_files import open_tensors
+from gnnrec.untrusted import refusing
 
 MANY = 100
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    # Clones, since safetensors refuses tensors that share memory.
-    with atomic_path(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary)
-
-
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: damaged or missing: {error}") from error
+    with refusing(path), open_tensors(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
 
 
 def load_weights(model: Model, state: dict[str, Tensor], folder: Path) -> None:
@@ -57,6 +48,12 @@ def pack_log(name: str, log: Interactions) -> dict[str, Tensor]:
     """Tensors as log/NAME/COLUMN."""
     columns = {"user": log.user, "item": log.item, "timestamp": log.timestamp, "rating": log.rating}
     return {f"log/{name}/{key}": torch.from_numpy(value.copy()) for key, value in columns.items() if value is not None}
+
+
+def unpack_log(name: str, tensors: dict[str, Tensor], num_users: int, num_items: int) -> Interactions:
+    prefix = f"log/{name}/"
+    columns = {key.removeprefix(prefix): value.numpy() for key, value in tensors.items() if key.startswith(prefix)}
+    return Interactions(num_users=num_users, num_items=num_items, **columns)
 
 
 def pack_graph(graph: HeteroData) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """The commands around the service, as `commands.py` has the others."""
 
 import argparse
+import sys
 from functools import partial
 
 from gnnrec.errors import missing_extra
@@ -18,10 +19,13 @@ def serve(options: argparse.Namespace) -> None:
         timeout=options.timeout,
         max_body=int(options.max_mb * (1 << 20)),
         origins=tuple(options.allow_origin),
+        private_scoring=options.private_scoring,
+        retention_days=options.retention_days,
     )
-    files = {name: getattr(options, name) for name in ("runs", "compare", "feedback", "keys")}
+    given = {name: getattr(options, name) for name in ("host", "port", "runs", "compare", "feedback", "keys", "tls")}
     say = partial(print, flush=True)  # a pipe is told at once, too
-    run_server(options.run, host=options.host, port=options.port, **files, config=config, say=say)
+    warn = partial(say, file=sys.stderr)
+    run_server(options.run, **given, encrypt=options.encrypt, config=config, say=say, warn=warn)
 
 
 def key(options: argparse.Namespace) -> None:

@@ -21,18 +21,21 @@ from torch_geometric.data import HeteroData
 from gnnrec.cold_items import cold_values, folds_of
 from gnnrec.comparison import difference_of
 from gnnrec.datasets import Dataset, Interactions, Split, split
+from gnnrec.datasets.pseudonyms import without_ids
 from gnnrec.encoders import Features, encode_dataset, unusable_content
 from gnnrec.errors import UserError, count
 from gnnrec.evaluation import evaluate_ranking
 from gnnrec.files import claim_folder
 from gnnrec.graph import item_modalities, with_interactions
+from gnnrec.machine import machine
 from gnnrec.models import EmbeddingModel, model_scorer
 from gnnrec.models.tower import mean_of_content
-from gnnrec.pipeline import check_encoders, evaluate_model, known_at_test, machine, origin, training_graph, versions
+from gnnrec.pipeline import check_encoders, evaluate_model, known_at_test, origin, training_graph, versions
 from gnnrec.ranking import Scorer, embedding_scorer
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import FILES, Run, save_rejected, save_run
 from gnnrec.significance import holm
+from gnnrec.vault import encrypt_folder, is_encrypted
 from gnnrec.words.content import Written
 
 METRICS = ("ndcg@10", "recall@10")
@@ -102,9 +105,14 @@ def _add_empty(graph: HeteroData, source: HeteroData, modality: str) -> None:
 
 
 def keep(placed: Placed, run: Run, out: Path) -> Run:
-    """A run folder of the other data, which all commands take as they take a trained one. Raises UserError as train."""
+    """A run folder of the other data, which all commands take as they take a trained one; encrypted where `run` is.
+
+    Raises UserError as train.
+    """
     if (out / "run.json").exists():
         raise UserError(f"{out}: holds a finished run already; choose another folder (--out)")
+    if is_encrypted(run.folder):
+        encrypt_folder(out)
     claim_folder(out, FILES)
     train, val = placed.parts.train, placed.parts.val
     metrics = evaluate_model(placed.model, placed.graph, val, train, train).to_json("val") if len(val) else {}
@@ -117,7 +125,7 @@ def keep(placed: Placed, run: Run, out: Path) -> Run:
         "transferred_from": str(run.folder.resolve()),
         "unusable_content": len(unusable),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": " ".join(sys.argv),
+        "command": without_ids(sys.argv),
         "versions": versions(),
         "machine": machine(),
     }

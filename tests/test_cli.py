@@ -20,7 +20,9 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = (
     *("demo", "train", "tune-settings", "evaluate", "export", "import", "recommend"),
     *("explain", "tune", "encode", "fit-encoder", "describe", "profiles"),
-    *("inspect", "clean", "modalities", "serve", "key", "transfer", "report", "models", "doctor"),
+    *("inspect", "clean", "modalities", "serve", "key", "transfer", "report"),
+    *("audit", "randomize"),
+    *("forget", "audit-export", "policy", "make-key", "rekey", "user-vector", "private-recommend", "models", "doctor"),
 )
 FEW_STEPS = ("--set", "train.epochs=2", "model.dim=8")
 
@@ -341,7 +343,7 @@ def test_what_nobody_foresaw_is_one_line_and_status_1(run_command, tiny_runs, tm
         raise RuntimeError("nobody\nforesaw this")
 
     monkeypatch.delenv("GNNREC_DEBUG", raising=False)
-    monkeypatch.setattr("gnnrec.export.export_embeddings", broken)
+    monkeypatch.setattr("gnnrec.privacy.exports.export_embeddings", broken)
     status, _, err = run_command("export", tiny_runs["default"], "--to", tmp_path, "--format", "npy")
     assert status == 1
     assert "RuntimeError: nobody foresaw this" in err

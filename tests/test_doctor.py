@@ -34,8 +34,8 @@ def test_what_is_missing_comes_with_the_line_that_brings_it(monkeypatch, tmp_pat
         "detail": "not installed; gnnrec tune-settings would need it",
         "how": "pip install 'gnnrec[tune]'",
     }
-    assert (rows["scale: ray"]["state"], rows["scale: ray"]["how"]) == ("optional", "")
-    assert rows["scale: ray"]["detail"] == "not installed and not needed: no command uses it yet"
+    assert (rows["scale: ray"]["state"], rows["scale: ray"]["how"]) == ("optional", "pip install 'gnnrec[scale]'")
+    assert rows["scale: ray"]["detail"] == "not installed; gnnrec train --engine ray would need it"
     assert rows["text model: use"] == {
         "what": "text model: use",
         "state": "missing",

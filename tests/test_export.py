@@ -9,7 +9,7 @@ import torch
 from gnnrec.compression import from_int8, to_int8, truncate
 from gnnrec.datasets import Interactions
 from gnnrec.errors import UserError
-from gnnrec.export import FORMATS, build_index, export_embeddings, export_lists, import_embeddings
+from gnnrec.export import FORMATS, build_index, export_embeddings, import_embeddings
 from gnnrec.ranking import top_k
 
 # A comma, a quote, a newline, another script and a number: all of them are ids.
@@ -127,7 +127,8 @@ def test_mistakes_are_named(embeddings, tmp_path, monkeypatch):
 def test_a_file_that_is_cut_off_is_one_clear_line(embeddings, tmp_path, name):
     for path in export_embeddings(*embeddings, tmp_path, (name,)):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(UserError, match=f"not an export in the format {name}: ") as caught:
+    said = "users.npy: not a readable .npy file: " if name == "npy" else f"not an export in the format {name}: "
+    with pytest.raises(UserError, match=said) as caught:
         import_embeddings(tmp_path, name)
     assert "\n" not in str(caught.value)
 
@@ -138,14 +139,18 @@ def test_lists_are_the_ones_that_are_served(tmp_path):
     )
     scores = np.array([[9, 8, 3, 2], [1, 5, 9, 4]], dtype=np.float32)
     best = top_k(lambda users: torch.from_numpy(scores[users.numpy()].copy()), np.arange(2), 3, log.matrix())
-    path = export_lists(best.items.int().numpy(), best.scores.numpy(), ("ann", "bob"), ("a", "b", "c", "d"), tmp_path)
-    assert pl.read_parquet(path).rows() == [
+    lists = best.items.int().numpy(), best.scores.numpy()
+    told = np.eye(2), np.eye(4, 2), ("ann", "bob"), ("a", "b", "c", "d"), tmp_path
+    assert export_embeddings(*told, ["npy"], lists=lists)[-1] == tmp_path / "lists.parquet"
+    assert pl.read_parquet(tmp_path / "lists.parquet").rows() == [
         ("ann", 1, "c", 3.0),
         ("ann", 2, "d", 2.0),
         ("bob", 1, "b", 5.0),
         ("bob", 2, "d", 4.0),
         ("bob", 3, "a", 1.0),
     ]
+    export_embeddings(*told, ["npy"])  # of a run that needs none: the old ones would be taken for its own
+    assert not (tmp_path / "lists.parquet").exists()
 
 
 def test_int8_is_off_by_half_a_scale_at_most():

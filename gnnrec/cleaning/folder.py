@@ -176,7 +176,8 @@ def write_copy(place: Path, contents: Contents, mended: Repaired) -> None:
 
 
 def optional(log: RawLog) -> dict[str, str | float | None]:
-    return {"timestamp": log.timestamp, "rating": log.rating, "min_rating": log.min_rating, "split": log.split}
+    names = ("timestamp", "rating", "min_rating", "retention_days", "split")
+    return {name: getattr(log, name) for name in names}
 
 
 def write_table(place: Path, name: str, frame: pl.DataFrame) -> str:

@@ -1,5 +1,6 @@
 """RawDataset -> Dataset: the one path on which every source is checked and indexed."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from gnnrec.datasets.raw import LINE, RawDataset
 from gnnrec.errors import UserError, count
 
 STEPS = 3  # cleaned, indexed, content attached
+DAY = 86_400  # seconds
 
 
 def assemble(raw: RawDataset, done: Callable[[], object] = lambda: None) -> Dataset:
@@ -26,6 +28,8 @@ def assemble(raw: RawDataset, done: Callable[[], object] = lambda: None) -> Data
     log, rejected, below_min_rating = clean_log(raw.log)
     done()
     check_not_empty(log, rejected, below_min_rating, raw)
+    num_all, log = len(log), retained(log, raw.log.retention_days, time.time())
+    expired = num_all - len(log)
     items = users = None
     item_ids, user_ids = log["item"].unique(), log["user"].unique()
     if raw.items is not None:
@@ -64,6 +68,8 @@ def assemble(raw: RawDataset, done: Callable[[], object] = lambda: None) -> Data
         item_features=item_features,
         user_features=user_features,
         below_min_rating=below_min_rating,
+        retention_days=raw.log.retention_days,
+        expired=expired,
         rejected=pl.concat([part.cast(REJECTED_SCHEMA) for part in rejected]),
         licence=raw.licence,
     )
@@ -83,6 +89,15 @@ def check_not_empty(log: pl.DataFrame, rejected: Sequence[pl.DataFrame], below: 
         f"{file}: no usable row is left; most often: {reason} ({count(number, 'row')}, first in {first['file']}, "
         f"line {first['line']}: {first['value']!r})"
     )
+
+
+def retained(log: pl.DataFrame, days: float | None, now: float) -> pl.DataFrame:
+    """The rows that are at most `days` older than the newest one. Rows of the future, which are wrong, do not count as
+    the newest, so that one of them cannot make all others old."""
+    if days is None:
+        return log
+    newest = pl.col("timestamp").filter(pl.col("timestamp") <= now).max()
+    return log.filter((pl.col("timestamp") >= newest - days * DAY).fill_null(True))
 
 
 def order_in_time(log: pl.DataFrame, num_users: int, num_items: int) -> tuple[Interactions, NDArray[np.int8] | None]:

@@ -18,6 +18,7 @@ from gnnrec.datasets.paths import inside
 from gnnrec.datasets.raw import LINE, ROW, RawCatalog, RawTable
 from gnnrec.errors import UserError, count
 from gnnrec.progress import progress
+from gnnrec.untrusted import map_npy
 
 PATH_PROBLEMS = LEAVES, FOLDER, ABSENT = "path leaves the folder of the dataset", "path is a folder", "no such file"
 
@@ -85,11 +86,8 @@ def load_features(path: Path, position: pl.Series, table: RawTable) -> tuple[NDA
     are not finite is broken: it becomes a row of NaN too, and is listed.
     """
     file = path.name
-    try:
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{file}: not a readable .npy file ({str(error).splitlines()[0]})") from error
-    if not isinstance(stored, np.ndarray) or stored.ndim != 2 or stored.dtype.kind not in "fiu":
+    stored = map_npy(path, file)
+    if stored.ndim != 2 or stored.dtype.kind not in "fiu":
         raise UserError(f"{file}: a matrix of numbers, rows by dimensions, is needed")
     if len(stored) != table.num_records:
         raise UserError(

@@ -19,6 +19,7 @@ from gnnrec.notebook import table
 
 if TYPE_CHECKING:
     from gnnrec.datasets.feedback import Feedback  # builds on the readers, which build on this module
+    from gnnrec.datasets.pseudonyms import Pseudonyms
 
 SHOWN = 3  # items in a notebook
 SPLIT_NAMES = ("train", "val", "test")
@@ -66,6 +67,9 @@ class Dataset:
     item_features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     user_features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     below_min_rating: int = 0  # good rows of the log that min_rating left out
+    retention_days: float | None = None  # rows older than that, counted from the newest, were left out
+    expired: int = 0  # how many
+    pseudonyms: str | None = None  # by which its key is known, where users have pseudonyms
     rejected: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REJECTED_SCHEMA))
     licence: str = ""
     feedback: "Feedback | None" = None  # whose events are among the interactions
@@ -108,12 +112,15 @@ class Dataset:
         return table(self.name, (), facts) + (table("Some items", ("id", "title"), some) if some else "")
 
     @classmethod
-    def load(cls, path: str | Path, feedback: "Feedback | None" = None) -> "Dataset":
+    def load(
+        cls, path: str | Path, feedback: "Feedback | None" = None, pseudonyms: "Pseudonyms | None" = None
+    ) -> "Dataset":
         """Read a folder with a dataset.toml, or with RecBole, MMRec, MovieLens or Hugging Face files as they are.
 
         feedback: what a service was told of (`open_feedback`), taken in as further rows of the log.
+        pseudonyms: what stands in the place of the users' ids.
         Bad rows are set aside in `rejected`. Raises UserError where the data as a whole cannot be used.
         """
         from gnnrec.datasets.sources import load  # the readers build on this module
 
-        return load(Path(path), feedback)
+        return load(Path(path), feedback, pseudonyms)

@@ -24,6 +24,7 @@ class LogSection:
     timestamp: str | None = None  # unix seconds
     rating: str | None = None
     min_rating: float | None = None  # rows below it are no interactions
+    retention_days: float | None = None  # rows that are older, counted from the newest, are left out
     split: str | None = None  # train | val | test
 
 
@@ -81,6 +82,10 @@ def read_description(folder: Path) -> Description:
     check_source(log, "interactions")
     if log.min_rating is not None and log.rating is None:
         raise UserError(f"{FILE}: [interactions] min_rating: needs rating, the name of a column")
+    if log.retention_days is not None and log.timestamp is None:
+        raise UserError(f"{FILE}: [interactions] retention_days: needs timestamp, the name of a column")
+    if log.retention_days is not None and not 0 < log.retention_days < float("inf"):
+        raise UserError(f"{FILE}: [interactions] retention_days: found {log.retention_days}; allowed: above 0")
     item_features, user_features = read_features(document.get("features", {}))
     items, users = read_catalog(document, "items"), read_catalog(document, "users")
     for key, features, catalog in (("", item_features, items), ("user.", user_features, users)):

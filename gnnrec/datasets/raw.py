@@ -48,6 +48,7 @@ class RawLog:
     rating: str | None = None
     split: str | None = None
     min_rating: float | None = None
+    retention_days: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

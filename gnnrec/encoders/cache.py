@@ -21,13 +21,18 @@ Row = NDArray[np.float32]  # [d]
 QUERY_SIZE = 500  # keys in one query; SQLite allows 999 in its oldest builds
 
 
+def cache_file(folder: Path, encoder: str) -> Path:
+    """Where the features of an encoder of this name are."""
+    short = re.sub(r"[^\w.-]+", "_", encoder)[-80:]
+    digest = hashlib.sha256(encoder.encode()).hexdigest()[:8]  # names that differ only in what was replaced
+    return folder / f"{short}-{digest}.sqlite"
+
+
 class FeatureCache:
     """`encoder` is its name with the revision and whatever else decides the numbers. Use as a context manager."""
 
     def __init__(self, folder: Path, encoder: str, dim: int) -> None:
-        short = re.sub(r"[^\w.-]+", "_", encoder)[-80:]
-        digest = hashlib.sha256(encoder.encode()).hexdigest()[:8]  # names that differ only in what was replaced
-        self.path = folder / f"{short}-{digest}.sqlite"
+        self.path = cache_file(folder, encoder)
         self.dim = dim
         with self._errors():
             folder.mkdir(parents=True, exist_ok=True)

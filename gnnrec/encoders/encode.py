@@ -217,7 +217,7 @@ class _Found:
 
 def _hashes(contents: Sequence[Any], modality: str) -> list[str | None]:
     shown = progress(contents, text=f"{modality}: what is known of it", unit="row")
-    return [None if content is None else _content_hash(content) for content in shown]
+    return [None if content is None else content_hash(content) for content in shown]
 
 
 def _batch_size(modality: str, config: EncodersConfig) -> int:
@@ -226,7 +226,7 @@ def _batch_size(modality: str, config: EncodersConfig) -> int:
     return max(1, min(config.batch_size, longest))
 
 
-def _content_hash(content: str | Path) -> str:
+def content_hash(content: str | Path) -> str:
     """sha256 of the text or of the bytes of the file; for a file that cannot be opened, "!" and the reason."""
     if isinstance(content, str):
         return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from gnnrec import metrics
 from gnnrec.errors import UserError, count
-from gnnrec.files import sha256_of_file, write_json
 from gnnrec.llm.blend import blended, bounded_order, standardized
 from gnnrec.llm.list_scorers import SHAKE, LetterScorer
 from gnnrec.ranking import top_k
 from gnnrec.recommend import Recommender
 from gnnrec.run_folder import Run
 from gnnrec.significance import surest
+from gnnrec.vault import read_text, sha256_of, write_json
 
 WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)  # tried, beside none at all
 GATE = 2  # version of how the weight is chosen; part of the key it is kept by
@@ -202,12 +202,12 @@ def weight_for(
     run: Run, scorer: CardScorer, config: RerankConfig, folder: Path, say: Callable[[str], None] = lambda line: None
 ) -> Weight:
     """As `choose_weight`, kept in `folder` for this run, scorer and window."""
-    model = sha256_of_file(run.folder / "weights.safetensors")
+    model = sha256_of(run.folder / "weights.safetensors")
     facts = [model, run.provenance["settings_sha256"], run.provenance["dataset"]["fingerprint"], scorer.name]
     facts += [asdict(config), WEIGHTS, SURE, NEAR, SHAKE, K]
     path = folder / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]}.json"
     if path.exists():
-        return Weight(**json.loads(path.read_text(encoding="utf-8")))
+        return Weight(**json.loads(read_text(path)))
     say("the weight of the language model is chosen on validation, once for this run")
     weight = choose_weight(run, scorer, config)
     if scorer.failures:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gnnrec.encoders.pretrained import cache_root
@@ -10,6 +11,7 @@ from gnnrec.language.server import open_model
 from gnnrec.language.server import open_server as open_any_server
 from gnnrec.language.settings import ModelConfig
 from gnnrec.llm.cards import CardConfig, Cards, card_config, readable_items
+from gnnrec.vault import is_encrypted
 
 if TYPE_CHECKING:
     from gnnrec.language.server import Server
@@ -71,13 +73,14 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
         not config.scorer and config.provider == "local" and (run.folder / FILE).exists()
     ):
         tuned = read_tuned(run)
-        return open_tuned(run, tuned, open_model(tuned.model), cache_root() / CACHE)
+        return open_tuned(run, tuned, open_model(tuned.model), kept_for(run))
     if config.chosen_scorer == "none":
         return NullScorer()
     if config.chosen_scorer == "cosine":
         return CosineScorer(run.graph, config.history)
     items = readable_items(run.items, run.folder)
-    folder, cards = cache_root() / CACHE, config.card
+    folder, cards = kept_for(run), config.card
+    answers = folder and folder / ANSWERS
     if config.provider == "local":
         model = open_model(config.model)
         local = Cards(items, model.tokens, cards)
@@ -86,9 +89,9 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
         server = LocalServer(model, config.budget())
         if config.chosen_scorer == "letters":
             server.letter_tokens()  # raises where letters cannot be told apart, before anything is asked
-        return LISTS[config.chosen_scorer](server, local, config.noun, folder / ANSWERS)
+        return LISTS[config.chosen_scorer](server, local, config.noun, answers)
     # The server's tokenizer is not known: words stand for tokens.
-    return LISTS[config.chosen_scorer](open_server(config), Cards(items, _words, cards), config.noun, folder / ANSWERS)
+    return LISTS[config.chosen_scorer](open_server(config), Cards(items, _words, cards), config.noun, answers)
 
 
 def open_list_writer(run: "Run", config: LLMConfig) -> "ListWriter":
@@ -99,8 +102,14 @@ def open_list_writer(run: "Run", config: LLMConfig) -> "ListWriter":
     if config.provider == "local":
         model = open_model(config.model)
         return ListWriter(run, TreeWriter(model, Cards(items, model.tokens, cards), config.noun, config.beam))
-    server, answers = open_server(config), cache_root() / CACHE / ANSWERS
+    server, folder = open_server(config), kept_for(run)
+    answers = folder and folder / ANSWERS
     return ListWriter(run, ServerWriter(server, Cards(items, _words, cards), config.noun, answers))
+
+
+def kept_for(run: "Run") -> Path | None:
+    """Where answers about a run are kept; nowhere of an encrypted one, since they are plain."""
+    return None if is_encrypted(run.folder) else cache_root() / CACHE
 
 
 def open_server(config: LLMConfig) -> "Server":
@@ -119,7 +128,7 @@ def open_reranker(run: "Run", config: LLMConfig, say: Callable[[str], None] = la
 
     scorer = open_scorer(run, config)
     bounds = RerankConfig(window=config.window, cap=config.cap, val_users=config.val_users)
-    weight = weight_for(run, scorer, bounds, cache_root() / CACHE, say)
+    weight = weight_for(run, scorer, bounds, kept_for(run) or run.folder, say)
     if isinstance(scorer, TunedScorer):
         scorer = scorer.knowing_all(run)
     return Reranker(run, scorer, bounds, weight)

@@ -19,7 +19,6 @@ from torch import Generator
 
 from gnnrec.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from gnnrec.errors import UserError, count
-from gnnrec.files import sha256_of_file
 from gnnrec.language.local import LocalLM
 from gnnrec.llm.block_scorer import Prompts
 from gnnrec.llm.cards import Cards, readable_items
@@ -30,6 +29,7 @@ from gnnrec.llm.tuned_scorer import FILE, Tuned, TunedScorer, graph_vectors, sav
 from gnnrec.llm.windows import TrainingWindow, training_windows
 from gnnrec.progress import progress
 from gnnrec.ranking import fast_arithmetic
+from gnnrec.vault import sha256_of
 
 if TYPE_CHECKING:
     from gnnrec.llm.settings import LLMConfig
@@ -72,7 +72,7 @@ class Tuning:
         self.text = TunedScorer(model, prompts, None, "text")
         self.soft = TunedScorer(model, prompts, model.soft, "real") if model.soft is not None else None
         self.losses: list[list[float]] = []
-        weights = sha256_of_file(run.folder / "weights.safetensors")
+        weights = sha256_of(run.folder / "weights.safetensors")
         self._settings = json.dumps([asdict(config), window, model.lm.name, prompts.name, weights])
 
     def learn(self, say: Callable[[str], None] = lambda line: None) -> None:
@@ -165,7 +165,7 @@ def tune(
         asked = ([history_of(run.train, user) for user in users.tolist()], windows.tolist(), users.tolist())
         controls = held_against_controls(tuning.soft, tuning.text, vectors, asked, hits, config.seed)
     facts = Tuned(
-        weights=sha256_of_file(run.folder / "weights.safetensors"),
+        weights=sha256_of(run.folder / "weights.safetensors"),
         model=llm.model,
         revision=lm.name,
         noun=llm.noun,

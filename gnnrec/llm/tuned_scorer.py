@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Generator
 from torch_geometric.data import HeteroData
 
-from gnnrec.errors import UserError
-from gnnrec.files import atomic_path, sha256_of_file
+from gnnrec.errors import UserError, damaged
 from gnnrec.llm.block_scorer import Prompts
 from gnnrec.llm.cards import Cards, card_config, readable_items
 from gnnrec.llm.passes import Passes, Tokens
 from gnnrec.llm.soft_tokens import SoftTokens, Vectors
 from gnnrec.llm.tuned_model import TunedModel
+from gnnrec.tensor_files import open_tensors, save_tensors
+from gnnrec.vault import sha256_of
 
 if TYPE_CHECKING:
     from gnnrec.language.local import LocalLM
@@ -113,9 +113,7 @@ def graph_vectors(run: "Run", graph: HeteroData) -> Vectors | None:
 
 def save_tuned(run: "Run", model: TunedModel, facts: Tuned) -> Path:
     path = run.folder / FILE
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.tensors().items()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"tuned": json.dumps(facts.to_json())})
+    save_tensors(path, model.tensors(), {"tuned": json.dumps(facts.to_json())})
     return path
 
 
@@ -125,11 +123,11 @@ def read_tuned(run: "Run") -> Tuned:
     if not path.exists():
         raise UserError(f"{run.folder}: no tuned language model; make one: gnnrec tune {run.folder}")
     try:
-        with safe_open(path, framework="np") as file:
+        with open_tensors(path) as file:
             facts = Tuned(**json.loads((file.metadata() or {})["tuned"]))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: damaged: {error}") from error
-    if facts.weights != sha256_of_file(run.folder / "weights.safetensors"):
+        raise damaged(path, error) from error
+    if facts.weights != sha256_of(run.folder / "weights.safetensors"):
         raise UserError(f"{path}: was tuned for other weights than this run's; make it anew: gnnrec tune {run.folder}")
     return facts
 
@@ -141,12 +139,12 @@ def open_tuned(run: "Run", facts: Tuned, lm: "LocalLM", folder: Path | None) -> 
         raise UserError(f"{path}: was tuned from {facts.revision}, found {lm.name}")
     vectors = graph_vectors(run, run.graph) if facts.projectors else None
     model = TunedModel(lm, facts.rank, vectors, Generator().manual_seed(0))
-    with safe_open(path, framework="pt") as file:
+    with open_tensors(path, "pt") as file:
         model.load({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a dict)
     prompts = Prompts(
         lm,
         Cards(readable_items(run.items, run.folder), lm.tokens, card_config(facts.history, facts.fields)),
         facts.noun,
     )
-    name = f"tuned {sha256_of_file(path)[:16]} {lm.name} {prompts.name}"
+    name = f"tuned {sha256_of(path)[:16]} {lm.name} {prompts.name}"
     return TunedScorer(model, prompts, model.soft if facts.soft else None, name, folder)

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Interactions
+from gnnrec.errors import UserError
 from gnnrec.graph import FRIEND, INTERACTS, REV_INTERACTS, add_interactions, operator
 from gnnrec.models.base import ClosedFormModel, EmbeddingModel, Embeddings, Model, summed
 from gnnrec.models.factors import with_factors
@@ -48,13 +49,22 @@ class FoldIn:
 
         users: the index of each one's user in the run, -1 for somebody new. [B]
         """
-        graph = _graph_of(histories if self.ordered else histories.unordered())
-        model = self.model
+        graph, model = self._graph(histories), self.model
         if isinstance(model, ClosedFormModel):
             return lambda rows: model.score(graph, rows)
         scorer = embedding_scorer(self.place(graph, torch.tensor(users)), self.item)
         paths = model.path_scores(graph)
         return scorer if paths is None else summed(scorer, paths)
+
+    @torch.no_grad()
+    def vectors(self, users: Sequence[int], histories: Interactions) -> Tensor:
+        """The embeddings of the same users. [B, d] Raises UserError for a closed-form model, which has none."""
+        if not isinstance(self.model, EmbeddingModel):
+            raise UserError("a model in closed form scores histories without embedding them")
+        return self.place(self._graph(histories), torch.tensor(users))
+
+    def _graph(self, histories: Interactions) -> HeteroData:
+        return _graph_of(histories if self.ordered else histories.unordered())
 
 
 def history_log(histories: Sequence[Sequence[int]], num_items: int) -> Interactions:

@@ -99,4 +99,6 @@ def matrix_of(offsets: Tensor, columns: Tensor, values: Tensor) -> csr_array:
     size, starts = len(offsets) - 1, offsets.cpu().numpy()
     if starts[-1] < np.iinfo(np.int32).max:
         starts = starts.astype(np.int32)
-    return csr_array((values.cpu().numpy(), columns.cpu().numpy(), starts), shape=(size, size))
+    matrix = csr_array((values.cpu().numpy(), columns.cpu().numpy(), starts), shape=(size, size))
+    matrix.check_format(full_check=True)  # a product would follow indexes of a damaged file out of its memory
+    return matrix

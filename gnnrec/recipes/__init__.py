@@ -4,6 +4,7 @@ from importlib import resources
 from pathlib import Path
 
 from gnnrec.errors import UserError
+from gnnrec.vault import read_text
 
 
 def read_recipe(name: str) -> tuple[str, str]:
@@ -11,7 +12,7 @@ def read_recipe(name: str) -> tuple[str, str]:
     path = Path(name)
     if path.suffix == ".toml":
         try:
-            return str(path), path.read_text(encoding="utf-8")
+            return str(path), read_text(path)
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror})") from error
         except UnicodeDecodeError as error:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnrec.commit import together
 from gnnrec.comparison import COMPARED, check_same_data, differences, measure
 from gnnrec.datasets import Dataset, Interactions
 from gnnrec.errors import UserError, count
 from gnnrec.evaluation import Evaluation, popularity_groups
-from gnnrec.files import write_text
+from gnnrec.files import refuse_plain, write_text
 from gnnrec.inspect.facts import describe_log, modality_weights
 from gnnrec.metrics import exposure
 from gnnrec.modalities.pictures import value_plots
@@ -53,10 +54,13 @@ def write_report(
 ) -> Path:
     """Write the report about a run, by default as report.html into its folder, and return its path.
 
-    A model card in Markdown is written beside it. Measured on test, or on val where the folder of the data has gone or
-    changed. `study` is a folder of tune-settings, `modalities` a file of what `gnnrec modalities --json` printed.
-    Raises UserError where one of `against` was trained on other data, and for what is no study.
+    A model card in Markdown is written beside it. Both are plain, so that an encrypted run needs `out`.
+    Measured on test, or on val where the folder of the data has gone or changed. `study` is a folder of tune-settings,
+    `modalities` a file of what `gnnrec modalities --json` printed. Raises UserError where one of `against` was trained
+    on other data, and for what is no study.
     """
+    path = out or run_folder / "report.html"
+    refuse_plain(path)
     beside = Beside(
         study=None if study is None else read_study(study),
         modalities={} if modalities is None else read_modalities(modalities),
@@ -64,10 +68,10 @@ def write_report(
     runs = [Run.load(folder) for folder in (run_folder, *against)]
     for other in runs[1:]:
         check_same_data(runs[0], other)
-    path = out or run_folder / "report.html"
     data = collect(runs, *read_held_out(runs[0]), beside)
-    html.write_report(data, path)
-    write_text(path.parent / MODEL_CARD, model_card(runs[0], data))
+    with together(path.parent) as staged:
+        html.write_report(data, staged / path.name)
+        write_text(staged / MODEL_CARD, model_card(runs[0], data))
     return path
 
 

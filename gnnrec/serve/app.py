@@ -168,6 +168,12 @@ def build_app(
     app.state.service, app.state.metrics = service, Metrics(service)
     for routes in (router, browse.router, static.router):
         app.include_router(routes)
+    app.state.private = None
+    if config.private_scoring:
+        from gnnrec.serve import private  # needs the extra he
+
+        app.state.private = private.PrivateScoring()
+        app.include_router(private.router)
     for kind in (Problem, Busy, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _failed)
     _describe(app)
@@ -183,9 +189,12 @@ def build_app(
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
-    warming = asyncio.create_task(service.warm_up())
+    tasks = [asyncio.create_task(work) for work in (service.warm_up(), service.keep_limit())]
     yield
-    warming.cancel()
+    for task in tasks:
+        task.cancel()
+    if app.state.private is not None:
+        await app.state.private.close()
     service.close()
 
 

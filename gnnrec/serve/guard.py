@@ -71,8 +71,9 @@ class Guard:
         except TimeoutError:
             if not status:
                 await _say(answer, Problem(504, f"no answer within {self._config.timeout:g} s"))
-        except Exception:
-            traceback.print_exc(file=sys.stderr)  # for who runs it, not for who asks
+        except Exception as error:
+            traceback.print_tb(error.__traceback__)  # for who runs it, not for who asks
+            print(f"gnnrec: {type(error).__name__}", file=sys.stderr)  # its words may hold ids, which no log does
             if not status:
                 await _say(answer, Problem(500, "something went wrong here; the log of the service has it"))
         route = getattr(scope.get("route"), "path", UNKNOWN)

@@ -13,6 +13,7 @@ REASONS = {
     401: "no key, or none of this service",
     403: "a key that may not do this",
     404: "no such user, item or path",
+    409: "for a run that no longer answers",
     413: "too large",
     415: "a body of another kind",
     422: "not what is allowed",

@@ -159,5 +159,21 @@ class State(BaseModel):
     warm: bool | None = Field(None, description="whether histories and explanations are answered without a wait")
 
 
+class PrivateParameters(BaseModel):
+    run: str
+    catalogue: str = Field(description="what /private/score wants to be told, so that no message is for another run")
+    complete: bool = Field(description="false where the run adds to the inner products what is not scored here")
+    items: int
+    dimensions: int
+    most_bytes: int = Field(description="of a message")
+    encryption: dict[str, Any] = Field(description="scheme, sizes and security level; a client that has others stops")
+
+
+class PrivateItems(BaseModel):
+    catalogue: str
+    ids: list[str] = Field(description="in the order of the scores")
+    titles: list[str | None]
+
+
 class Error(BaseModel):
     error: str = Field(examples=["no user with the id 'x'"])

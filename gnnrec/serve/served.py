@@ -6,6 +6,7 @@ Letters: U users, I items, B requests answered together.
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -134,7 +135,8 @@ class Served:
         search = search.casefold()
         found = [name for name in self.users if search in name.casefold()]
         found.sort(key=lambda name: (not name.casefold().startswith(search), len(name), name))
-        return [{"id": name, "interactions": len(self.had(self.users[name]))} for name in found[:k]]
+        shown = islice((name for name in found if name not in self.run.refused), k)
+        return [{"id": name, "interactions": len(self.had(self.users[name]))} for name in shown]
 
     def history(self, user: int, k: int) -> list[dict[str, Any]]:
         """The last k items that a user of the run had, the newest first; of nobody (-1) none."""
@@ -191,6 +193,9 @@ class Answers:
         if found is not None:
             self._kept.move_to_end(key)
         return found
+
+    def clear(self) -> None:
+        self._kept = OrderedDict()
 
     def put(self, key: tuple[str, int, int], answer: bytes) -> None:
         self._kept[key] = answer

@@ -21,6 +21,7 @@ from gnnrec.serve.settings import ServeConfig
 Answer = TypeVar("Answer")
 
 LONGEST = 1000  # items of a history that may be asked for
+DAY = 86_400  # seconds
 
 
 class Problem(Exception):
@@ -44,7 +45,10 @@ class Service:
         self._runs, self._config = runs, config
         self.served = Served(run, config.cached_lists)
         self.compared = None if compared is None else Served(compared, config.cached_lists)
+        days = self.served.run.provenance["dataset"].get("retention_days") or 0.0
+        self._retention = (days if config.retention_days is None else config.retention_days) * DAY
         self.log = FeedbackLog(feedback)
+        self._forget_old()
         self.maps = Maps()
         self._warm = asyncio.Event()
         self._changing = asyncio.Lock()
@@ -63,6 +67,17 @@ class Service:
         self._append = Batcher(self._append_all, self._disk, most=config.max_batch, waiting=config.max_waiting)
         self._one = Batcher(_call_all, self._slow, most=1, waiting=config.max_waiting_slow)
         self._brief = Batcher(_call_all, self._quick, most=1, waiting=config.max_waiting)
+
+    def _forget_old(self) -> None:
+        if self._retention and self.log.forget_before(int(time.time() - self._retention)):
+            for served in filter(None, (self.served, self.compared)):
+                served.answers.clear()  # they are kept by how much feedback there is
+
+    async def keep_limit(self) -> None:
+        """Day by day, drop feedback that is older than the limit."""
+        while self._retention:
+            await asyncio.sleep(DAY)
+            await asyncio.get_running_loop().run_in_executor(self._disk, self._forget_old)
 
     @property
     def warm(self) -> bool:
@@ -85,17 +100,25 @@ class Service:
     async def for_user(self, user: str, k: int) -> bytes:
         """A JSON document; at once where it was made before and nothing has changed since."""
         served = self.served
-        key = (user, k, len(self.log.items_of(user)))
+        key = (user, k, len(self.log.items_of(self._known_as(served, user))))
         answer = served.answers.get(key)
         if answer is None:
             answer = document({"user": user}, served, await self.list_for(served, user, k))
             served.answers.put(key, answer)
         return answer
 
+    def _known_as(self, served: Served, user: str) -> str:
+        """What stands for a user in the run and in the feedback. Raises Problem for one who is due to be forgotten."""
+        key = served.run.user_key(user)
+        if key in served.run.refused:
+            raise Problem(404, f"no user with the id {user!r}")
+        return key
+
     def taken(self, served: Served, user: str) -> tuple[int, list[int], list[int]]:
         """The index of a user, -1 for somebody new; the items that the run knows her to have had, and those that came
         by feedback, the oldest first. Raises Problem for nobody."""
-        index, told = served.users.get(user, -1), self.log.items_of(user)
+        key = self._known_as(served, user)
+        index, told = served.users.get(key, -1), self.log.items_of(key)
         if index < 0 and not told:
             raise Problem(404, f"no user with the id {user!r}")
         had = served.had(index).tolist() if index >= 0 else []
@@ -141,7 +164,7 @@ class Service:
 
     async def explain(self, user: str, item: str) -> bytes:
         served = self.served
-        if user not in served.users:
+        if self._known_as(served, user) not in served.users:
             raise Problem(404, f"no user with the id {user!r}")
         self.item_index(served, item)
         found = await answered(served.run.folder, self._one.ask(lambda: served.explainer.explain(user, item)))
@@ -154,7 +177,10 @@ class Service:
     async def tell(self, user: str, item: str, rating: float | None, timestamp: int | None) -> Event:
         """Take in one interaction; it is on the disk when this returns."""
         self.item_index(self.served, item, status=422)
-        event: Event = {"user": user, "item": item, "timestamp": timestamp or int(time.time())}
+        key = self.served.run.user_key(user)
+        if key in self.served.run.refused:
+            raise Problem(422, "nothing more is taken in of a user who is due to be forgotten")
+        event: Event = {"user": key, "item": item, "timestamp": timestamp or int(time.time())}
         event |= {} if rating is None else {"rating": rating}
         try:
             await self._append.ask(event)

@@ -15,6 +15,8 @@ class ServeConfig:
     max_batch: int = 64  # requests that are scored as one matrix product
     max_waiting: int = 256  # requests that wait to be scored; more are told to come again
     max_waiting_slow: int = 16  # the same for explanations and for texts, pictures and sounds, which take long
+    private_scoring: bool = False  # whether encrypted vectors are scored; see privacy/homomorphic.py
+    retention_days: float | None = None  # of feedback; 0 for ever; None as the data of the run says
     cached_lists: int = 20_000  # answers that are kept, of one run
 
     def __post_init__(self) -> None:
@@ -22,5 +24,7 @@ class ServeConfig:
             raise UserError(f"serve --rate: found {self.rate}; allowed: 0 (no limit) or more")
         if not self.timeout > 0:
             raise UserError(f"serve --timeout: found {self.timeout}; allowed: above 0")
+        if self.retention_days is not None and not 0 <= self.retention_days < float("inf"):
+            raise UserError(f"serve --retention-days: found {self.retention_days}; allowed: 0 (for ever) or more")
         if self.max_body < 1:
             raise UserError(f"serve --max-mb: found {self.max_body / (1 << 20):g}; allowed: above 0")

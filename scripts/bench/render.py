@@ -9,7 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import content_tables
+import distributed_tables
+import people_tables
+import privacy_tables
+import private_tables
 import sample_tables
+import trust_tables
 from goals import goals
 from tables import load, table, value
 
@@ -218,6 +223,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "alignment_ranking": content_tables.alignment_ranking,
     "transfer": content_tables.transfers,
     "missing": content_tables.missing,
+    "forget": people_tables.forgotten,
+    "privacy": privacy_tables.curve,
+    "membership": privacy_tables.membership,
+    "poisoning": privacy_tables.poisoning,
     "reasons": reasons,
     "rerank": rerank,
     "rerank_speed": rerank_speed,
@@ -237,12 +246,17 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed": speed,
     "scale": scale,
     "sampled": sample_tables.sampled,
+    "distributed": distributed_tables.distributed,
     "huge": sample_tables.huge,
     "huge_curve": sample_tables.huge_curve,
     "read": read,
     "cold_start": cold_start,
     "serve": serve,
+    "private": private_tables.private,
     "examples": examples,
+    "trust": trust_tables.trust,
+    "encrypt": trust_tables.encryption,
+    "cipher": trust_tables.cipher,
 }
 
 

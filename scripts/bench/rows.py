@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnrec.files import write_json
-from gnnrec.pipeline import machine
+from gnnrec.machine import machine
 from gnnrec.significance import Comparison
 
 RESULTS = Path(__file__).parent / "results"

@@ -79,6 +79,37 @@ def test_another_sha256_is_refused(tiny: PretrainedModel, tmp_path: Path) -> Non
     assert locate("tiny") is None
 
 
+def test_a_flipped_bit_is_refused(tiny: PretrainedModel, tmp_path: Path) -> None:
+    wheel = tmp_path / "tinyweights-1.0-py3-none-any.whl"
+    content = bytearray(wheel.read_bytes())
+    content[content.index(np.arange(4, dtype=np.float32).tobytes()) + 6] ^= 1
+    wheel.write_bytes(content)
+    with pytest.raises(UserError, match="sha256 is"):
+        get("tiny")
+    assert locate("tiny") is None
+
+
+def test_a_hub_model_without_safetensors_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub
+
+    asked: list[list[str]] = []
+
+    def download(repo: str, allow_patterns: list[str], local_files_only: bool = False) -> str:
+        if local_files_only:
+            raise huggingface_hub.errors.LocalEntryNotFoundError("not here")
+        asked.append(allow_patterns)
+        (tmp_path / "config.json").write_text("{}")
+        (tmp_path / "pytorch_model.bin").write_bytes(b"a pickle")
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    with pytest.raises(
+        UserError, match="somebody/model has no safetensors weights on the hub; pickled weights are not"
+    ):
+        get("somebody/model")
+    assert not [pattern for pattern in asked[0] if pattern.endswith((".bin", ".pt", ".pkl", ".py", "*"))]
+
+
 def test_a_failing_download_is_told_in_one_line(tiny: PretrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_FIND_LINKS", "/nowhere")
     with pytest.raises(UserError, match="tinyweights==1.0 could not be downloaded: .+") as error:

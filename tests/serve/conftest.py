@@ -59,7 +59,7 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             )
             stack.callback(process.kill)
             assert process.stdout is not None
-            found = re.search(r"http://\S+?:\d+", process.stdout.readline())
+            found = re.search(r"https?://\S+?:\d+", process.stdout.readline())
             assert found is not None
             return Server(process, found.group(), feedback)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from gnnrec.datasets.assemble import STEPS, assemble
 from gnnrec.datasets.dataset import Dataset
 from gnnrec.datasets.feedback import Feedback, with_feedback
+from gnnrec.datasets.pseudonyms import Pseudonyms, with_pseudonyms
 from gnnrec.datasets.raw import RawDataset
 from gnnrec.datasets.sources import folder, huggingface, mmrec, movielens, recbole
 from gnnrec.errors import UserError
@@ -22,8 +23,8 @@ SOURCES: dict[str, tuple[Callable[[Path], bool], Callable[[Path], RawDataset]]] 
 }
 
 
-def load(path: Path, feedback: Feedback | None = None) -> Dataset:
-    """Read the dataset at `path`, with the events of a feedback log as further rows of its own.
+def load(path: Path, feedback: Feedback | None = None, pseudonyms: Pseudonyms | None = None) -> Dataset:
+    """Read the dataset at `path`, with the events of a feedback log as further rows of its own, and pseudonyms for ids.
 
     Raises UserError, which begins with the file as it is reached from here.
     """
@@ -33,7 +34,10 @@ def load(path: Path, feedback: Feedback | None = None) -> Dataset:
         bar.update()
         if feedback is not None:
             raw = replace(raw, log=with_feedback(raw.log, feedback))
-        return replace(assemble(raw, bar.update), feedback=feedback)
+        if pseudonyms is not None:
+            raw = with_pseudonyms(raw, pseudonyms)
+        check = None if pseudonyms is None else pseudonyms.check
+        return replace(assemble(raw, bar.update), feedback=feedback, pseudonyms=check)
 
 
 def read_raw(path: Path) -> RawDataset:

@@ -8,6 +8,8 @@ import polars as pl
 
 from gnnrec.datasets.raw import LINE, ROW, RawTable
 from gnnrec.errors import UserError
+from gnnrec.untrusted import read_parquet as untrusted_parquet
+from gnnrec.untrusted import refusing
 
 SPLIT = "split"  # the column that tells the parts of a Hugging Face DatasetDict apart
 
@@ -21,10 +23,7 @@ def numbered(frame: pl.DataFrame, file: str) -> RawTable:
 def read_parquet(path: Path, file: str) -> RawTable:
     if path.is_dir():
         raise UserError(f"{file}: is a folder; a file is needed here")
-    try:
-        return numbered(pl.read_parquet(path), file)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{file}: not a whole Parquet file ({one_line(error)})") from error
+    return numbered(untrusted_parquet(path, file), file)
 
 
 def is_arrow_folder(path: Path) -> bool:
@@ -51,11 +50,11 @@ def read_arrow_parts(folder: Path, file: str) -> pl.DataFrame:
     for name in names:
         if Path(name).name != name:
             raise UserError(f"{file}/state.json: the data file {name!r} leaves the folder")
-        try:
+        with refusing(f"{file}/{name}", "not a whole Arrow file"):
             with pa.memory_map(str(folder / name)) as source:
-                tables.append(pl.DataFrame(pa.ipc.open_stream(source).read_all()))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{file}/{name}: not a whole Arrow file ({one_line(error)})") from error
+                table = pa.ipc.open_stream(source).read_all()
+            table.validate(full=True)  # else an offset of a damaged file is followed out of its memory
+            tables.append(pl.DataFrame(table))
     if not tables:
         raise UserError(f"{file}/state.json: names no data files")
     return pl.concat(tables)

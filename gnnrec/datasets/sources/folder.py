@@ -28,6 +28,7 @@ def read(folder: Path) -> RawDataset:
             timestamp=log.timestamp,
             rating=log.rating,
             min_rating=log.min_rating,
+            retention_days=log.retention_days,
             split=log.split,
         ),
         items=read_catalog(folder, told.items, "items", "item"),

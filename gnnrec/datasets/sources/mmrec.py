@@ -5,13 +5,12 @@ https://github.com/enoche/MMRec . Ids of items are the rows of the feature files
 
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from gnnrec.datasets.raw import RawCatalog, RawDataset, RawLog
 from gnnrec.datasets.sources.columnar import numbered
 from gnnrec.datasets.sources.delimited import first_line, read_delimited
-from gnnrec.errors import UserError
+from gnnrec.untrusted import map_npy
 
 FEATURES = "_feat.npy"
 
@@ -42,9 +41,6 @@ def read(folder: Path) -> RawDataset:
 
 def read_catalog(path: Path) -> RawCatalog:
     """There is no table of items: item r is row r of the features."""
-    try:
-        num_items = len(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (ValueError, OSError, EOFError, TypeError) as error:
-        raise UserError(f"{path.name}: not a readable .npy file ({str(error).splitlines()[0]})") from error
+    num_items = len(map_npy(path, path.name))
     ids = pl.DataFrame({"itemID": [str(row) for row in range(num_items)]})
     return RawCatalog(table=numbered(ids, path.name), id="itemID")

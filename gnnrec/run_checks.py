@@ -1,0 +1,154 @@
+"""What a run folder says of itself, held against what it may say: it may be somebody else's.
+
+It names no file outside itself but the dataset's, asks for no more memory than its own files are large, and has all
+that later code takes from it.
+"""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from gnnrec.datasets import Catalog
+from gnnrec.errors import UserError
+from gnnrec.untrusted import refusing
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
+
+ID = "__id__"  # the id column of items.parquet and users.parquet, beside the catalogue's own columns
+TEXT, NUMBER = (str,), (int, float)
+TOLD: dict[tuple[str, ...], tuple[type, ...]] = {  # what the product reads of run.json, and of which types
+    ("items",): (dict, type(None)),
+    ("by_embeddings",): (bool,),
+    ("settings_sha256",): TEXT,
+    ("dataset",): (dict,),
+    ("dataset", "name"): TEXT,
+    ("dataset", "path"): TEXT,
+    ("dataset", "fingerprint"): TEXT,
+    ("dataset", "licence"): (str, type(None)),
+    ("split",): (dict,),
+    ("split", "method"): TEXT,
+    ("encoders",): (dict,),
+    ("encoders", "items"): (dict,),
+    ("encoders", "users"): (dict,),
+    ("best_epoch",): (int,),
+    ("epochs",): (int,),
+    ("training_seconds",): NUMBER,
+    ("total_seconds",): NUMBER,
+    ("finished",): TEXT,
+}
+TIMES_DISK = 64  # how much more memory than its files a run may want
+
+
+def check_provenance(document: dict[str, Any], path: Path) -> None:
+    """Raises UserError for a run.json that lacks something, or has another type of it."""
+    for keys, kinds in TOLD.items():
+        found: Any = document
+        for key in keys:
+            found = found.get(key, ...) if isinstance(found, dict) else ...
+        if not isinstance(found, kinds):
+            names = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in kinds)
+            raise UserError(f"{path}: {'.'.join(keys)}: found {str(found)[:40]!r}; expected {names}")
+    feedback = document["dataset"].get("feedback")
+    if feedback is not None and not (
+        isinstance(feedback, dict)
+        and isinstance(feedback.get("path"), str)
+        and isinstance(feedback.get("num_events"), int)
+    ):
+        raise UserError(f"{path}: dataset.feedback: expected path and num_events")
+    columns = document["items"]
+    if columns is not None and not all(
+        isinstance(columns.get(key), list) and all(isinstance(name, str) for name in columns[key])
+        for key in ("text", "media")
+    ):
+        raise UserError(f"{path}: items: expected lists of text and media columns")
+
+
+def check_metrics(document: dict[str, Any], path: Path) -> None:
+    """Raises UserError for a metrics.json with anything but figures, each with its interval."""
+    figures, intervals = document.get("metrics", {}), document.get("confidence", {})
+    if not (isinstance(figures, dict) and isinstance(intervals, dict)):
+        raise UserError(f"{path}: expected objects metrics and confidence")
+    for name, figure in figures.items():
+        interval = intervals.get(name)
+        if not (isinstance(interval, list) and len(interval) == 2):
+            raise UserError(f"{path}: confidence.{name}: found {str(interval)[:40]!r}; expected two numbers")
+        if not all(isinstance(number, int | float) for number in (figure, *interval)):
+            raise UserError(f"{path}: {name}: found {str([figure, *interval])[:60]!r}; expected numbers")
+
+
+def media_paths(names: Sequence[str | None], root: str, where: str) -> tuple[Path | None, ...]:
+    """Paths of pictures or sounds, which have to be in the folder of the dataset.
+
+    They are shown by `serve` and stand in reports, so that a run folder from elsewhere could else ask for anything on
+    this disk. Where there is no dataset at `root`, all of them are missing.
+    """
+    inside = root.rstrip(os.sep) + os.sep
+    for name in names:
+        if name is not None and (not name.startswith(inside) or ".." in Path(name).parts or "\0" in name):
+            raise UserError(f"{where}: {name[:200]!r} is outside the folder of the dataset, {root}")
+    from gnnrec.datasets.sources import find_reader
+
+    try:
+        find_reader(Path(root))
+    except (UserError, OSError, ValueError):
+        return (None,) * len(names)
+    return tuple(None if name is None else Path(name) for name in names)
+
+
+def check_graph(graph: "HeteroData", num_users: int, num_items: int) -> None:
+    """Raises ValueError where nodes are not as many as ids, or an edge ends at no node: kernels do not look."""
+    for name, size in (("user", num_users), ("item", num_items)):
+        if graph[name].num_nodes != size:
+            raise ValueError(f"{graph[name].num_nodes:,} {name} nodes, but {size:,} ids")
+    for node_type in graph.node_types:
+        sizes = {len(value) for key, value in graph[node_type].items() if key == "x"}
+        if node_type not in ("user", "item") and sizes != {graph[node_type].num_nodes}:
+            raise ValueError(f"{node_type} nodes without features")
+    for source, relation, target in graph.edge_types:
+        edges = graph[source, relation, target].edge_index
+        if edges.ndim != 2 or len(edges) != 2 or edges.is_floating_point():
+            raise ValueError(f"{relation}: edges of shape {tuple(edges.shape)}")
+        for row, end in zip(edges, (source, target)):
+            if row.numel() and not 0 <= int(row.min()) <= int(row.max()) < graph[end].num_nodes:
+                raise ValueError(f"{relation}: an edge ends at no {end}")
+
+
+def check_memory(settings: Any, rows: int, folder: Path) -> None:
+    """Raises UserError for a model of `rows` users and items that would be many times what the run has on disk."""
+    numbers = [value for field in dataclasses.fields(settings) if type(value := getattr(settings, field.name)) is int]
+    size = 4 * rows * max(numbers, default=0)
+    disk = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    if size > TIMES_DISK * disk:
+        raise UserError(
+            f"{folder}/settings.toml: model: a setting of {max(numbers):,} for {rows:,} users and items, but all "
+            f"tensors of the run are {disk:,} bytes; the files are of different runs"
+        )
+
+
+def load_ids(table: pl.DataFrame, path: Path) -> tuple[str, ...]:
+    """Raises UserError where they are no ids: each is a text of its own."""
+    with refusing(path):
+        ids = table[ID]
+        if ids.dtype != pl.String or ids.null_count() or ids.n_unique() != len(ids):
+            raise ValueError("ids are texts, each of its own")
+        return tuple(ids)
+
+
+def load_catalog(table: pl.DataFrame, provenance: dict[str, Any], folder: Path) -> Catalog | None:
+    columns = provenance["items"]
+    if columns is None:
+        return None
+    path, root = folder / "items.parquet", provenance["dataset"]["path"]
+    with refusing(path, "does not fit run.json"):
+        media = {
+            modality: media_paths(table[f"__{modality}__"].to_list(), root, str(path)) for modality in columns["media"]
+        }
+        shown = table.drop(ID, *(f"__{modality}__" for modality in media))
+        for name in columns["text"]:
+            shown[name].cast(pl.String)  # what is no text raises here
+        return Catalog(table=shown, text_columns=tuple(columns["text"]), media=media)

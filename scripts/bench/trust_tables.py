@@ -1,0 +1,77 @@
+"""README's tables on trust. Of promises: what is promised, how it is tested, and the figure, a row for each result.
+
+Another promise is a function of the loaded results and a line in PROMISES.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from tables import load, table
+
+Rows = list[dict[str, Any]]
+
+
+def kills(rows: Rows) -> list[list[str]]:
+    count, wrong = (sum(row["metrics"][name] for row in rows) for name in ("kills", "wrong"))
+    kinds = "; ".join(f"{row['variant']} {row['metrics']['kills']:.0f}" for row in rows)
+    return [
+        [
+            "a run, an export, a report, features and feedback survive SIGKILL",
+            f"scripts/bench/faults.py: {kinds}",
+            f"{count:,.0f} kills, {wrong:.0f} states neither old nor new",
+        ]
+    ]
+
+
+def fuzzing(rows: Rows) -> list[list[str]]:
+    count, finds = (sum(row["metrics"][name] for row in rows) for name in ("executions", "finds"))
+    least, most = (pick(rows, key=lambda row: row["metrics"]["executions"]) for pick in (min, max))
+    spread = ", ".join(f"{row['variant']} {row['metrics']['executions']:,.0f}" for row in (least, most))
+    return [
+        [
+            "whatever a file or a request holds: an answer, or an error in one line",
+            f"scripts/fuzz: atheris on {len(rows)} readers, finds replayed by tests/test_corpus.py",
+            f"{count:,.0f} executions (least and most: {spread}), {finds:.0f} finds, all mended",
+        ]
+    ]
+
+
+def long_run(rows: Rows) -> list[list[str]]:
+    found = rows[-1]["metrics"]
+    return [
+        [
+            "the service stays as it is under load, with feedback and swaps of the run",
+            f"scripts/bench/soak.py: {found['minutes']:.0f} minutes, {found['requests']:,.0f} requests, "
+            f"{found['swaps']:.0f} retrained runs swapped in",
+            f"{found['faults']:.0f} faults; {found['mb_first']:.0f} → {found['mb_last']:.0f} MB, "
+            f"{found['files_first']:.0f} → {found['files_last']:.0f} open files",
+        ]
+    ]
+
+
+PROMISES: dict[str, Callable[[Rows], list[list[str]]]] = {"faults": kills, "fuzz": fuzzing, "soak": long_run}
+
+
+def trust() -> str:
+    rows = [line for name, lines in PROMISES.items() if (found := load(name)) for line in lines(found)]
+    return table(["promise", "how it is tested", "figure"], rows)
+
+
+def encryption() -> str:
+    rows = []
+    for entry in load("encrypt"):
+        found = entry["metrics"]
+        if "load_s" in found:
+            times = [f"{found[name]:.2f}" for name in ("load_s", "load_cpu_s", "ask_s", "ask_cpu_s")]
+            rows.append([entry["dataset"], entry["variant"], f"{found['mb']:.0f}", *times, f"{found['ask_mb']:.0f}"])
+    head = ["run", "", "MB", "load s", "load CPU s", "recommend s", "recommend CPU s", "recommend peak MB"]
+    return table(head, rows)
+
+
+def cipher() -> str:
+    rows = [
+        [entry["dataset"], entry["variant"], *(f"{entry['metrics'][key]:,.0f}" for key in ("mb_per_s", "mb_per_cpu_s"))]
+        for entry in load("encrypt")
+        if "mb_per_s" in entry["metrics"]
+    ]
+    return table(["in memory", "", "MB/s", "MB per CPU s"], rows)
