@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import gnnrec
-from gnnrec import commands, content_commands, embedding_commands, privacy_commands, scoring_commands, serve_commands
+from gnnrec import (
+    commands,
+    content_commands,
+    embedding_commands,
+    privacy_commands,
+    scale_commands,
+    scoring_commands,
+    serve_commands,
+)
 from gnnrec.arguments import file, folder, length, one_of, parallel_arguments, recipe
 from gnnrec.errors import UserError
 from gnnrec.progress import without_progress
@@ -218,17 +226,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     tune.add_argument("--json", action="store_true", help="print one JSON document")
 
-    encode = add(
-        "encode",
-        content_commands.encode,
-        "make the content features of a dataset, cached for later",
-        "gnnrec encode data/movies",
-    )
-    encode.add_argument("data", type=folder)
-    encode.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
-    encode.add_argument("--set", **_SETTING)
-    encode.add_argument("--json", action="store_true", help="print one JSON document")
-
     fitting = add(
         "fit-encoder",
         content_commands.fit_encoder,
@@ -358,6 +355,8 @@ def build_parser() -> argparse.ArgumentParser:
     transfer.add_argument("--data", type=folder, required=True, help="dataset folder of other items and users")
     transfer.add_argument("--out", type=Path, help="new run folder: the model on that data, for all other commands")
     transfer.add_argument("--json", action="store_true", help="print one JSON document")
+
+    scale_commands.add_commands(add)
 
     report = add(
         "report", commands.report, "write one self-contained HTML file about a run", "gnnrec report runs/movies"

@@ -14,6 +14,7 @@ import people_tables
 import privacy_tables
 import private_tables
 import sample_tables
+import scale_tables
 import trust_tables
 from goals import goals
 from tables import load, table, value
@@ -254,6 +255,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "serve": serve,
     "private": private_tables.private,
     "examples": examples,
+    "update": scale_tables.update,
+    "ray_encode": scale_tables.ray_encode,
+    "plan": scale_tables.plan,
     "trust": trust_tables.trust,
     "encrypt": trust_tables.encryption,
     "cipher": trust_tables.cipher,
