@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import gnnrec
-from gnnrec import commands, content_commands, embedding_commands, privacy_commands, scoring_commands, serve_commands
+from gnnrec import (
+    commands,
+    content_commands,
+    embedding_commands,
+    privacy_commands,
+    scale_commands,
+    scoring_commands,
+    serve_commands,
+)
 from gnnrec.arguments import file, folder, length, one_of, parallel_arguments, recipe
 from gnnrec.errors import UserError
 from gnnrec.progress import without_progress
@@ -105,9 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--track", nargs="+", default=[], metavar="KIND:WHERE", help="mlflow:FOLDER_OR_URI, wandb:offline"
     )
     parallel_arguments(train)
-    train.add_argument(
-        "--encrypt", action="store_true", help="nothing plain on the disk; the key: GNNREC_KEY_FILE=FILE"
-    )
+    privacy_commands.train_arguments(train)
     train.add_argument("--json", action="store_true", help="print one JSON document")
 
     search = add(
@@ -219,17 +225,6 @@ def build_parser() -> argparse.ArgumentParser:
         "--set", **_SETTING | {"help": "tune.key=value, llm.key=value; gnnrec/llm/tune.py and settings.py have all"}
     )
     tune.add_argument("--json", action="store_true", help="print one JSON document")
-
-    encode = add(
-        "encode",
-        content_commands.encode,
-        "make the content features of a dataset, cached for later",
-        "gnnrec encode data/movies",
-    )
-    encode.add_argument("data", type=folder)
-    encode.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
-    encode.add_argument("--set", **_SETTING)
-    encode.add_argument("--json", action="store_true", help="print one JSON document")
 
     fitting = add(
         "fit-encoder",
@@ -360,6 +355,8 @@ def build_parser() -> argparse.ArgumentParser:
     transfer.add_argument("--data", type=folder, required=True, help="dataset folder of other items and users")
     transfer.add_argument("--out", type=Path, help="new run folder: the model on that data, for all other commands")
     transfer.add_argument("--json", action="store_true", help="print one JSON document")
+
+    scale_commands.add_commands(add)
 
     report = add(
         "report", commands.report, "write one self-contained HTML file about a run", "gnnrec report runs/movies"

@@ -43,10 +43,15 @@ def train(options: argparse.Namespace) -> None:
     from gnnrec.datasets import Dataset, open_feedback
     from gnnrec.datasets.pseudonyms import Pseudonyms
     from gnnrec.parallel.settings import ParallelConfig
+    from gnnrec.private_runs import private_line, private_recipe
     from gnnrec.recipe import load_recipe
     from gnnrec.tables import metrics_table
 
-    recipe, say = load_recipe(options.recipe, options.set), remarks(options)
+    if options.epsilon is None and options.delta is None:
+        recipe = load_recipe(options.recipe, options.set)
+    else:
+        recipe = private_recipe(options.recipe, options.set, options.epsilon, options.delta)
+    say = remarks(options)
     parallel = ParallelConfig(nproc=options.nproc, engine=options.engine, address=options.address)
     feedback = None if options.with_feedback is None else open_feedback(options.with_feedback)
     pseudonyms = Pseudonyms.required() if options.pseudonyms else None
@@ -62,6 +67,8 @@ def train(options: argparse.Namespace) -> None:
         if metrics:
             title = f"validation, {count(metrics['users'], 'user')}"
             print(metrics_table({recipe.model_name: metrics} | beside, title=title))
+        if "privacy" in run.provenance:
+            print(private_line(run.provenance["privacy"]))
         print(f"run: {run.folder}")
 
 

@@ -1,13 +1,29 @@
 """What the commands about content call and print: encoders, words for pictures, sounds, users and items, cleaning."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
+from gnnrec.arguments import length, one_of
 from gnnrec.commands import check_runs, print_json, remarks, show
 from gnnrec.errors import UserError
 
+ENGINES = ("loop", "ray")
+
+
+def engine_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--engine", type=one_of(ENGINES), default="loop", help="loop: this process; ray: many (default: loop)"
+    )
+    parser.add_argument("--workers", type=length, help="processes of --engine ray (default: one a core)")
+    parser.add_argument("--address", help="a Ray cluster for --engine ray (default: this machine alone)")
+    parser.add_argument("--shards", type=Path, metavar="FOLDER", help="keep what --engine ray made, as Parquet")
+
 
 def encode(options: argparse.Namespace) -> None:
+    given = [name for name in ("workers", "address", "shards") if getattr(options, name) is not None]
+    if given and options.engine != "ray":
+        raise UserError(f"encode --{given[0]}: goes with --engine ray")
     from gnnrec.datasets import Dataset
     from gnnrec.encoders import encode_dataset, unusable_content
     from gnnrec.recipe import load_recipe
@@ -16,6 +32,7 @@ def encode(options: argparse.Namespace) -> None:
     recipe = load_recipe(options.recipe, options.set)
     recipe.refuse_finetuning("encode")
     dataset = Dataset.load(options.data)
+    by_workers = _fill_by_ray(dataset, recipe.encoders, options) if options.engine == "ray" else None
     items, users = encode_dataset(dataset, recipe.encoders)
     rows = [
         {
@@ -32,12 +49,31 @@ def encode(options: argparse.Namespace) -> None:
     ]
     rejected = unusable_content(dataset, items, users).to_dicts()
     if options.json:
-        print_json({"features": rows, "rejected": rejected})
+        more = {} if by_workers is None else {"encoded_by_workers": by_workers}
+        print_json({"features": rows, "rejected": rejected} | more)
         return
     print(features_table(rows))
     if rejected:
         print()
         print(rejected_table(rejected))
+
+
+def _fill_by_ray(dataset: Any, config: Any, options: argparse.Namespace) -> dict[str, dict[str, int]]:
+    """What was encoded by workers, by owner and modality. Content with features made elsewhere needs none."""
+    import os
+
+    from gnnrec.encoders.ray_engine import Workers, fill_cache
+
+    workers = Workers(number=options.workers or os.cpu_count() or 1, address=options.address, shards=options.shards)
+    owners = {
+        "items": (config.items_of(dataset), dataset.item_features),
+        "users": (dataset.users, dataset.user_features),
+    }
+    return {
+        owner: fill_cache(catalog, config, workers, given=given)
+        for owner, (catalog, given) in owners.items()
+        if catalog is not None
+    }
 
 
 def fit_encoder(options: argparse.Namespace) -> None:

@@ -39,9 +39,9 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
             *("python-multipart", "prometheus-client"),
         ),
     ),
-    "scale": ("gnnrec train --engine ray", ("ray",)),
+    "scale": ("gnnrec train and encode --engine ray", ("ray",)),
     "encrypt": ("gnnrec train --encrypt", ("cryptography",)),
-    "dp": (None, ("opacus", "dp-accounting")),
+    "dp": ("gnnrec train --epsilon", ("opacus", "dp-accounting")),
     "he": ("gnnrec serve --private-scoring, private-recommend", ("tenseal",)),
 }
 CONTENT = ("text", "image", "audio")  # extras that training on common data needs
@@ -51,7 +51,7 @@ LOW_DISK = 2 << 30  # bytes; the default models and the features of a middling c
 def diagnose() -> list[Row]:
     """Rows {"what", "state", "detail", "how"}; `how` is a line to type, or empty.
 
-    state: ok; missing, where content of items needs it; optional, where one command does or none yet; warning.
+    state: ok; missing, where content of items needs it; optional, where one command does; warning.
     """
     return [python(), torch_build(), device(), *libraries(), *models(), cache()]
 
@@ -93,10 +93,7 @@ def libraries() -> Iterator[Row]:
             try:
                 yield row(what, "ok", version(package))
             except PackageNotFoundError:
-                if use is None:
-                    yield row(what, state, "not installed and not needed: no command uses it yet")
-                else:
-                    yield row(what, state, f"not installed; {use} would need it", how)
+                yield row(what, state, f"not installed; {use} would need it", how)
 
 
 def models() -> Iterator[Row]:

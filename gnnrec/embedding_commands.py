@@ -32,6 +32,7 @@ def export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dim", type=length, help="dimensions to keep, after a rotation that puts the weightiest ones first"
     )
+    parser.add_argument("--shards", type=length, help="with --format faiss: files that the items are divided among")
     parser.add_argument(
         "--index",
         type=one_of(INDEXES),
@@ -82,6 +83,7 @@ def export(options: argparse.Namespace) -> None:
     typed = {
         "--format": options.format is not None,
         "--precision": options.precision != "fp32",
+        "--shards": options.shards is not None,
         "--pseudonyms": options.pseudonyms,
         "--k-anonymity": options.k_anonymity is not None,
         "--encrypt": options.encrypt,
@@ -89,7 +91,7 @@ def export(options: argparse.Namespace) -> None:
         "--replace": options.replace,
         "--name": options.name != NAME,
     }
-    for option, of_database in zip(typed, (False, False, False, False, False, True, True, True)):
+    for option, of_database in zip(typed, (False, False, False, False, False, False, True, True, True)):
         if typed[option] and of_database != database:
             raise UserError(f"export {option}: goes with a {'database' if of_database else 'folder of files'}")
     (_export_to_database if database else _export_files)(options)
@@ -111,6 +113,9 @@ def _export_files(options: argparse.Namespace) -> None:
         encrypt=options.encrypt,
     )
     run = Run.load(options.run)
+    if options.shards is not None:
+        _export_shards(options, run, to)
+        return
     made = export_run(run, to, config)
     _say_if_plain(run.folder, to, say)
     answers = {name: check_files(to, name, made.whole) for name in names}
@@ -119,6 +124,26 @@ def _export_files(options: argparse.Namespace) -> None:
     if made.left_out:
         say(f"{count(made.left_out, 'user')} left out")
     _show(options, [str(path) for path in made.written], answers)
+
+
+def _export_shards(options: argparse.Namespace, run: Any, to: Path) -> None:
+    """The items as an index of several files, asked as one."""
+    from functools import partial
+
+    from gnnrec.export import Exported
+    from gnnrec.sharded_index import search_shards, write_shards
+    from gnnrec.targets.check import check_answers
+    from gnnrec.vault import is_encrypted
+
+    if options.format != ("faiss",) or options.dim or options.encrypt or options.pseudonyms or options.k_anonymity:
+        raise UserError("export --shards: goes with --format faiss and --precision alone")
+    if is_encrypted(run.folder) or is_encrypted(to):
+        raise UserError(f"{to}: would be plain, and the run is encrypted; allowed: export without --shards")
+    written = write_shards(run.item_vectors, run.item_ids, to, options.shards, options.precision)
+    whole = Exported(run.user_vectors, run.item_vectors, run.user_ids, run.item_ids)
+    answer = check_answers(partial(search_shards, to), run.user_vectors, whole)
+    remarks(options)(f"{options.shards} shards: {answer}")
+    _show(options, [str(path) for path in written], {"faiss": answer})
 
 
 def _export_to_database(options: argparse.Namespace) -> None:

@@ -23,6 +23,7 @@ from gnnrec.encoders.fitted.finetuned import FinetuneConfig, FinetunedConfig, ch
 from gnnrec.encoders.fitted.folder import read_facts
 from gnnrec.errors import UserError
 from gnnrec.files import claim_folder
+from gnnrec.fingerprints import fingerprint
 from gnnrec.fitting import fit_encoder
 from gnnrec.locking import alone_in
 from gnnrec.models import Model, has_embeddings
@@ -129,6 +130,6 @@ def _frozen_run(dataset: Dataset, folder: Path, recipe: Recipe, say: Callable[[s
         say(f"{folder}: the model with frozen encoders")
         return pipeline.train(dataset, folder, recipe, say=say)
     run = Run.load(folder)
-    if run.recipe != recipe or run.provenance["dataset"]["fingerprint"] != pipeline.fingerprint(dataset):
+    if run.recipe != recipe or run.provenance["dataset"]["fingerprint"] != fingerprint(dataset):
         raise UserError(f"{folder}: was made under other settings or data; choose another --out or delete it")
     return run

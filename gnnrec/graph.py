@@ -26,6 +26,7 @@ from gnnrec.datasets.interactions import Interactions
 from gnnrec.encoders.features import Features, mean_and_scale
 from gnnrec.errors import UserError
 from gnnrec.propagate import SparseOperator, normalize_edges
+from gnnrec.robust import trusted_rows
 
 INTERACTS = ("user", "interacts", "item")
 REV_INTERACTS = ("item", "rev_interacts", "user")
@@ -48,6 +49,7 @@ class GraphConfig:
     friends: bool = True  # use user-user edges where the data has them
     descriptions: bool = False  # pictures and sounds in words as a modality of items, `description` (words/)
     transcripts: bool = False  # speech in sounds as a modality of items, `transcript` (words/)
+    robust: float = 0.0  # share of users that may be false; rows that they could be behind are left out, see robust.py
     profiles: bool = False  # what training users like in words as a modality of items and of users, `profile` (words/)
 
     def __post_init__(self) -> None:
@@ -58,6 +60,8 @@ class GraphConfig:
         for key in ("neighbors", "together"):
             if getattr(self, key) < 0:
                 raise UserError(f"graph.{key}: found {getattr(self, key)}; allowed: 0 or more")
+        if not 0 <= self.robust < 0.5:
+            raise UserError(f"graph.robust: found {self.robust}; allowed: from 0, below 0.5")
         if not 0 <= self.min_similarity <= 1:
             raise UserError(f"graph.min_similarity: found {self.min_similarity}; allowed: 0 to 1")
 
@@ -71,6 +75,8 @@ def build_graph(
 ) -> HeteroData:
     """The graph of the training interactions and of everybody's content."""
     config = config or GraphConfig()
+    if config.robust:
+        train = trusted_rows(train, item_features, config.robust)
     graph = HeteroData()
     graph["user"].num_nodes, graph["item"].num_nodes = train.num_users, train.num_items
     add_interactions(graph, train)

@@ -1,8 +1,5 @@
 """The verbs as functions: a dataset becomes a run, a run is evaluated. The command line and Python users call them."""
 
-import hashlib
-import json
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,26 +13,29 @@ from numpy.typing import NDArray
 from torch import Generator
 from torch_geometric.data import HeteroData
 
-import gnnrec
 from gnnrec.checkpoint import TrainState
-from gnnrec.datasets import Dataset, Interactions, Split, in_order, split
+from gnnrec.datasets import Dataset, Interactions, Split, in_order, join_logs, settled, split
 from gnnrec.datasets.pseudonyms import without_ids
 from gnnrec.encoders import Features, default_device, encode_dataset, unusable_content
 from gnnrec.encoders.encode import MODALITIES
+from gnnrec.encoders.features import describe_content
 from gnnrec.encoders.fitted.folder import facts_of
 from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
-from gnnrec.files import claim_folder, sha256_of_file
-from gnnrec.graph import build_graph, interactions_of, item_modalities, owners, user_modalities
+from gnnrec.files import claim_folder
+from gnnrec.fingerprints import catalog_fingerprint, content_fingerprint, fingerprint
+from gnnrec.graph import build_graph, interactions_of, item_modalities, owners
 from gnnrec.locking import alone_in
-from gnnrec.machine import machine
+from gnnrec.machine import machine, versions
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
 from gnnrec.parallel.fit import fit_in_workers
 from gnnrec.parallel.settings import ALONE, ParallelConfig
+from gnnrec.private_runs import check_private, privacy_of
 from gnnrec.recipe import Recipe
-from gnnrec.run_folder import FILES, Run, join_logs, save_rejected, save_run
+from gnnrec.run_folder import FILES, Run, save_rejected, save_run
 from gnnrec.tracking import Tracker
 from gnnrec.training import fit, ranking_metric
+from gnnrec.warm_start import WarmStart
 from gnnrec.words.content import Written, write_content
 
 OWN_SPLITS = ("leave_last", "user_time", "global_time", "random")  # made here: test lists may know train and val
@@ -49,6 +49,7 @@ def train(
     out: str | Path,
     recipe: Recipe | None = None,
     *,
+    start: WarmStart | None = None,
     say: Say = lambda line: None,
     on_epoch: OnEpoch = lambda history: None,
     parallel: ParallelConfig = ALONE,
@@ -57,24 +58,34 @@ def train(
 
     No test row enters the graph, the training or the run; the dataset's fingerprint knows of all rows. Raises UserError
     where `out` holds a finished run or the checkpoint of another, or another process writes there, and
-    training.Interrupted after Ctrl-C.
+    training.Interrupted after Ctrl-C. start: a run whose weights this one begins with; what that run learnt stays
+    train, whatever the split says.
     """
     out, recipe, began = Path(out), recipe or Recipe(), time.time()
     recipe = recipe.resolved(dataset)
     refuse_finished(out)
     check_encoders(dataset, recipe)
+    check_private(dataset, recipe, split_method(dataset, recipe))
     claim_folder(out, FILES)
     with alone_in(out):
-        return _train(dataset, out, recipe, began, say, on_epoch, parallel)
+        return _train(dataset, out, recipe, began, say, on_epoch, start, parallel)
 
 
 def _train(
-    dataset: Dataset, out: Path, recipe: Recipe, began: float, say: Say, on_epoch: OnEpoch, parallel: ParallelConfig
+    dataset: Dataset,
+    out: Path,
+    recipe: Recipe,
+    began: float,
+    say: Say,
+    on_epoch: OnEpoch,
+    start: WarmStart | None,
+    parallel: ParallelConfig,
 ) -> Run:
     refuse_finished(out)  # by somebody else, meanwhile
     if (out / "checkpoint.safetensors").exists():
         say(f"{out}: an interrupted training goes on")
     parts = split(dataset, recipe.split_config(dataset))
+    parts = parts if start is None else settled(parts, start.train, start.val)
     encoders = recipe.encoders_in(out)
     item_features, user_features = encode_dataset(dataset, encoders)
     content = [describe_content(item_features, "items"), describe_content(user_features, "users")]
@@ -90,8 +101,9 @@ def _train(
     written = written_content(dataset, parts, item_features, recipe, say)
     graph = training_graph(dataset, parts, item_features, user_features, recipe, written)
     settings = recipe.to_toml() + fingerprint(dataset) + content_fingerprint(graph)
+    settings += "" if start is None else start.origin
     fit_in_workers(graph, parts.val, recipe, out, settings, parallel, on_epoch)
-    model, state = fit_model(graph, parts.val, recipe, out=out, settings=settings, on_epoch=on_epoch)
+    model, state = fit_model(graph, parts.val, recipe, start=start, out=out, settings=settings, on_epoch=on_epoch)
     metrics = {}
     if len(parts.val):
         metrics = evaluate_model(model, graph, parts.val, parts.train, parts.train).to_json("val")
@@ -103,8 +115,11 @@ def _train(
         "factor_settings": getattr(model, "factor_settings", torch.empty(0)).tolist(),
         # Of what goes together and of what follows, see models/paths.py.
         "path_weights": getattr(model, "path_weights", torch.empty(0)).tolist(),
+        **privacy_of(model),
         "best_epoch": state.best_epoch,
         "epochs": state.epoch,
+        "updates": state.updates,
+        "started_from": None if start is None else start.origin,
         "training_seconds": round(state.seconds, 3),
         "total_seconds": round(time.time() - began, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -142,6 +157,7 @@ def origin(
             "licence": dataset.licence,
             "rejected_rows": len(dataset.rejected),
             "feedback": feedback,
+            "partitions": [{"folder": str(one.folder), "files": one.files} for one in dataset.partitions],
             "retention_days": dataset.retention_days,
             "pseudonyms": dataset.pseudonyms,
         },
@@ -208,6 +224,7 @@ def fit_model(
     val: Interactions,
     recipe: Recipe,
     *,
+    start: WarmStart | None = None,
     out: Path | None = None,
     settings: str = "",
     on_epoch: Callable[[list[dict[str, float]]], None] = lambda history: None,
@@ -223,6 +240,8 @@ def fit_model(
         began = time.monotonic()
         model.fit_closed_form(graph)
         return model, TrainState(finished=True, seconds=time.monotonic() - began)
+    if start is not None:
+        start.apply(model, graph)
     where: dict[str, Any] = {"on_epoch": on_epoch}
     tracker = None
     if out is not None:
@@ -289,7 +308,8 @@ def held_out(run: Run, dataset: Dataset | None = None) -> Split:
         raise UserError(
             f"{dataset.root}: the data is not what {run.folder} was trained on; pass the right one by --data"
         )
-    return split(dataset, run.recipe.split_config(dataset))
+    parts = split(dataset, run.recipe.split_config(dataset))
+    return settled(parts, run.train, run.val) if run.provenance.get("started_from") else parts
 
 
 def evaluate_model(
@@ -339,62 +359,3 @@ def split_method(dataset: Dataset, recipe: Recipe) -> str:
     if dataset.published_split is not None:
         return "published"
     return "random" if dataset.interactions.timestamp is None else "leave_last"
-
-
-def fingerprint(dataset: Dataset) -> str:
-    """sha256 of the ids and the log: the same data in another order of rows has the same one (given timestamps)."""
-    digest = hashlib.sha256()
-    for ids in (dataset.user_ids, dataset.item_ids):
-        digest.update("\n".join(ids).encode())
-    log = dataset.interactions
-    for column in (log.user, log.item, log.timestamp, log.rating, dataset.published_split):
-        digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
-    return digest.hexdigest()
-
-
-def catalog_fingerprint(dataset: Dataset) -> str:
-    """sha256 of what items and users are made of: texts, files of pictures and sounds, given features, friends."""
-    digest = hashlib.sha256()
-    for catalog in (dataset.items, dataset.users):
-        digest.update(json.dumps(catalog.text() if catalog else None).encode())
-        for modality, paths in ((catalog.media or {}) if catalog else {}).items():
-            files = [sha256_of_file(path) if path is not None and path.is_file() else None for path in paths]
-            digest.update(json.dumps([modality, files]).encode())
-    for features in (dataset.item_features, dataset.user_features):
-        for modality, values in features.items():
-            digest.update(modality.encode() + np.ascontiguousarray(values).tobytes())
-    if dataset.friends is not None:
-        digest.update(np.ascontiguousarray(dataset.friends).tobytes())
-    return digest.hexdigest()
-
-
-def content_fingerprint(graph: HeteroData) -> str:
-    """sha256 of the features of the modality nodes and of all edges: whose content it is, what is near."""
-    digest = hashlib.sha256()
-    for modality in (*item_modalities(graph), *user_modalities(graph)):
-        digest.update(modality.encode() + graph[modality].x.numpy().tobytes())
-    for edge_type in sorted(graph.edge_types):
-        digest.update("/".join(edge_type).encode() + graph[edge_type].edge_index.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def describe_content(features: Mapping[str, Features], owner: str) -> str:
-    parts = [
-        f"{modality} {int(content.mask.sum()):,} of {len(content.mask):,} ({content.encoder})"
-        for modality, content in features.items()
-    ]
-    return f"content of {owner}: " + ", ".join(parts) if parts else ""
-
-
-def versions() -> dict[str, str]:
-    import scipy
-    import torch_geometric
-
-    return {
-        "gnnrec": gnnrec.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torch_geometric": torch_geometric.__version__,
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-    }

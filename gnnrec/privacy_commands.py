@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from gnnrec import audit_commands
 from gnnrec.arguments import columns, file, folder, length
 from gnnrec.commands import check_runs, print_json, remarks, show
 from gnnrec.errors import UserError, count
@@ -13,8 +14,17 @@ from gnnrec.errors import UserError, count
 SETTING: dict[str, Any] = {"action": "extend", "nargs": "+", "default": [], "metavar": "SECTION.KEY=VALUE"}
 
 
+def train_arguments(parser: argparse.ArgumentParser) -> None:
+    """What gnnrec train takes of privacy."""
+    audit_commands.budget_arguments(parser)
+    parser.add_argument(
+        "--encrypt", action="store_true", help="nothing plain on the disk; the key: GNNREC_KEY_FILE=FILE"
+    )
+
+
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     """add: name, command, text, example -> the parser of a new command."""
+    audit_commands.add_commands(add)
     gone = add(
         "forget",
         forget,

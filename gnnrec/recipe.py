@@ -107,6 +107,14 @@ def load_recipe(name: str | None = None, overrides: Sequence[str] = ()) -> Recip
     return Recipe.from_dict(document, where)
 
 
+def with_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """The recipe with "section.key=value" settings laid over it."""
+    document = recipe.to_dict()
+    for override in overrides:
+        _override(document, override)
+    return Recipe.from_dict(document, "settings")
+
+
 def load_settings(kinds: Mapping[str, Any], overrides: Sequence[str]) -> list[Any]:
     """Settings that are no part of a recipe, from "section.key=value" alone: one of each section's dataclass."""
     document: dict[str, Any] = {}

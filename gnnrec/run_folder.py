@@ -11,6 +11,8 @@ metrics.json             the evaluation on val
 rejected.csv             content that could not be used: file and line that name it, reason, path or text
 log.jsonl, tensorboard/  the training; wandb/ where it is followed by --track wandb:…
 encoders/MODALITY/       an encoder that was fine-tuned for this run
+update.json              what gnnrec update found: what drifted, and the newest rows before and after
+audit/                   what gnnrec audit measured of each user
 frozen/                  the run of the same settings with the encoders as they came
 due.json                 users whom it is due to forget, see due.py
 data-keys.json           where all of this is encrypted, see vault.py; then without tensorboard/, encoders/, frozen/
@@ -26,8 +28,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gnnrec.datasets import Catalog, Dataset, Feedback, Interactions
+from gnnrec.datasets import Catalog, Dataset, Feedback, Interactions, join_logs
 from gnnrec.datasets.pseudonyms import Pseudonyms
+from gnnrec.datasets.sources.partitions import Partitions
 from gnnrec.due import Refused
 from gnnrec.errors import UserError, count, damaged
 from gnnrec.files import KEYS
@@ -49,7 +52,7 @@ FILES = (
     "lists.safetensors",
     *("items.parquet", "users.parquet", "metrics.json", "rejected.csv"),
     *("log.jsonl", "tensorboard", "wandb", "checkpoint.safetensors"),
-    *("encoders", "frozen", "due.json", KEYS),
+    *("encoders", "frozen", "update.json", "due.json", "audit", KEYS),
 )
 LISTED = 100  # length of the saved lists
 
@@ -213,7 +216,15 @@ class Run:
             feedback = Feedback(path=Path(feedback["path"]), num_events=feedback["num_events"])
         check = made_of.get("pseudonyms")
         pseudonyms = None if check is None else Pseudonyms.required(check)
-        return Dataset.load(folder or made_of["path"], feedback, pseudonyms)
+        return Dataset.load(folder or made_of["path"], feedback, pseudonyms, self.partitions)
+
+    @property
+    def partitions(self) -> tuple[Partitions, ...]:
+        """What came after the dataset's folder and is in this run: see gnnrec update."""
+        return tuple(
+            Partitions(folder=Path(one["folder"]), files=tuple(one["files"]))
+            for one in self.provenance["dataset"].get("partitions", ())
+        )
 
     def user_index(self, name: str) -> int:
         """Raises UserError for an unknown id, and for a user whom the run is due to forget."""
@@ -357,18 +368,6 @@ def save_run(
 def save_rejected(folder: Path, rejected: pl.DataFrame) -> None:
     """Of content only: a row of the log that was set aside may be a test row, and a run holds none."""
     write_text(folder / "rejected.csv", rejected.write_csv())
-
-
-def join_logs(first: Interactions, second: Interactions) -> Interactions:
-    """Both logs as one, in order of time where there are timestamps."""
-    columns: dict[str, Any] = {}
-    for name in ("user", "item", "timestamp", "rating"):
-        parts = getattr(first, name), getattr(second, name)
-        columns[name] = None if parts[0] is None else np.concatenate(parts)
-    if columns["timestamp"] is not None:
-        order = np.argsort(columns["timestamp"], kind="stable")
-        columns = {name: None if column is None else column[order] for name, column in columns.items()}
-    return Interactions(num_users=first.num_users, num_items=first.num_items, **columns)
 
 
 def _path_column(modality: str, paths: tuple[Path | None, ...]) -> pl.Series:

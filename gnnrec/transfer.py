@@ -27,10 +27,10 @@ from gnnrec.errors import UserError, count
 from gnnrec.evaluation import evaluate_ranking
 from gnnrec.files import claim_folder
 from gnnrec.graph import item_modalities, with_interactions
-from gnnrec.machine import machine
+from gnnrec.machine import machine, versions
 from gnnrec.models import EmbeddingModel, model_scorer
 from gnnrec.models.tower import mean_of_content
-from gnnrec.pipeline import check_encoders, evaluate_model, known_at_test, origin, training_graph, versions
+from gnnrec.pipeline import check_encoders, evaluate_model, known_at_test, origin, training_graph
 from gnnrec.ranking import Scorer, embedding_scorer
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import FILES, Run, save_rejected, save_run

@@ -19,8 +19,9 @@ from gnnrec.run_folder import Run
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
     *("demo", "train", "tune-settings", "evaluate", "export", "import", "recommend"),
-    *("explain", "tune", "encode", "fit-encoder", "describe", "profiles"),
-    *("inspect", "clean", "modalities", "serve", "key", "transfer", "report"),
+    *("explain", "tune", "fit-encoder", "describe", "profiles"),
+    *("inspect", "clean", "modalities", "serve", "key", "transfer", "update", "encode", "plan", "report"),
+    *("audit", "randomize"),
     *("forget", "audit-export", "policy", "make-key", "rekey", "user-vector", "private-recommend", "models", "doctor"),
 )
 FEW_STEPS = ("--set", "train.epochs=2", "model.dim=8")

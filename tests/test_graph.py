@@ -230,6 +230,7 @@ OTHER = {
     "min_similarity": 0.5,
     "missing": "drop",
     "friends": False,
+    "robust": 0.1,
 }
 WRITTEN = ("descriptions", "transcripts", "profiles")  # make content, which is no matter of this module: tests/words
 

@@ -28,7 +28,8 @@ def test_every_shipped_recipe_loads_and_comes_back_the_same(tmp_path: Path) -> N
 def test_every_field_survives_the_round_trip(name: str, tmp_path: Path) -> None:
     changed = Recipe(model_name=name, model=MODELS[name][1]())
     # What has to stay within 0 and 1; and heads have to divide dim.
-    allowed = {"min_similarity": 0.25, "average": 0.5, "dropout": 0.5, "dim": 60, "heads": 5}
+    allowed = {"min_similarity": 0.25, "average": 0.5, "dropout": 0.5, "dim": 60, "heads": 5, "robust": 0.25}
+    allowed |= {"delta": 0.5, "popularity_share": 0.5}
     for part in ("model", "encoders", "graph", "train", "describe", "profiles"):
         settings = getattr(changed, part)
         other = {

@@ -75,7 +75,7 @@ def read_contents(folder: Path) -> Contents:
 
 
 def read_owners(
-    raw: RawCatalog | None, name: str, root: Path, features: Mapping[str, Path]
+    raw: RawCatalog | None, name: str, root: Path, features: Mapping[str, tuple[Path, ...]]
 ) -> tuple[Owners | None, list[pl.DataFrame]]:
     if raw is None:
         return None, []

@@ -3,8 +3,8 @@
 from gnnrec.datasets.catalog import Catalog
 from gnnrec.datasets.dataset import SPLIT_METHODS, SPLIT_NAMES, Dataset, SplitConfig
 from gnnrec.datasets.feedback import Feedback, open_feedback, read_events
-from gnnrec.datasets.interactions import Interactions
-from gnnrec.datasets.split import Split, in_order, split, split_report
+from gnnrec.datasets.interactions import Interactions, join_logs
+from gnnrec.datasets.split import Split, in_order, settled, split, split_report
 from gnnrec.datasets.synthetic import planted, powerlaw
 
 __all__ = [
@@ -17,10 +17,12 @@ __all__ = [
     "Split",
     "SplitConfig",
     "in_order",
+    "join_logs",
     "open_feedback",
     "planted",
     "powerlaw",
     "read_events",
+    "settled",
     "split",
     "split_report",
 ]

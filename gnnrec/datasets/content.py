@@ -6,6 +6,7 @@ Letters: I rows of the catalogue, d dimensions of a feature.
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -28,7 +29,7 @@ def attach(
     frame: pl.DataFrame | None,
     order: Sequence[str],
     root: Path,
-    features: Mapping[str, Path],
+    features: Mapping[str, tuple[Path, ...]],
 ) -> tuple[Catalog | None, dict[str, NDArray[np.float32]], list[pl.DataFrame]]:
     """The catalogue and the ready-made features in index order; ids without a row have nulls and NaN."""
     if raw is None or frame is None:
@@ -40,8 +41,8 @@ def attach(
         media[modality], more = check_paths(rows, column, root, raw.table.file)
         rejected.append(more)
     loaded = {}
-    for modality, path in features.items():
-        loaded[modality], more = load_features(path, rows[ROW], raw.table)
+    for modality, paths in features.items():
+        loaded[modality], more = load_features(paths, rows[ROW], raw.table)
         rejected.append(more)
     catalog = Catalog(
         table=rows.with_columns(pl.col(ID).alias(raw.id)).drop(ID, ROW, LINE),
@@ -79,16 +80,19 @@ def judge_path(root: Path, name: str) -> str | None:
     return None if os.path.isfile(root / name) else ABSENT  # noqa: PTH113
 
 
-def load_features(path: Path, position: pl.Series, table: RawTable) -> tuple[NDArray[np.float32], pl.DataFrame]:
-    """Row r of the file belongs to row r of the catalogue's file (the header not counted). [I, d]
+def load_features(
+    paths: Sequence[Path], position: pl.Series, table: RawTable
+) -> tuple[NDArray[np.float32], pl.DataFrame]:
+    """Row r of the files, one below another, belongs to row r of the catalogue's (the header not counted). [I, d]
 
     A row of zeros or NaN says that the content is missing and becomes a row of NaN. A row in which only some numbers
     are not finite is broken: it becomes a row of NaN too, and is listed.
     """
-    file = path.name
-    stored = map_npy(path, file)
-    if stored.ndim != 2 or stored.dtype.kind not in "fiu":
-        raise UserError(f"{file}: a matrix of numbers, rows by dimensions, is needed")
+    file, parts = paths[0].name, [open_features(path) for path in paths]
+    for path, part in zip(paths, parts):
+        if part.shape[1] != parts[0].shape[1]:
+            raise UserError(f"{path.name}: {count(part.shape[1], 'dimension')}, but {file} has {parts[0].shape[1]}")
+    stored = parts[0] if len(parts) == 1 else np.concatenate(parts)
     if len(stored) != table.num_records:
         raise UserError(
             f"{file}: {count(len(stored), 'row')}, but {table.file} has {table.num_records}; row r belongs to row r"
@@ -104,3 +108,11 @@ def load_features(path: Path, position: pl.Series, table: RawTable) -> tuple[NDA
     lines = sorted(int(row) + 1 for row in position.filter(pl.Series(broken)))
     listed = [(file, line, "features are not finite (line: row of the file from 1)", None) for line in lines]
     return values, pl.DataFrame(listed, schema=REJECTED_SCHEMA, orient="row")
+
+
+def open_features(path: Path) -> NDArray[Any]:
+    """A matrix of numbers, left on disk. Raises UserError for anything else."""
+    stored = map_npy(path, path.name)
+    if stored.ndim != 2 or stored.dtype.kind not in "fiu":
+        raise UserError(f"{path.name}: a matrix of numbers, rows by dimensions, is needed")
+    return stored

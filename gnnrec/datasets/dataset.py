@@ -3,7 +3,7 @@
 External ids are strings; internal indexes are positions in `user_ids` and `item_ids`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +18,10 @@ from gnnrec.errors import UserError, count
 from gnnrec.notebook import table
 
 if TYPE_CHECKING:
-    from gnnrec.datasets.feedback import Feedback  # builds on the readers, which build on this module
+    # They build on the readers, which build on this module.
+    from gnnrec.datasets.feedback import Feedback
     from gnnrec.datasets.pseudonyms import Pseudonyms
+    from gnnrec.datasets.sources.partitions import Partitions
 
 SHOWN = 3  # items in a notebook
 SPLIT_NAMES = ("train", "val", "test")
@@ -73,6 +75,7 @@ class Dataset:
     rejected: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REJECTED_SCHEMA))
     licence: str = ""
     feedback: "Feedback | None" = None  # whose events are among the interactions
+    partitions: "tuple[Partitions, ...]" = ()  # whose rows are among all others
 
     def __post_init__(self) -> None:
         for name, ids in (("user", self.user_ids), ("item", self.item_ids)):
@@ -113,14 +116,19 @@ class Dataset:
 
     @classmethod
     def load(
-        cls, path: str | Path, feedback: "Feedback | None" = None, pseudonyms: "Pseudonyms | None" = None
+        cls,
+        path: str | Path,
+        feedback: "Feedback | None" = None,
+        pseudonyms: "Pseudonyms | None" = None,
+        partitions: "Sequence[Partitions]" = (),
     ) -> "Dataset":
         """Read a folder with a dataset.toml, or with RecBole, MMRec, MovieLens or Hugging Face files as they are.
 
         feedback: what a service was told of (`open_feedback`), taken in as further rows of the log.
         pseudonyms: what stands in the place of the users' ids.
+        partitions: what came later (`open_partitions`), taken in below the rows of the folder.
         Bad rows are set aside in `rejected`. Raises UserError where the data as a whole cannot be used.
         """
         from gnnrec.datasets.sources import load  # the readers build on this module
 
-        return load(Path(path), feedback, pseudonyms)
+        return load(Path(path), feedback, pseudonyms, partitions)

@@ -4,7 +4,7 @@ Letters: E interactions, U users, I items.
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,3 +63,15 @@ class Interactions:
         matrix.sum_duplicates()
         matrix.data[:] = 1.0
         return matrix
+
+
+def join_logs(first: Interactions, second: Interactions) -> Interactions:
+    """Both logs as one, in order of time where there are timestamps."""
+    columns: dict[str, Any] = {}
+    for name in ("user", "item", "timestamp", "rating"):
+        parts = getattr(first, name), getattr(second, name)
+        columns[name] = None if parts[0] is None else np.concatenate(parts)
+    if columns["timestamp"] is not None:
+        order = np.argsort(columns["timestamp"], kind="stable")
+        columns = {name: None if column is None else column[order] for name, column in columns.items()}
+    return Interactions(num_users=first.num_users, num_items=first.num_items, **columns)

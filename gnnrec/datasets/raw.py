@@ -69,7 +69,7 @@ class RawDataset:
     items: RawCatalog | None = None
     users: RawCatalog | None = None
     friends: RawTable | None = None  # its first two columns are the pair
-    item_features: Mapping[str, Path] = field(default_factory=dict)  # modality -> .npy
-    user_features: Mapping[str, Path] = field(default_factory=dict)
+    item_features: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)  # modality -> .npy, one below another
+    user_features: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     split: SplitConfig | None = None
     licence: str = ""

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gnnrec.datasets.dataset import SPLIT_NAMES, Dataset, SplitConfig
-from gnnrec.datasets.interactions import Interactions
+from gnnrec.datasets.interactions import Interactions, join_logs
 from gnnrec.errors import UserError
 
 TRAIN, VAL, TEST = range(len(SPLIT_NAMES))
@@ -74,6 +74,26 @@ def in_order(first: Interactions, second: Interactions) -> bool:
     last = np.full(first.num_users, np.iinfo(np.int64).min)
     np.maximum.at(last, first.user, first.timestamp)
     return bool(np.all(second.timestamp >= last[second.user]))
+
+
+def settled(parts: Split, train: Interactions, val: Interactions) -> Split:
+    """The split with what a run learnt left learnt: of val and test, rows that it trained on are train, and of test
+    those too that it selected by. No row of a split along time is concerned, unless it came late."""
+    learnt, chosen = same_rows(parts.test, train), same_rows(parts.test, val)
+    again = same_rows(parts.val, train)
+    test, left = parts.test.rows(~(learnt | chosen)), parts.val.rows(~again)
+    grown = join_logs(join_logs(parts.train, parts.val.rows(again)), parts.test.rows(learnt | chosen))
+    return Split(grown, left, test)
+
+
+def same_rows(log: Interactions, other: Interactions) -> NDArray[np.bool_]:
+    """Which rows of `log` are in `other` too: the same user, item and time. [E]"""
+    named = ("user", "item", *(() if log.timestamp is None else ("timestamp",)))
+    first, second = (pl.DataFrame({name: getattr(part, name) for name in named}) for part in (log, other))
+    found = first.with_row_index("row").join(second, on=named, how="semi")["row"].to_numpy()
+    same = np.zeros(len(log), dtype=bool)
+    same[found] = True
+    return same
 
 
 def k_core(log: Interactions, k: int) -> NDArray[np.bool_]:

@@ -4,7 +4,7 @@ Letters: I rows of the catalogue, d dimensions.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,23 +164,45 @@ def encode_contents(
     What was encoded is in the cache batch by batch, so that a run that was killed goes on where it was. Memory grows by
     the features of a row and its hash alone: batches are read ahead, but only a few of them (`read_ahead`).
     """
-    name = f"{encoder.name}:{config.audio_seconds:g}s" if modality == "audio" else encoder.name
-    found = _Found(_hashes(contents, modality), encoder.dim)
+    name = feature_name(modality, encoder, config)
+    found = _Found(content_hashes(contents, modality), encoder.dim)
     with FeatureCache(cache_dir or cache_root() / "features", name, encoder.dim) as cache:
         for key, value in cache.fetch(found.missing()):
             found.put([key], value[None])
         todo = [(key, contents[found.first[key]]) for key in found.missing()]
         if modality == "text":
             todo.sort(key=lambda pair: len(pair[1]))  # texts of like length in a batch: little padding
-        prepare: Callable[[Iterable[Any]], Any] = encoder.prepare if isinstance(encoder, StagedEncoder) else list
-        forward = encoder.forward if isinstance(encoder, StagedEncoder) else encoder.encode
         with progress(total=len(todo), text=f"{modality} by {encoder.name}", unit="row") as bar:
-            for batch in read_ahead(todo, _reader(modality, encoder, config), prepare, _batch_size(modality, config)):
+            for batch in encode_batches(todo, modality, encoder, config):
                 found.reasons |= batch.unusable
-                if batch.keys:
-                    cache.store(found.put(batch.keys, forward(batch.ready)))
+                cache.store(found.put(batch.keys, batch.values))
                 bar.update(len(batch.keys) + len(batch.unusable))
     return found.features(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """What became of some contents, by key."""
+
+    keys: Sequence[str]  # of what could be read
+    values: NDArray[np.float32]  # [n, d]
+    unusable: Mapping[str, str]  # key -> reason
+
+
+def encode_batches(
+    todo: Sequence[tuple[str, Any]], modality: str, encoder: Encoder, config: EncodersConfig
+) -> Iterator[Encoded]:
+    """The map from (key, content) to features that every engine runs, batch by batch, in the order of `todo`."""
+    prepare: Callable[[Iterable[Any]], Any] = encoder.prepare if isinstance(encoder, StagedEncoder) else list
+    forward = encoder.forward if isinstance(encoder, StagedEncoder) else encoder.encode
+    for batch in read_ahead(todo, _reader(modality, encoder, config), prepare, _batch_size(modality, config)):
+        values = forward(batch.ready) if batch.keys else np.zeros((0, encoder.dim), dtype=np.float32)
+        yield Encoded(keys=batch.keys, values=values, unusable=batch.unusable)
+
+
+def feature_name(modality: str, encoder: Encoder, config: EncodersConfig) -> str:
+    """What features are kept under: whatever decides the numbers."""
+    return f"{encoder.name}:{config.audio_seconds:g}s" if modality == "audio" else encoder.name
 
 
 class _Found:
@@ -215,7 +237,7 @@ class _Found:
         return Features(values=self.values, mask=self.mask, encoder=name, rejected=rejected)
 
 
-def _hashes(contents: Sequence[Any], modality: str) -> list[str | None]:
+def content_hashes(contents: Sequence[Any], modality: str) -> list[str | None]:
     shown = progress(contents, text=f"{modality}: what is known of it", unit="row")
     return [None if content is None else content_hash(content) for content in shown]
 

@@ -71,3 +71,11 @@ class TrainableEncoder(Encoder, Protocol):
 
     def save(self, folder: Path) -> None:
         """The weights as safetensors."""
+
+
+def describe_content(features: Mapping[str, Features], owner: str) -> str:
+    parts = [
+        f"{modality} {int(content.mask.sum()):,} of {len(content.mask):,} ({content.encoder})"
+        for modality, content in features.items()
+    ]
+    return f"content of {owner}: " + ", ".join(parts) if parts else ""

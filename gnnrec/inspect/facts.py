@@ -15,6 +15,7 @@ from gnnrec.errors import count
 from gnnrec.graph import item_modalities
 from gnnrec.models.modality_gnn import ModalityGNN
 from gnnrec.pipeline import split_method
+from gnnrec.private_runs import private_line
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import Run
 
@@ -133,6 +134,7 @@ def describe_run(run: Run) -> Facts:
             "kept_epoch": told["best_epoch"],
             "training_seconds": told["training_seconds"],
             "finished": told["finished"],
+            **({"privacy": private_line(told["privacy"])} if "privacy" in told else {}),
             "users_due_to_be_forgotten": len(run.refused),
         },
         "graph_nodes": node_rows(run.graph),

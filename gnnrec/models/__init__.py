@@ -10,6 +10,8 @@ from gnnrec.models.base import (
     has_embeddings,
     model_scorer,
 )
+from gnnrec.models.dp_filter import DPFilter, DPFilterConfig
+from gnnrec.models.dp_tower import DPTower, DPTowerConfig
 from gnnrec.models.ease import EASE, EASEConfig
 from gnnrec.models.graph_filter import GraphFilter, GraphFilterConfig
 from gnnrec.models.ials import IALS, IALSConfig
@@ -32,6 +34,8 @@ MODELS: dict[str, tuple[Any, Any]] = {
     "popularity": (Popularity, PopularityConfig),
     "item_knn": (ItemKNN, ItemKNNConfig),
     "ease": (EASE, EASEConfig),
+    "dp_filter": (DPFilter, DPFilterConfig),
+    "dp_tower": (DPTower, DPTowerConfig),
     "slim": (SLIM, SLIMConfig),
     "transition": (Transition, TransitionConfig),
     "slist": (SLIST, SLISTConfig),

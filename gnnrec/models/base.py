@@ -1,6 +1,7 @@
 """What every model offers. Letters: U users, I items, B a batch, d dimensions, E interactions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -31,6 +32,8 @@ class EmbeddingModel(nn.Module):
     places_new_items = False  # whether items that join the graph after training get an embedding from their content
     places_new_users = False  # whether users that join it get one from their history
     takes_other_graphs = False  # whether its weights are of content alone, so that any items of such content will do
+    # Tables of free embeddings -> whose rows they have.
+    rows_of: Mapping[str, str] = MappingProxyType({"user": "user", "item": "item"})
     hops: int | None = None  # how far messages come, where it can be trained on pieces of the graph (subgraph.py)
     window: int = 0  # how many last items of its user `queries` looks at, beside what the interaction itself is of
     fitted_buffers: tuple[str, ...] = ()  # whose sizes are known only once `finish` chose them; empty before

@@ -21,6 +21,7 @@ Letters: U users, I items, M modalities, n nodes of a modality, d dimensions.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -99,6 +100,7 @@ class ModalityGNNConfig:
 
 class ModalityGNN(EmbeddingModel):
     places_new_items = places_new_users = True
+    rows_of = MappingProxyType({"user": "user"} | dict.fromkeys(("item", "bias", "context", "target"), "item"))
     fitted_buffers = ("factor_items", *PLACEMENT, *PATHS)
     path_offsets: Tensor  # CSR of the item paths [I, I] once chosen, see paths.py; empty for none
     path_columns: Tensor

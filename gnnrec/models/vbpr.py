@@ -5,6 +5,7 @@ no per-item bias (a free item embedding covers it under the softmax loss), train
 """
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Generator, Tensor
@@ -25,6 +26,8 @@ class VBPRConfig:
 
 
 class VBPR(EmbeddingModel):
+    rows_of = MappingProxyType({"user": "user", "taste": "user", "item": "item"})
+
     def __init__(self, config: VBPRConfig, graph: HeteroData, generator: Generator) -> None:
         super().__init__()
         num_users, num_items = graph["user"].num_nodes, graph["item"].num_nodes

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from gnnrec.encoders.pretrained import PRETRAINED
+from gnnrec.private_runs import private_line
 from gnnrec.report.data import ModelRow, ReportData
 from gnnrec.report.html import metric_name, number
 from gnnrec.run_folder import Run
@@ -104,6 +105,10 @@ def limits(run: Run, data: ReportData) -> list[str]:
         "Offline figures: what users would do with other lists than those they saw is not known.",
         "The log holds what people met; what was shown to few is recommended to few.",
     ]
+    if "privacy" in run.provenance:
+        found.append(
+            f"Differential privacy: {private_line(run.provenance['privacy'])}. User vectors are no part of it."
+        )
     better = [row.name for row in data.models[1:] if row.metrics["ndcg@10"] > ours.metrics["ndcg@10"]]
     if better:
         found.append(f"By NDCG@10 these stand above it here: {', '.join(plain(name) for name in better)}.")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rows import RESULTS, SHARED, row, save, save_tests, tested
 from torch_geometric.data import HeteroData
 
-from gnnrec.datasets import Dataset, Interactions, Split, split
+from gnnrec.datasets import Dataset, Interactions, Split, join_logs, split
 from gnnrec.encoders import encode_dataset
 from gnnrec.evaluation import Evaluation
 from gnnrec.files import atomic_path
@@ -29,7 +29,6 @@ from gnnrec.graph import with_interactions
 from gnnrec.models import Model
 from gnnrec.pipeline import evaluate_model, fit_model, training_graph
 from gnnrec.recipe import Recipe, load_recipe
-from gnnrec.run_folder import join_logs
 from gnnrec.significance import compare
 from gnnrec.training import validation_metric
 

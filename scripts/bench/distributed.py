@@ -2,8 +2,8 @@
 
     python scripts/bench/distributed.py data/movies ../shared/data/lfm2k --set train.precision=float32
 
-Each is `gnnrec train` from the shell to the run folder, with one thread a process; NDCG@20 on test and validation are those of the finished runs.
-Of a killed one it is also counted how many finished epochs had to be made again.
+Each is `gnnrec train` from the shell to the run folder, with one thread a process; NDCG@20 on test and validation are
+those of the finished runs. Of a killed one it is also counted how many finished epochs had to be made again.
 """
 
 import argparse

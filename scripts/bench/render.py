@@ -11,8 +11,10 @@ from pathlib import Path
 import content_tables
 import distributed_tables
 import people_tables
+import privacy_tables
 import private_tables
 import sample_tables
+import scale_tables
 import trust_tables
 from goals import goals
 from tables import load, table, value
@@ -223,6 +225,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "transfer": content_tables.transfers,
     "missing": content_tables.missing,
     "forget": people_tables.forgotten,
+    "privacy": privacy_tables.curve,
+    "membership": privacy_tables.membership,
+    "poisoning": privacy_tables.poisoning,
     "reasons": reasons,
     "rerank": rerank,
     "rerank_speed": rerank_speed,
@@ -250,6 +255,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "serve": serve,
     "private": private_tables.private,
     "examples": examples,
+    "update": scale_tables.update,
+    "ray_encode": scale_tables.ray_encode,
+    "plan": scale_tables.plan,
     "trust": trust_tables.trust,
     "encrypt": trust_tables.encryption,
     "cipher": trust_tables.cipher,

@@ -1,6 +1,6 @@
 """What a folder is, seen from the files in it, and how it is read. A new kind is one module and one line here."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from gnnrec.datasets.feedback import Feedback, with_feedback
 from gnnrec.datasets.pseudonyms import Pseudonyms, with_pseudonyms
 from gnnrec.datasets.raw import RawDataset
 from gnnrec.datasets.sources import folder, huggingface, mmrec, movielens, recbole
+from gnnrec.datasets.sources.partitions import Partitions, with_partitions
 from gnnrec.errors import UserError
 from gnnrec.progress import progress
 
@@ -23,8 +24,14 @@ SOURCES: dict[str, tuple[Callable[[Path], bool], Callable[[Path], RawDataset]]] 
 }
 
 
-def load(path: Path, feedback: Feedback | None = None, pseudonyms: Pseudonyms | None = None) -> Dataset:
-    """Read the dataset at `path`, with the events of a feedback log as further rows of its own, and pseudonyms for ids.
+def load(
+    path: Path,
+    feedback: Feedback | None = None,
+    pseudonyms: Pseudonyms | None = None,
+    partitions: Sequence[Partitions] = (),
+) -> Dataset:
+    """Read the dataset at `path`, with the events of a feedback log and partitions as further rows of its own, and
+    pseudonyms for ids.
 
     Raises UserError, which begins with the file as it is reached from here.
     """
@@ -34,10 +41,13 @@ def load(path: Path, feedback: Feedback | None = None, pseudonyms: Pseudonyms | 
         bar.update()
         if feedback is not None:
             raw = replace(raw, log=with_feedback(raw.log, feedback))
+        for more in partitions:
+            raw = with_partitions(raw, more)
         if pseudonyms is not None:
             raw = with_pseudonyms(raw, pseudonyms)
         check = None if pseudonyms is None else pseudonyms.check
-        return replace(assemble(raw, bar.update), feedback=feedback, pseudonyms=check)
+        made = assemble(raw, bar.update)
+        return replace(made, feedback=feedback, pseudonyms=check, partitions=tuple(partitions))
 
 
 def read_raw(path: Path) -> RawDataset:

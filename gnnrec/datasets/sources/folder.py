@@ -35,11 +35,11 @@ def read(folder: Path) -> RawDataset:
         users=read_catalog(folder, users, "users", "user"),
         friends=read_table(folder, friends, f"{FILE}: [users] friends") if friends else None,
         item_features={
-            name: file_inside(folder, path, f"{FILE}: [features.{name}] path")
+            name: (file_inside(folder, path, f"{FILE}: [features.{name}] path"),)
             for name, path in told.item_features.items()
         },
         user_features={
-            name: file_inside(folder, path, f"{FILE}: [features.user.{name}] path")
+            name: (file_inside(folder, path, f"{FILE}: [features.user.{name}] path"),)
             for name, path in told.user_features.items()
         },
         split=told.split,

@@ -35,7 +35,7 @@ def read(folder: Path) -> RawDataset:
             split="x_label",
         ),
         items=read_catalog(next(iter(features.values()))) if features else None,
-        item_features=features,
+        item_features={name: (path,) for name, path in features.items()},
     )
 
 

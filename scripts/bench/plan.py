@@ -1,0 +1,141 @@
+"""How near gnnrec plan comes: its predictions beside measured trainings, each size in a process of its own.
+
+    python scripts/bench/plan.py --sizes 1e4 1e5 1e6 1e7 [--steps 3]
+
+Power-law logs as in scale.py, LightGCN, d 64, one thread, CPU seconds, which other processes disturb less than the wall
+clock. A row holds seconds of a step, of building the graph, peak memory of the whole process, what was predicted from
+one calibration at the beginning and the ratios predicted / measured. The log is made in a process before, so that its
+making is not in the peak.
+"""
+
+import argparse
+import itertools
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rows import row, save
+
+from gnnrec.datasets import Interactions, powerlaw
+from gnnrec.graph import GraphConfig, build_graph
+from gnnrec.models.lightgcn import LightGCN, LightGCNConfig
+from gnnrec.plan import Curve, Rates, Workload, calibrate, memory, step_seconds
+from gnnrec.training import TrainConfig, Trainer
+
+USERS, ITEMS, INTERACTIONS = 1_000_000, 300_000, 42_000_000  # the proportions of scale.py
+
+
+def make(size: int, path: Path) -> None:
+    users, items = (max(round(size * count / INTERACTIONS), 250) for count in (USERS, ITEMS))
+    log = powerlaw(users, items, size).interactions
+    np.savez(path, user=log.user, item=log.item, sizes=np.array([users, items]))
+
+
+def measure(path: Path, steps: int) -> dict[str, Any]:
+    with np.load(path, allow_pickle=False) as file:
+        users, items = file["sizes"].tolist()
+        log = Interactions(user=file["user"], item=file["item"], num_users=users, num_items=items)
+    began = time.process_time()
+    graph = build_graph(log, {}, config=GraphConfig(together=0))
+    model = LightGCN(LightGCNConfig(), graph, torch.Generator().manual_seed(0))
+    trainer = Trainer(model, graph, log.rows(np.zeros(0, dtype=np.int64)), TrainConfig())
+    batches = torch.randperm(len(log), generator=torch.Generator().manual_seed(0)).split(trainer.batch_size)
+    first = time.process_time()
+    trainer.step(batches[0])  # makes the operators
+    graph_seconds = time.process_time() - began
+    spent = []
+    for batch in itertools.cycle(batches[1:] or batches):
+        if len(spent) >= steps and sum(spent) > 1:  # short steps are noisy
+            break
+        start = time.process_time()
+        trainer.step(batch)
+        spent.append(time.process_time() - start)
+    return {
+        "interactions": len(log),
+        "users": users,
+        "items": items,
+        "step": min(spent),
+        "first": time.process_time() - first,
+        "graph": graph_seconds - statistics.median(spent),
+        "peak": peak_bytes(),
+    }
+
+
+def peak_bytes() -> int:
+    """Of this process since it began; ru_maxrss would begin with what the parent had."""
+    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return 1024 * int(found[1])
+
+
+def run(*arguments: str) -> str:
+    finished = subprocess.run([sys.executable, "-W", "ignore", __file__, *arguments], capture_output=True, text=True)
+    if finished.returncode:
+        sys.exit(finished.stderr[-800:] or str(finished.returncode))
+    return finished.stdout
+
+
+def rates_of(document: dict[str, Any]) -> Rates:
+    curves = {
+        name: Curve(
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in document[name].items()}
+        )
+        for name in ("gather", "dense", "build")
+    }
+    return Rates(**document | curves)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sizes", type=float, nargs="+", default=[1e4, 1e5, 1e6, 1e7])
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--make", type=Path)
+    parser.add_argument("--measure", type=Path)
+    parser.add_argument("--calibrate", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.make:
+        make(int(options.sizes[0]), options.make)
+        return
+    if options.measure:
+        print(json.dumps(measure(options.measure, options.steps)))
+        return
+    if options.calibrate:
+        print(json.dumps(asdict(calibrate(64))))
+        return
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for size in options.sizes:
+            path = Path(folder) / f"{size:.0f}.npz"
+            run("--sizes", str(size), "--make", str(path))
+            began = time.perf_counter()
+            rates = rates_of(json.loads(run("--calibrate")))  # just before each, so that both see the same load
+            calibration = time.perf_counter() - began
+            found = json.loads(run("--measure", str(path), "--steps", str(options.steps)))
+            work = Workload(**{name: found[name] for name in ("users", "items", "interactions")})
+            predicted = {
+                "step": step_seconds(work, rates),
+                "graph": work.interactions * rates.build.at(work.interactions),
+                "peak": sum(memory(work, rates).values()),
+            }
+            metrics = {f"{name}_measured": found[name] for name in predicted}
+            metrics |= {f"{name}_predicted": value for name, value in predicted.items()}
+            metrics |= {f"{name}_ratio": value / found[name] for name, value in predicted.items()}
+            metrics |= {"calibration_seconds": calibration}
+            more = {"rates": asdict(rates), "users": work.users, "items": work.items}
+            rows.append(row("synthetic power law", f"{size:,.0f} interactions", [0], [metrics], found["step"], **more))
+            print(rows[-1]["variant"], {name: round(value, 4) for name, value in metrics.items()}, flush=True)
+            save("plan", rows)
+
+
+if __name__ == "__main__":
+    main()

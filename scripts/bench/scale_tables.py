@@ -1,0 +1,62 @@
+"""README's tables of what grows: update, encoding by Ray, plan."""
+
+from tables import load, table
+
+
+def update() -> str:
+    rows = []
+    for entry in load("update"):
+        found, against = entry["metrics"], entry.get("against_scratch")
+        low, high = against["interval"] if against else (None, None)
+        interval = f"{against['difference']:+.4f} [{low:+.4f}, {high:+.4f}]" if against else ""
+        figures = [f"{found[name]:.4f}" for name in ("ndcg@10", "recall@10")]
+        rows.append([entry["dataset"], entry["variant"], *figures, f"{found['updates']:,.0f}", interval])
+    return table(["data", "run", "NDCG@10", "Recall@10", "steps", "NDCG@10 less that from scratch"], rows)
+
+
+def ray_encode() -> str:
+    names = ("contents", "killed", "encoded", "encoded_again")
+    rows = [
+        [
+            entry["dataset"],
+            *(f"{entry['metrics'][name]:,.0f}" for name in names),
+            f"{entry['metrics']['largest_difference']:.1e}",
+        ]
+        for entry in load("ray_encode")
+    ]
+    columns = [
+        "data",
+        "texts",
+        "workers killed by -9",
+        "encoded",
+        "encoded by the next call",
+        "largest difference to the loop",
+    ]
+    return table(columns, rows)
+
+
+def plan() -> str:
+    rows = []
+    for entry in sorted(load("plan"), key=lambda entry: entry["metrics"]["peak_measured"]):
+        found = entry["metrics"]
+        rows.append(
+            [
+                entry["variant"],
+                f"{1000 * found['step_measured']:,.1f}",
+                f"{found['step_ratio']:.2f}",
+                f"{found['peak_measured'] / 1e9:,.2f}",
+                f"{found['peak_ratio']:.2f}",
+                f"{found['graph_measured']:,.2f}",
+                f"{found['graph_ratio']:.2f}",
+            ]
+        )
+    columns = [
+        "log",
+        "step, ms",
+        "predicted / measured",
+        "peak, GB",
+        "predicted / measured",
+        "graph, s",
+        "predicted / measured",
+    ]
+    return table(columns, rows)
