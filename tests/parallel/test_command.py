@@ -21,7 +21,7 @@ from gnnrec.parallel.settings import ParallelConfig
 from gnnrec.pipeline import train
 from gnnrec.recipe import load_recipe
 
-SETTINGS = ["model.name=lightgcn", "model.dim=8", "train.batch_size=64", "train.epochs=150", "train.patience=150"]
+SETTINGS = ["model.name=lightgcn", "model.dim=8", "train.batch_size=64", "train.epochs=100", "train.patience=100"]
 SETTINGS += ["train.precision=float32", "train.validate_every=5"]
 
 
@@ -65,7 +65,7 @@ def test_ctrl_c_stops_both_and_one_process_goes_on(planted_folder: Path, tmp_pat
     assert len(started) == 2 and not psutil.wait_procs(started, timeout=5)[1]
     known = rows(tmp_path / "run")
     with safe_open(tmp_path / "run" / "checkpoint.safetensors", framework="np") as file:
-        assert json.loads(file.metadata()["state"])["epoch"] == len(known) < 150
+        assert json.loads(file.metadata()["state"])["epoch"] == len(known) < 100
     dataset, recipe = Dataset.load(planted_folder), load_recipe(overrides=SETTINGS)
     for name in ("run", "alone"):
         train(dataset, tmp_path / name, recipe)

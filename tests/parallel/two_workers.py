@@ -75,24 +75,25 @@ def begun(checkpoint: Path) -> None:
 
 
 def run(folder: str) -> None:
-    """All cases; what one began is gone on with, and another training is begun for one to go on with."""
-    torch.set_num_threads(1)
-    where = Path(folder)
-    found = {case: trained(case) for case in CASES}
-    found["resumed"] = trained("modality_gnn", checkpoint=where / "one.safetensors")
-    begun(where / "two.safetensors")
-    (where / f"worker-{world().rank}.json").write_text(json.dumps(found))
+    """All cases; what one began is gone on with, and another training is begun for one to go on with.
 
-
-def killed_once(folder: str) -> None:
-    """The second worker of the first group is killed when two epochs are done and the third is not."""
+    The second worker of the first group is killed in a last training, when two epochs are done and the third is not.
+    """
     torch.set_num_threads(1)
     where, first_group = Path(folder), os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
+    if first_group:
+        found = {case: trained(case) for case in CASES}
+        found["resumed"] = trained("modality_gnn", checkpoint=where / "one.safetensors")
+        begun(where / "two.safetensors")
+        write(where, "found", found)
 
     def die_in_the_third(history: list[dict[str, float]]) -> None:
         if world().rank == 1 and first_group and len(history) == 3:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    found = trained("lightgcn", checkpoint=where / "state.safetensors", on_epoch=die_in_the_third)
-    found["first group"] = first_group
-    (where / f"worker-{world().rank}.json").write_text(json.dumps(found))
+    found = trained("lightgcn", checkpoint=where / "killed.safetensors", on_epoch=die_in_the_third)
+    write(where, "after", found | {"first group": first_group})
+
+
+def write(where: Path, name: str, found: dict[str, Any]) -> None:
+    (where / f"{name}-{world().rank}.json").write_text(json.dumps(found))
