@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gnnrec.errors import UserError
+from gnnrec.parallel.settings import ENGINES
 from gnnrec.recipes import read_recipe
 
 FORMATS = ("parquet", "npy", "safetensors", "faiss")  # without a word
@@ -23,6 +24,13 @@ def one_of(allowed: Sequence[str]) -> Callable[[str], str]:
 
 def formats(typed: str) -> tuple[str, ...]:
     return tuple(one_of((*FORMATS, *MORE_FORMATS))(name.strip()) for name in typed.split(","))
+
+
+def parallel_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of a training: gnnrec/parallel/settings.py says what they mean."""
+    parser.add_argument("--nproc", type=length, default=1, help="processes that share each batch (default: 1)")
+    parser.add_argument("--engine", choices=ENGINES, default="torchrun", help="who starts them (default: torchrun)")
+    parser.add_argument("--address", metavar="HOST:PORT", help="a Ray cluster to train on (default: this machine)")
 
 
 def columns(typed: str) -> tuple[str, ...]:

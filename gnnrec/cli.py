@@ -22,7 +22,7 @@ from gnnrec import (
     scoring_commands,
     serve_commands,
 )
-from gnnrec.arguments import file, folder, length, one_of, recipe
+from gnnrec.arguments import file, folder, length, one_of, parallel_arguments, recipe
 from gnnrec.errors import UserError
 from gnnrec.progress import without_progress
 
@@ -112,6 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--track", nargs="+", default=[], metavar="KIND:WHERE", help="mlflow:FOLDER_OR_URI, wandb:offline"
     )
+    parallel_arguments(train)
     privacy_commands.train_arguments(train)
     train.add_argument("--json", action="store_true", help="print one JSON document")
 

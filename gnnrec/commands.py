@@ -42,6 +42,7 @@ def train(options: argparse.Namespace) -> None:
     from gnnrec import finetuning
     from gnnrec.datasets import Dataset, open_feedback
     from gnnrec.datasets.pseudonyms import Pseudonyms
+    from gnnrec.parallel.settings import ParallelConfig
     from gnnrec.private_runs import private_line, private_recipe
     from gnnrec.recipe import load_recipe
     from gnnrec.tables import metrics_table
@@ -51,11 +52,13 @@ def train(options: argparse.Namespace) -> None:
     else:
         recipe = private_recipe(options.recipe, options.set, options.epsilon, options.delta)
     say = remarks(options)
+    parallel = ParallelConfig(nproc=options.nproc, engine=options.engine, address=options.address)
     feedback = None if options.with_feedback is None else open_feedback(options.with_feedback)
     pseudonyms = Pseudonyms.required() if options.pseudonyms else None
     dataset = Dataset.load(options.data, feedback, pseudonyms)
     say(dataset.summary())
-    run = finetuning.train(dataset, options.out, recipe, track=options.track, encrypt=options.encrypt, say=say)
+    more = {"track": options.track, "encrypt": options.encrypt, "parallel": parallel}
+    run = finetuning.train(dataset, options.out, recipe, **more, say=say)
     metrics = run.metrics
     beside = {"frozen encoders": run.frozen.metrics} if run.frozen else {}
     if options.json:

@@ -11,7 +11,8 @@ from gnnrec.encoders import EncodersConfig
 from gnnrec.encoders.pretrained import get, locate
 from gnnrec.errors import UserError, count
 from gnnrec.evaluation import Evaluation
-from gnnrec.pipeline import catalog_fingerprint, fingerprint, train
+from gnnrec.fingerprints import catalog_fingerprint, fingerprint
+from gnnrec.pipeline import train
 from gnnrec.recipe import Recipe, load_recipe
 from gnnrec.recommend import Recommender
 from gnnrec.report import write_report

@@ -39,7 +39,7 @@ EXTRAS = {  # as in pyproject.toml: extra -> what for, and its packages, each un
             *("python-multipart", "prometheus-client"),
         ),
     ),
-    "scale": ("gnnrec encode --engine ray", ("ray",)),
+    "scale": ("gnnrec train and encode --engine ray", ("ray",)),
     "encrypt": ("gnnrec train --encrypt", ("cryptography",)),
     "dp": ("gnnrec train --epsilon", ("opacus", "dp-accounting")),
     "he": ("gnnrec serve --private-scoring, private-recommend", ("tenseal",)),

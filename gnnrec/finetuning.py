@@ -23,9 +23,11 @@ from gnnrec.encoders.fitted.finetuned import FinetuneConfig, FinetunedConfig, ch
 from gnnrec.encoders.fitted.folder import read_facts
 from gnnrec.errors import UserError
 from gnnrec.files import claim_folder
+from gnnrec.fingerprints import fingerprint
 from gnnrec.fitting import fit_encoder
 from gnnrec.locking import alone_in
 from gnnrec.models import Model, has_embeddings
+from gnnrec.parallel.settings import ALONE, ParallelConfig
 from gnnrec.recipe import FINETUNED, Recipe
 from gnnrec.run_folder import FILES, Run
 from gnnrec.sinks import follow
@@ -42,6 +44,7 @@ def train(
     track: Sequence[str] = (),
     encrypt: bool = False,
     say: Callable[[str], None] = lambda line: None,
+    parallel: ParallelConfig = ALONE,
 ) -> Run:
     """As `pipeline.train`, after the encoders that `recipe.finetune` names were fine-tuned on the train rows.
 
@@ -59,7 +62,7 @@ def train(
         finetune(dataset, out, recipe, say)
     new = not (out / "run.json").exists()  # else it is an error, of which nobody is told
     with follow(track if new else (), out, recipe.to_dict(), say) as sinks:
-        run = pipeline.train(dataset, out, recipe, say=say, on_epoch=sinks.log)
+        run = pipeline.train(dataset, out, recipe, say=say, on_epoch=sinks.log, parallel=parallel)
         sinks.finish(run.metrics.get("metrics", {}))
     return run
 
@@ -127,6 +130,6 @@ def _frozen_run(dataset: Dataset, folder: Path, recipe: Recipe, say: Callable[[s
         say(f"{folder}: the model with frozen encoders")
         return pipeline.train(dataset, folder, recipe, say=say)
     run = Run.load(folder)
-    if run.recipe != recipe or run.provenance["dataset"]["fingerprint"] != pipeline.fingerprint(dataset):
+    if run.recipe != recipe or run.provenance["dataset"]["fingerprint"] != fingerprint(dataset):
         raise UserError(f"{folder}: was made under other settings or data; choose another --out or delete it")
     return run

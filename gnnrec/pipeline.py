@@ -1,7 +1,5 @@
 """The verbs as functions: a dataset becomes a run, a run is evaluated. The command line and Python users call them."""
 
-import hashlib
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -24,11 +22,14 @@ from gnnrec.encoders.features import describe_content
 from gnnrec.encoders.fitted.folder import facts_of
 from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
-from gnnrec.files import claim_folder, sha256_of_file
-from gnnrec.graph import build_graph, interactions_of, item_modalities, owners, user_modalities
+from gnnrec.files import claim_folder
+from gnnrec.fingerprints import catalog_fingerprint, content_fingerprint, fingerprint
+from gnnrec.graph import build_graph, interactions_of, item_modalities, owners
 from gnnrec.locking import alone_in
 from gnnrec.machine import machine, versions
 from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
+from gnnrec.parallel.fit import fit_in_workers
+from gnnrec.parallel.settings import ALONE, ParallelConfig
 from gnnrec.private_runs import check_private, privacy_of
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import FILES, Run, save_rejected, save_run
@@ -38,6 +39,7 @@ from gnnrec.warm_start import WarmStart
 from gnnrec.words.content import Written, write_content
 
 OWN_SPLITS = ("leave_last", "user_time", "global_time", "random")  # made here: test lists may know train and val
+Say = Callable[[str], None]
 OnEpoch = Callable[[list[dict[str, float]]], None]
 MASKS = ("train+val", "train")
 
@@ -48,8 +50,9 @@ def train(
     recipe: Recipe | None = None,
     *,
     start: WarmStart | None = None,
-    say: Callable[[str], None] = lambda line: None,
-    on_epoch: Callable[[list[dict[str, float]]], None] = lambda history: None,
+    say: Say = lambda line: None,
+    on_epoch: OnEpoch = lambda history: None,
+    parallel: ParallelConfig = ALONE,
 ) -> Run:
     """Encode, build the graph, fit, measure on val and save; an interrupted call of the same kind is resumed.
 
@@ -65,7 +68,7 @@ def train(
     check_private(dataset, recipe, split_method(dataset, recipe))
     claim_folder(out, FILES)
     with alone_in(out):
-        return _train(dataset, out, recipe, began, say, on_epoch, start)
+        return _train(dataset, out, recipe, began, say, on_epoch, start, parallel)
 
 
 def _train(
@@ -73,16 +76,16 @@ def _train(
     out: Path,
     recipe: Recipe,
     began: float,
-    say: Callable[[str], None],
+    say: Say,
     on_epoch: OnEpoch,
     start: WarmStart | None,
+    parallel: ParallelConfig,
 ) -> Run:
     refuse_finished(out)  # by somebody else, meanwhile
     if (out / "checkpoint.safetensors").exists():
         say(f"{out}: an interrupted training goes on")
     parts = split(dataset, recipe.split_config(dataset))
     parts = parts if start is None else settled(parts, start.train, start.val)
-    logs = (parts.train, parts.val)
     encoders = recipe.encoders_in(out)
     item_features, user_features = encode_dataset(dataset, encoders)
     content = [describe_content(item_features, "items"), describe_content(user_features, "users")]
@@ -99,11 +102,11 @@ def _train(
     graph = training_graph(dataset, parts, item_features, user_features, recipe, written)
     settings = recipe.to_toml() + fingerprint(dataset) + content_fingerprint(graph)
     settings += "" if start is None else start.origin
+    fit_in_workers(graph, parts.val, recipe, out, settings, parallel, on_epoch)
     model, state = fit_model(graph, parts.val, recipe, start=start, out=out, settings=settings, on_epoch=on_epoch)
     metrics = {}
     if len(parts.val):
-        evaluation = evaluate_model(model, graph, parts.val, parts.train, parts.train)
-        metrics = evaluation.to_json("val")
+        metrics = evaluate_model(model, graph, parts.val, parts.train, parts.train).to_json("val")
     provenance = {
         **origin(dataset, recipe, parts, item_features, user_features, written),
         "finetuned": {modality: facts_of(encoders.encoder_of(modality)) for modality in recipe.finetune.chosen()},
@@ -124,7 +127,7 @@ def _train(
         "versions": versions(),
         "machine": machine(),
     }
-    run = save_run(out, recipe, dataset, graph, *logs, model, metrics, provenance)
+    run = save_run(out, recipe, dataset, graph, parts.train, parts.val, model, metrics, provenance)
     (out / "checkpoint.safetensors").unlink(missing_ok=True)
     return run
 
@@ -356,40 +359,3 @@ def split_method(dataset: Dataset, recipe: Recipe) -> str:
     if dataset.published_split is not None:
         return "published"
     return "random" if dataset.interactions.timestamp is None else "leave_last"
-
-
-def fingerprint(dataset: Dataset) -> str:
-    """sha256 of the ids and the log: the same data in another order of rows has the same one (given timestamps)."""
-    digest = hashlib.sha256()
-    for ids in (dataset.user_ids, dataset.item_ids):
-        digest.update("\n".join(ids).encode())
-    log = dataset.interactions
-    for column in (log.user, log.item, log.timestamp, log.rating, dataset.published_split):
-        digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
-    return digest.hexdigest()
-
-
-def catalog_fingerprint(dataset: Dataset) -> str:
-    """sha256 of what items and users are made of: texts, files of pictures and sounds, given features, friends."""
-    digest = hashlib.sha256()
-    for catalog in (dataset.items, dataset.users):
-        digest.update(json.dumps(catalog.text() if catalog else None).encode())
-        for modality, paths in ((catalog.media or {}) if catalog else {}).items():
-            files = [sha256_of_file(path) if path is not None and path.is_file() else None for path in paths]
-            digest.update(json.dumps([modality, files]).encode())
-    for features in (dataset.item_features, dataset.user_features):
-        for modality, values in features.items():
-            digest.update(modality.encode() + np.ascontiguousarray(values).tobytes())
-    if dataset.friends is not None:
-        digest.update(np.ascontiguousarray(dataset.friends).tobytes())
-    return digest.hexdigest()
-
-
-def content_fingerprint(graph: HeteroData) -> str:
-    """sha256 of the features of the modality nodes and of all edges: whose content it is, what is near."""
-    digest = hashlib.sha256()
-    for modality in (*item_modalities(graph), *user_modalities(graph)):
-        digest.update(modality.encode() + graph[modality].x.numpy().tobytes())
-    for edge_type in sorted(graph.edge_types):
-        digest.update("/".join(edge_type).encode() + graph[edge_type].edge_index.numpy().tobytes())
-    return digest.hexdigest()

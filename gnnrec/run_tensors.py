@@ -50,6 +50,12 @@ def pack_log(name: str, log: Interactions) -> dict[str, Tensor]:
     return {f"log/{name}/{key}": torch.from_numpy(value.copy()) for key, value in columns.items() if value is not None}
 
 
+def unpack_log(name: str, tensors: dict[str, Tensor], num_users: int, num_items: int) -> Interactions:
+    prefix = f"log/{name}/"
+    columns = {key.removeprefix(prefix): value.numpy() for key, value in tensors.items() if key.startswith(prefix)}
+    return Interactions(num_users=num_users, num_items=num_items, **columns)
+
+
 def pack_graph(graph: HeteroData) -> dict[str, Tensor]:
     """Tensors only, as node/TYPE/KEY and edge/SOURCE/RELATION/TARGET/KEY; cached operators are made anew."""
     tensors = {}

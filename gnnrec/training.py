@@ -29,6 +29,7 @@ from gnnrec.progress import progress
 from gnnrec.ranking import Scorer, fast_bfloat16, top_k, unseen
 from gnnrec.sampled_step import check_sampling, sampler_for
 from gnnrec.subgraph import Sampler, step_piece
+from gnnrec.workers import world
 
 CHECKPOINT_SECONDS = 30.0  # how much work a crash may cost at most, within long epochs
 
@@ -48,12 +49,9 @@ class TrainConfig:
     epochs: int = 100
     validate_every: int = 2  # epochs
     patience: int = 10  # validations without a new best before training stops
-    sampling: str = (
-        "whole"  # what a step sees: all edges | sampled neighbours | those before the step's first interaction
-    )
-    fanout: int | str = (
-        10  # sampled neighbours of a node: one number for every hop of the model, or "15,10,5"; 0 for all
-    )
+    # What a step sees: whole | neighbours, sampled | temporal, of those before the step's first interaction
+    sampling: str = "whole"
+    fanout: int | str = 10  # sampled neighbours of a node: for every hop of the model, or "15,10,5"; 0 for all
     average: float = 0.98  # decay per step of the moving average of the weights that is validated and kept; 0 for none
     metric: str = "ndcg@20"  # on validation; decides which epoch is kept
     precision: str = "auto"  # of the catalogue softmax: float32 | bfloat16 | auto (bfloat16 where the CPU has it)
@@ -110,6 +108,8 @@ def fit(
     With `checkpoint`, the state is kept there and a call with the same `settings` (any text that names the run)
     resumes it to the same weights, bit for bit. `on_epoch` gets all rows so far: {"epoch", "loss", "seconds", and on
     validated epochs the metric}. Raises Interrupted after SIGINT, once the state is saved.
+
+    In a process group (workers.py) each worker calls it alike and ends with the same weights; the first one writes.
     """
     trainer = Trainer(model, graph, val, config, checkpoint, settings)
     state = trainer.state
@@ -143,6 +143,7 @@ class Trainer:
         settings: str = "",
     ) -> None:
         self.model, self.graph, self.config = model, graph, config
+        self.workers = world()
         self.checkpoint, self.settings = checkpoint, settings
         self.train_log, self.val = interactions_of(graph), val
         self.items = graph[INTERACTS].edge_index[1]
@@ -188,7 +189,7 @@ class Trainer:
         for batch in batches[state.step :]:
             state.loss_sum += self.step(batch)
             state.step += 1
-            if stopped.is_set():
+            if self.workers.any(stopped.is_set())[0]:
                 state.seconds += time.monotonic() - began
                 raise Interrupted(
                     f"stopped in epoch {state.epoch + 1}"
@@ -225,21 +226,26 @@ class Trainer:
         loss = self._whole_loss(batch) if self.sampler is None else self._sampled_loss(batch, self.sampler)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        loss_of_all = self.workers.sum_gradients(self.model.parameters(), loss)
         self.optimizer.step()
         self.state.updates += 1
         if self.config.average:
             self._update_average()
-        return loss.item()
+        return loss_of_all
 
     def _whole_loss(self, batch: Tensor) -> Tensor:
+        """This worker's part of the loss: of its own rows, and of what the whole batch decides an equal part."""
         embeddings = self.model.training_pass(self.graph, self.generator)
-        loss = self._loss(batch, embeddings)
+        share, weight = self.workers.share_of(len(batch))
+        loss = weight * self._loss(batch, embeddings, share)
         more = self.model.auxiliary_loss(self.graph, embeddings, batch)
-        return loss if more is None else loss + more
+        return loss if more is None else loss + more / self.workers.size
 
     def _sampled_loss(self, batch: Tensor, sampler: Sampler) -> Tensor:
-        """The same from a piece of the graph, in which users and items go by short names."""
-        target, against = self.items[batch], self._against(batch)
+        """The same from a piece of the graph, in which users and items go by short names: each worker has its own."""
+        share, weight = self.workers.share_of(len(batch))
+        against, batch = self._against(batch, share), batch[share]
+        target = self.items[batch]
         others = self.candidates if against is None else against
         piece = step_piece(
             sampler,
@@ -248,7 +254,7 @@ class Trainer:
             others.flatten(),
             window=self.model.window,
             temporal=self.config.sampling == "temporal",
-            seed=int(torch.randint(2**62, (), generator=self.generator)),
+            seed=int(torch.randint(2**62, (), generator=self.generator)) + self.workers.rank,
         )
         interactions = torch.arange(len(batch), device=batch.device)
         embeddings = self.model.training_pass(piece.graph, self.generator)
@@ -257,7 +263,7 @@ class Trainer:
         item = embeddings.item if against is not None else embeddings.item[rows[1]]
         loss = self._compared(query, item, rows[0], None if against is None else rows[1], self.place[target])
         more = self.model.auxiliary_loss(piece.graph, embeddings, interactions)
-        return loss if more is None else loss + more
+        return weight * (loss if more is None else loss + more)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -285,19 +291,22 @@ class Trainer:
         for name, value in self.model.named_parameters():
             value.copy_(weights[name])
 
-    def _against(self, batch: Tensor) -> Tensor | None:
-        """The items that stand against those of a batch: of each its own [B, K], [N] for all alike, None for all."""
+    def _against(self, batch: Tensor, share: slice) -> Tensor | None:
+        """The items that stand against those of a batch's share: of each its own [B, K], [N] for all alike, None for
+        all. They are drawn for the whole batch, so that they do not depend on who takes it."""
         if self.config.negatives:
-            return self._draw_negatives(batch)
+            return self._draw_negatives(batch)[share]
         if self.config.loss != "softmax" or len(self.candidates) <= self.config.whole_catalogue:
             return None
         drawn = torch.randint(len(self.candidates), (self.config.shared_negatives,), generator=self.generator)
         return self.candidates[drawn.to(batch.device)]
 
-    def _loss(self, batch: Tensor, embeddings: Embeddings) -> Tensor:
+    def _loss(self, batch: Tensor, embeddings: Embeddings, share: slice = slice(None)) -> Tensor:
+        """Mean over a share of the batch."""
+        against, batch = self._against(batch, share), batch[share]
         query = self.model.queries(self.graph, embeddings, batch) / self.temperature  # [B, d]
         target = self.items[batch]
-        return self._compared(query, embeddings.item, target, self._against(batch), self.place[target])
+        return self._compared(query, embeddings.item, target, against, self.place[target])
 
     def _compared(self, query: Tensor, item: Tensor, target: Tensor, against: Tensor | None, place: Tensor) -> Tensor:
         """Of users [B, d] and the rows of `item` that are theirs [B] and that stand against these.
@@ -348,7 +357,7 @@ class Trainer:
         self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
 
     def save(self) -> None:
-        if self.checkpoint is None:
+        if self.checkpoint is None or not self.workers.first:
             return
         groups = {
             "model": self.model.state_dict(),
@@ -374,11 +383,15 @@ def validation_metric(model: Any, graph: HeteroData, train: Interactions, val: I
 
 
 def ranking_metric(scorer: Scorer, train: Interactions, val: Interactions, metric: str) -> float:
-    """`validation_metric` of scores [B, I] of users [B]."""
+    """`validation_metric` of scores [B, I] of users [B]. Each worker ranks for its share of the users."""
     name, k = metric.split("@")
     seen = train.matrix()
     relevant = unseen(val.matrix(), seen)
     users = np.flatnonzero(np.diff(relevant.indptr))
-    ranking = top_k(scorer, torch.from_numpy(users), int(k), seen)
-    hits = metrics.hits_of(ranking.items.numpy(), users, relevant)
-    return float(metrics.METRICS[name](hits, np.diff(relevant.indptr)[users], int(k)).mean())
+    workers, values = world(), np.zeros(len(users))
+    share = slice(workers.rank, None, workers.size)
+    mine = users[share]
+    ranking = top_k(scorer, torch.from_numpy(mine), int(k), seen)
+    hits = metrics.hits_of(ranking.items.numpy(), mine, relevant)
+    values[share] = metrics.METRICS[name](hits, np.diff(relevant.indptr)[mine], int(k))
+    return float(workers.sum(torch.from_numpy(values)).numpy().mean())  # the same bits for any number of workers

@@ -27,8 +27,9 @@ from gnnrec.datasets import Dataset, Split, split
 from gnnrec.encoders import EncodersConfig, encode_dataset
 from gnnrec.errors import UserError, count, missing_extra
 from gnnrec.files import claim_folder, write_text
+from gnnrec.fingerprints import content_fingerprint, fingerprint
 from gnnrec.graph import GraphConfig
-from gnnrec.pipeline import content_fingerprint, fingerprint, fit_model, training_graph
+from gnnrec.pipeline import fit_model, training_graph
 from gnnrec.recipe import Recipe, load_recipe
 from gnnrec.search_space import Axis, Value, parse_search, with_settings
 from gnnrec.training import Interrupted, validation_metric

@@ -35,7 +35,7 @@ def test_what_is_missing_comes_with_the_line_that_brings_it(monkeypatch, tmp_pat
         "how": "pip install 'gnnrec[tune]'",
     }
     assert (rows["scale: ray"]["state"], rows["scale: ray"]["how"]) == ("optional", "pip install 'gnnrec[scale]'")
-    assert rows["scale: ray"]["detail"] == "not installed; gnnrec encode --engine ray would need it"
+    assert rows["scale: ray"]["detail"] == "not installed; gnnrec train and encode --engine ray would need it"
     assert rows["text model: use"] == {
         "what": "text model: use",
         "state": "missing",

@@ -18,8 +18,9 @@ from gnnrec.datasets.dataset import SPLIT_NAMES
 from gnnrec.due import mark_due
 from gnnrec.errors import UserError
 from gnnrec.evaluation import evaluate_ranking
+from gnnrec.fingerprints import fingerprint
 from gnnrec.models import model_scorer
-from gnnrec.pipeline import fingerprint, held_out, train
+from gnnrec.pipeline import held_out, train
 from gnnrec.recipe import load_recipe
 from gnnrec.run_folder import Run
 from gnnrec.training import Interrupted

@@ -24,8 +24,9 @@ from gnnrec.encoders.features import Features
 from gnnrec.errors import UserError
 from gnnrec.evaluation import bootstrap, evaluate_ranking
 from gnnrec.files import write_json
+from gnnrec.fingerprints import fingerprint
 from gnnrec.models import model_scorer
-from gnnrec.pipeline import fingerprint, fit_model, training_graph
+from gnnrec.pipeline import fit_model, training_graph
 from gnnrec.progress import progress
 from gnnrec.recipe import Recipe
 from gnnrec.significance import compare, holm

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from gnnrec import finetuning, pipeline
+from gnnrec import finetuning
 from gnnrec.datasets import Dataset, Feedback, read_events
 from gnnrec.datasets.feedback import forget_events
 from gnnrec.datasets.pseudonyms import Pseudonyms
@@ -23,6 +23,7 @@ from gnnrec.due import mark_due, read_due
 from gnnrec.encoders.encode import MODALITIES
 from gnnrec.encoders.fitted.folder import facts_of
 from gnnrec.errors import UserError
+from gnnrec.fingerprints import fingerprint
 from gnnrec.privacy.caches import cached_files, content_of, drop_answers, drop_features, drop_profiles
 from gnnrec.privacy.certificate import Certificate
 from gnnrec.privacy.erase import copy_without, count_rows, erase_in_place
@@ -131,7 +132,7 @@ def forget(
         search="byte by byte" if needles[0].distinctive else "where ids of users stand",
         found=sorted({str(path) for paths, _ in searches for path in paths}),
         original=str(source) if original else None,
-        fingerprint=pipeline.fingerprint(dataset),
+        fingerprint=fingerprint(dataset),
     )
     for path in certificate.save(folder.with_name(f"{folder.resolve().name}.forgotten")):
         say(f"certificate: {path}")
@@ -188,9 +189,7 @@ def retrain(
         raise UserError(f"{dataset.root}: still holds the user")
     folder = run.folder.resolve()
     work, old = (folder.with_name(f"{folder.name}.{what}") for what in ("forgetting", "replaced"))
-    if (work / "run.json").exists() and (
-        Run.load(work).provenance["dataset"]["fingerprint"] != pipeline.fingerprint(dataset)
-    ):
+    if (work / "run.json").exists() and (Run.load(work).provenance["dataset"]["fingerprint"] != fingerprint(dataset)):
         shutil.rmtree(work)  # of another call, which was stopped before it was done
     if not (work / "run.json").exists():
         finetuning.train(dataset, work, recipe, encrypt=is_encrypted(folder), say=say)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import content_tables
+import distributed_tables
 import people_tables
 import privacy_tables
 import private_tables
@@ -246,6 +247,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed": speed,
     "scale": scale,
     "sampled": sample_tables.sampled,
+    "distributed": distributed_tables.distributed,
     "huge": sample_tables.huge,
     "huge_curve": sample_tables.huge_curve,
     "read": read,

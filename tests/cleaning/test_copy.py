@@ -11,7 +11,7 @@ import pytest
 from gnnrec.cleaning import KINDS, SAFE, CleanConfig, clean
 from gnnrec.datasets import Dataset
 from gnnrec.errors import UserError
-from gnnrec.pipeline import catalog_fingerprint, fingerprint
+from gnnrec.fingerprints import catalog_fingerprint, fingerprint
 
 
 def prints(folder):

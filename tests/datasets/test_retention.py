@@ -10,7 +10,7 @@ import pytest
 from gnnrec.datasets import Dataset, open_feedback
 from gnnrec.datasets.feedback import forget_events, read_events
 from gnnrec.errors import UserError
-from gnnrec.pipeline import fingerprint
+from gnnrec.fingerprints import fingerprint
 from gnnrec.serve.feedback import FeedbackLog
 
 DAY = 86_400
