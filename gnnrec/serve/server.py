@@ -81,6 +81,7 @@ def run_server(
             port=port,
             loop="uvloop",
             http="httptools",
+            log_config=None,  # its own would close handlers of other libraries, and with absl's whatever stderr was
             log_level="warning",
             access_log=False,
             server_header=False,
