@@ -73,6 +73,7 @@ def check_encryptable(recipe: Recipe, track: Sequence[str]) -> None:
         "--track tells others settings and figures": bool(track),
         "graph.profiles keeps texts about users in the cache": recipe.graph.profiles,
         "finetune writes the encoder": bool(recipe.finetune.chosen()),
+        "the model sign keeps hops of a large graph in the cache": recipe.model_name == "sign",
     }
     for what, asked in plain.items():
         if asked:

@@ -54,6 +54,7 @@ from gnnrec.ranking import embedding_scorer, top_k
 from gnnrec.training import TrainConfig, Trainer
 
 SIZES = (1 << 19, 1 << 23, 1 << 25, 1 << 27)  # bytes of a table: in the core's own cache, shared cache, memory
+LEAST_SECONDS = 0.5  # of a measurement: short ones are noisy
 REPEATS = 3  # of which the fastest counts: what else runs on the machine can only slow a measurement
 BUILT = (50_000, 1_500_000)  # interactions of measured graphs
 ENTRIES = 1_000_000  # of a measured product
@@ -232,8 +233,8 @@ def resident_bytes() -> float:
 
 def _fastest(run: Callable[[], object], repeats: int = REPEATS) -> float:
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    spent = []
-    for _ in range(repeats + 1):  # the first one makes what is made once
+    spent = list[float]()
+    while len(spent) <= repeats or sum(spent) < LEAST_SECONDS:  # the first one makes what is made once
         began = clock()
         run()
         spent.append(clock() - began)

@@ -170,6 +170,7 @@ def test_without_the_key_or_with_another_one_line_says_so(encrypted, run_command
         (("--track", "wandb:offline"), "--track tells others"),
         (("--set", "graph.profiles=true"), "graph.profiles keeps texts about users"),
         (("--set", "finetune.text=lora"), "finetune writes the encoder"),
+        (("--set", "model.name=sign"), "the model sign keeps hops"),
     ],
 )
 def test_what_would_write_something_plain_is_refused(run_command, tiny_data, tmp_path, arguments, said):
@@ -244,3 +245,11 @@ def test_feedback_told_to_an_encrypted_log_is_learnt(copy, tiny_data, one_docume
     )
     assert json.dumps(document) and "newcomer" in Run.load(out).user_ids
     assert_nothing_plain(out)
+
+
+def test_a_file_of_api_keys_makes_no_folder_encrypted(run_command, tmp_path):
+    """Their file is called keys.json in every example; the data keys' file is not."""
+    assert run_command("key", tmp_path / "keys.json", "shop")[0] == 0
+    assert not vault.is_encrypted(tmp_path)
+    vault.write_text(tmp_path / "plain.txt", "plain")
+    assert (tmp_path / "plain.txt").read_text() == "plain"

@@ -36,7 +36,7 @@ def _run(folder: Path, config: ParallelConfig) -> None:
             local_worker, train_loop_config=told, scaling_config=scaling, run_config=run_config
         )
     else:
-        scaling = ScalingConfig(num_workers=(1, config.nproc))  # type: ignore[arg-type]  # elastic
+        scaling = ScalingConfig(num_workers=(1, config.nproc))  # elastic
         trainer = TorchTrainer(worker, train_loop_config=told, scaling_config=scaling, run_config=run_config)
     try:
         trainer.fit()

@@ -281,7 +281,7 @@ def test_what_is_damaged_or_of_another_run_is_one_clear_line(own_run: Run, llama
     path = own_run.folder / FILE
     content = path.read_bytes()
     path.write_bytes(content[:100])
-    with pytest.raises(UserError, match=f"{FILE}: damaged: "):
+    with pytest.raises(UserError, match=f"{FILE}: damaged or missing: "):
         read_tuned(own_run)
     path.write_bytes(content)
     (own_run.folder / "weights.safetensors").write_bytes(b"other")
