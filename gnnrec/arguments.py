@@ -3,10 +3,23 @@
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from gnnrec.errors import UserError
 from gnnrec.parallel.settings import ENGINES
 from gnnrec.recipes import read_recipe
+
+Command = Callable[[argparse.Namespace], None]
+Add = Callable[[str, Command, str, str], argparse.ArgumentParser]
+"""name, command, text, example -> the parser of a new command, as cli.py makes it."""
+
+SETTING: dict[str, Any] = {  # of --set
+    "action": "extend",
+    "nargs": "+",
+    "default": [],
+    "metavar": "SECTION.KEY=VALUE",
+    "help": "settings laid over the recipe",
+}
 
 FORMATS = ("parquet", "npy", "safetensors", "faiss")  # without a word
 MORE_FORMATS = ("faiss-pq",)

@@ -1,10 +1,9 @@
 """The commands that measure or make privacy: what can be typed after them, what they call and print."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
-from gnnrec.arguments import folder, length
+from gnnrec.arguments import Add, folder, length
 from gnnrec.commands import remarks, show
 
 
@@ -13,8 +12,7 @@ def budget_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--delta", type=float, help="of it (default: 1e-5)")
 
 
-def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """`add` is cli's: name, command, text, example."""
+def add_commands(add: Add) -> None:
     audit = add("audit", audit_run, "how well a run keeps who is in its log, and who may push items", EXAMPLE)
     audit.add_argument("run", type=folder)
     audit.add_argument(

@@ -7,13 +7,14 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import gnnrec
 from gnnrec import (
+    audit_commands,
     commands,
     content_commands,
     embedding_commands,
@@ -22,11 +23,9 @@ from gnnrec import (
     scoring_commands,
     serve_commands,
 )
-from gnnrec.arguments import file, folder, length, one_of, parallel_arguments, recipe
+from gnnrec.arguments import SETTING, Command, file, folder, length, one_of, parallel_arguments, recipe
 from gnnrec.errors import UserError
 from gnnrec.progress import without_progress
-
-Command = Callable[[argparse.Namespace], None]
 
 SPLITS = ("val", "test")
 MASKS = ("train+val", "train")
@@ -95,7 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--data", type=folder, help="a dataset folder (default: the movies data of the checkout)")
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of the runs (default: runs/demo)")
-    demo.add_argument("--set", **_SETTING)
+    demo.add_argument("--set", **SETTING)
 
     train = add(
         "train",
@@ -108,7 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
     train.add_argument("--with-feedback", type=file, metavar="FILE", help="a log of gnnrec serve: more interactions")
     train.add_argument("--pseudonyms", action="store_true", help="no ids of users in the run: see gnnrec/privacy")
-    train.add_argument("--set", **_SETTING)
+    train.add_argument("--set", **SETTING)
     train.add_argument(
         "--track", nargs="+", default=[], metavar="KIND:WHERE", help="mlflow:FOLDER_OR_URI, wandb:offline"
     )
@@ -129,8 +128,8 @@ def build_parser() -> argparse.ArgumentParser:
     search.add_argument(
         "--recipe", type=recipe, help="a shipped recipe or a .toml file to start from (default: default)"
     )
-    search.add_argument("--set", **_SETTING)
-    search.add_argument("--search", **_SETTING | {"help": "LOW..HIGH, LOW..HIGH:log or a,b,c (default: by the model)"})
+    search.add_argument("--set", **SETTING)
+    search.add_argument("--search", **SETTING | {"help": "LOW..HIGH, LOW..HIGH:log or a,b,c (default: by the model)"})
     search.add_argument("--trials", type=int, default=30, help="of the whole study (default: 30)")
     search.add_argument("--minutes", type=float, help="of the whole study (default: no limit)")
     search.add_argument("--seeds", type=int, default=1, help="trainings a trial is the mean of (default: 1)")
@@ -190,7 +189,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     recommend.add_argument("--explain", action="store_true", help="say why, from what the graph holds")
     recommend.add_argument(
-        "--set", **_SETTING | {"help": "llm.key=value, such as llm.noun=movies; gnnrec/llm/settings.py has all"}
+        "--set", **SETTING | {"help": "llm.key=value, such as llm.noun=movies; gnnrec/llm/settings.py has all"}
     )
     recommend.add_argument("-k", type=length, default=10, help="length of the list (default: 10)")
     recommend.add_argument("--json", action="store_true", help="print one JSON document")
@@ -210,7 +209,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="take what is told of her past out together, beside as much drawn at random",
     )
     explain.add_argument(
-        "--set", **_SETTING | {"help": "llm.key=value; llm.phrase=true lets a language model phrase the reasons"}
+        "--set", **SETTING | {"help": "llm.key=value; llm.phrase=true lets a language model phrase the reasons"}
     )
     explain.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -222,7 +221,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     tune.add_argument("run", type=folder)
     tune.add_argument(
-        "--set", **_SETTING | {"help": "tune.key=value, llm.key=value; gnnrec/llm/tune.py and settings.py have all"}
+        "--set", **SETTING | {"help": "tune.key=value, llm.key=value; gnnrec/llm/tune.py and settings.py have all"}
     )
     tune.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -236,7 +235,7 @@ def build_parser() -> argparse.ArgumentParser:
     fitting.add_argument("--kind", required=True, help="gnnrec/encoders/fitted/kinds.py has all")
     fitting.add_argument("--out", type=Path, required=True, help="new folder of the encoder")
     fitting.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
-    fitting.add_argument("--set", **_SETTING | {"help": "encoder.key=value for the kind, and settings of the recipe"})
+    fitting.add_argument("--set", **SETTING | {"help": "encoder.key=value for the kind, and settings of the recipe"})
     fitting.add_argument("--json", action="store_true", help="print one JSON document")
 
     describe = add(
@@ -255,7 +254,7 @@ def build_parser() -> argparse.ArgumentParser:
         writer.add_argument("data", type=folder, help="dataset folder")
         writer.add_argument("--out", type=Path, help="folder that a .csv.gz of all texts is written to")
         writer.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
-        writer.add_argument("--set", **_SETTING)
+        writer.add_argument("--set", **SETTING)
         writer.add_argument("--json", action="store_true", help="print one JSON document")
 
     inspect = add(
@@ -268,7 +267,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--augment", action="store_true", help="of a dataset: contact sheets of augmented content (needs --plots)"
     )
     inspect.add_argument(
-        "--set", **_SETTING | {"help": "augment.key=value, dropout.key=value; gnnrec/encoders/augment has all"}
+        "--set", **SETTING | {"help": "augment.key=value, dropout.key=value; gnnrec/encoders/augment has all"}
     )
     inspect.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -283,7 +282,7 @@ def build_parser() -> argparse.ArgumentParser:
     clean.add_argument(
         "--repair", metavar="KIND,KIND", help="what the copy has repaired, or all (default: what is safe)"
     )
-    clean.add_argument("--set", **_SETTING | {"help": "clean.key=value; gnnrec/cleaning/settings.py has all"})
+    clean.add_argument("--set", **SETTING | {"help": "clean.key=value; gnnrec/cleaning/settings.py has all"})
     clean.add_argument("--json", action="store_true", help="print one JSON document")
 
     modalities = add(
@@ -294,7 +293,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     modalities.add_argument("data", type=folder, help="dataset folder")
     modalities.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
-    modalities.add_argument("--set", **_SETTING)
+    modalities.add_argument("--set", **SETTING)
     modalities.add_argument("--out", type=Path, help="folder of finished trainings; the same command goes on there")
     modalities.add_argument("--plots", type=Path, help="folder to write plots to")
     modalities.add_argument("--seeds", type=length, default=1, help="of alignment and ablation (default: 1)")
@@ -367,6 +366,7 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("--study", type=folder, help="a folder of tune-settings")
     report.add_argument("--modalities", type=file, help="what gnnrec modalities --json printed")
 
+    audit_commands.add_commands(add)
     privacy_commands.add_commands(add)
     scoring_commands.add_commands(add)
 
@@ -378,15 +378,6 @@ def build_parser() -> argparse.ArgumentParser:
     doctor = add("doctor", commands.doctor, "what is installed, what is missing, how to get it", "gnnrec doctor")
     doctor.add_argument("--json", action="store_true", help="print one JSON document")
     return parser
-
-
-_SETTING: dict[str, Any] = {
-    "action": "extend",
-    "nargs": "+",
-    "default": [],
-    "metavar": "SECTION.KEY=VALUE",
-    "help": "settings laid over the recipe",
-}
 
 
 if __name__ == "__main__":

@@ -62,9 +62,9 @@ def _fill_by_ray(dataset: Any, config: Any, options: argparse.Namespace) -> dict
     """What was encoded by workers, by owner and modality. Content with features made elsewhere needs none."""
     import os
 
-    from gnnrec.encoders.ray_engine import Workers, fill_cache
+    from gnnrec.encoders.ray_engine import Actors, fill_cache
 
-    workers = Workers(number=options.workers or os.cpu_count() or 1, address=options.address, shards=options.shards)
+    workers = Actors(number=options.workers or os.cpu_count() or 1, address=options.address, shards=options.shards)
     owners = {
         "items": (config.items_of(dataset), dataset.item_features),
         "users": (dataset.users, dataset.user_features),

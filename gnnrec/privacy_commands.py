@@ -1,17 +1,13 @@
 """The commands around privacy: what can be typed, what they call and print."""
 
 import argparse
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from gnnrec import audit_commands
-from gnnrec.arguments import columns, file, folder, length
+from gnnrec.arguments import SETTING, Add, columns, file, folder, length
 from gnnrec.commands import check_runs, print_json, remarks, show
 from gnnrec.errors import UserError, count
-
-SETTING: dict[str, Any] = {"action": "extend", "nargs": "+", "default": [], "metavar": "SECTION.KEY=VALUE"}
 
 
 def train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,9 +18,7 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """add: name, command, text, example -> the parser of a new command."""
-    audit_commands.add_commands(add)
+def add_commands(add: Add) -> None:
     gone = add(
         "forget",
         forget,
@@ -44,7 +38,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
         "--feedback", type=file, metavar="FILE", help="a log of gnnrec serve, where it is not beside the run"
     )
     gone.add_argument("--later", action="store_true", help="only refuse her from now on, and mark the run as due")
-    gone.add_argument("--set", **SETTING, help="settings laid over the run's own")
+    gone.add_argument("--set", **SETTING | {"help": "settings laid over the run's own"})
     gone.add_argument("--json", action="store_true", help="print one JSON document")
 
     checked = add(
@@ -68,7 +62,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     written.add_argument("run", type=folder)
     written.add_argument("--out", type=Path, help="folder (default: the run's)")
     written.add_argument("--lang", type=columns, default=("en", "zh"), help="en, zh (default: both)")
-    written.add_argument("--set", **SETTING, help="policy.key=value; llm.key=value, as recommend is called with")
+    written.add_argument("--set", **SETTING | {"help": "policy.key=value; llm.key=value, as recommend is called with"})
     written.add_argument("--json", action="store_true", help="print one JSON document")
 
     make = add(

@@ -18,6 +18,7 @@ due.json                 users whom it is due to forget, see due.py
 data-keys.json           where all of this is encrypted, see vault.py; then without tensorboard/, encoders/, frozen/
 """
 
+import hashlib
 import io
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,7 +39,7 @@ from gnnrec.notebook import table
 from gnnrec.run_checks import ID, check_graph, check_memory, check_metrics, check_provenance, load_catalog, load_ids
 from gnnrec.tensor_files import open_tensors, save_tensors
 from gnnrec.untrusted import parse_json, read_parquet, refusing
-from gnnrec.vault import read_bytes, read_text, sha256_of, write_bytes, write_json, write_text
+from gnnrec.vault import read_bytes, sha256_of, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:  # torch and torch_geometric take seconds to import: only what builds the graph or the model does it
     from torch_geometric.data import HeteroData
@@ -74,10 +75,12 @@ class Run:
 
         path = self.folder / "settings.toml"
         try:
-            text = read_text(path)
+            content = read_bytes(path)
+            text = content.decode("utf-8")
         except (OSError, ValueError) as error:
             raise damaged(path, error) from error
-        if sha256_of(path) != self.provenance.get("settings_sha256"):  # cut between two lines it is TOML as well
+        # Cut between two lines it is TOML as well.
+        if hashlib.sha256(content).hexdigest() != self.provenance.get("settings_sha256"):
             raise UserError(f"{path}: damaged: not as it was written (settings_sha256 in run.json)")
         return Recipe.from_dict(parse_toml(text, str(path)), str(path))
 

@@ -1,15 +1,13 @@
 """The commands about much and growing data: update, encode and plan; what can be typed, what they call and print."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 from gnnrec import content_commands
-from gnnrec.arguments import folder, length, recipe
+from gnnrec.arguments import SETTING, Add, folder, length, recipe
 from gnnrec.commands import check_runs, remarks, show
 
 GIGABYTE = 1e9
-Add = Callable[[str, Callable[[argparse.Namespace], None], str, str], argparse.ArgumentParser]
 
 
 def add_commands(add: Add) -> None:
@@ -31,7 +29,7 @@ def add_commands(add: Add) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="new run folder; an interrupted one is resumed")
     parser.add_argument("--data", type=folder, help="the dataset folder, where it has moved")
-    _add_setting(parser, "settings laid over the run's (default: train.epochs=10)")
+    parser.add_argument("--set", **SETTING | {"help": "settings laid over the run's (default: train.epochs=10)"})
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     encode = add(
         "encode",
@@ -41,14 +39,10 @@ def add_commands(add: Add) -> None:
     )
     encode.add_argument("data", type=folder)
     encode.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
-    _add_setting(encode, "settings laid over the recipe")
+    encode.add_argument("--set", **SETTING)
     content_commands.engine_arguments(encode)
     encode.add_argument("--json", action="store_true", help="print one JSON document")
     _plan_arguments(add)
-
-
-def _add_setting(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--set", action="extend", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help=text)
 
 
 def _plan_arguments(add: Add) -> None:

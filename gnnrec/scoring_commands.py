@@ -5,17 +5,15 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gnnrec.arguments import folder, length
+from gnnrec.arguments import Add, folder, length
 from gnnrec.commands import remarks, show
 from gnnrec.errors import UserError
-
-Add = Callable[[str, Callable[[argparse.Namespace], None], str, str], argparse.ArgumentParser]
 
 
 def add_commands(add: Add) -> None:

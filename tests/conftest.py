@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from gnnrec.cipher import new_key_file
 from gnnrec.cli import main
 from gnnrec.datasets import Dataset, planted
 from gnnrec.datasets.dataset import SPLIT_NAMES
@@ -42,6 +43,16 @@ def write_dataset(folder: Path, dataset: Dataset) -> Path:
         described.append(f'[features.{name}]\npath = "{name}.npy"')
     (folder / "dataset.toml").write_text("\n".join(described))
     return folder
+
+
+@pytest.fixture
+def encryption_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of a new key, which the environment names."""
+    path = tmp_path / "key"
+    new_key_file(path)
+    monkeypatch.delenv("GNNREC_KEY", raising=False)
+    monkeypatch.setenv("GNNREC_KEY_FILE", str(path))
+    return path
 
 
 @pytest.fixture(scope="session")

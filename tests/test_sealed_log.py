@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from gnnrec.cipher import HEADER, new_key_file
+from gnnrec.cipher import HEADER
 from gnnrec.errors import UserError
 from gnnrec.sealed_log import SealedLog, read_records
 from gnnrec.serve.feedback import FeedbackLog
@@ -13,11 +13,7 @@ from gnnrec.vault import encrypt_file
 RECORDS = [b"first", b"second " * 20, b"third"]
 
 
-@pytest.fixture(autouse=True)
-def key(tmp_path, monkeypatch):
-    new_key_file(tmp_path / "key")
-    monkeypatch.delenv("GNNREC_KEY", raising=False)
-    monkeypatch.setenv("GNNREC_KEY_FILE", str(tmp_path / "key"))
+pytestmark = pytest.mark.usefixtures("encryption_key")
 
 
 @pytest.fixture

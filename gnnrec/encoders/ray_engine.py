@@ -35,7 +35,7 @@ PART = 256  # contents of a shard: what a lost worker costs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workers:
+class Actors:
     """How many processes encode, and where."""
 
     number: int
@@ -66,7 +66,7 @@ class PartEncoder:
 def fill_cache(
     catalog: Catalog | None,
     config: EncodersConfig,
-    workers: Workers,
+    workers: Actors,
     *,
     given: Collection[str] = (),
     cache_dir: Path | None = None,
@@ -115,7 +115,7 @@ def _store(cache: FeatureCache, shard: Encoded) -> None:
     cache.store({key: row for key, row, fine in zip(shard.keys, shard.values, finite) if fine})
 
 
-def _run(rows: list[dict[str, Any]], modality: str, config: EncodersConfig, folder: Path, workers: Workers) -> Any:
+def _run(rows: list[dict[str, Any]], modality: str, config: EncodersConfig, folder: Path, workers: Actors) -> Any:
     with open_ray(workers.address, workers.number) as ray:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False

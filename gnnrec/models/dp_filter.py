@@ -27,17 +27,15 @@ import torch
 from torch import Generator, Tensor
 from torch_geometric.data import HeteroData
 
-from gnnrec.differential.accounting import check_budget, check_users, gaussian_epsilon, gaussian_multiplier
-from gnnrec.differential.noise import gaussian, secret_generator, symmetric_gaussian
+from gnnrec.differential.accounting import check_budget, gaussian_epsilon, gaussian_multiplier
+from gnnrec.differential.noise import gaussian, symmetric_gaussian
 from gnnrec.errors import UserError
 from gnnrec.graph import REV_INTERACTS, operator
 from gnnrec.models.base import Embeddings, check_least
 from gnnrec.models.private import (
     PrivateModel,
     bounded_history,
-    centred,
     content_directions,
-    public_features,
     unit_histories,
 )
 from gnnrec.models.unit import unit_rows
@@ -71,11 +69,7 @@ class DPFilter(PrivateModel):
         self.register_buffer("popularity", torch.empty(0))  # [I]
         self.register_buffer("multiplier", torch.empty(0))  # standard deviation over sensitivity
 
-    def fit_closed_form(self, graph: HeteroData, noise: Generator | None = None) -> None:
-        """noise: a generator that nobody else knows; for tests only. Raises UserError where delta is too large."""
-        check_users(self.config.delta, graph["user"].num_nodes)
-        noise = secret_generator() if noise is None else noise
-        features = centred(public_features(graph))
+    def learn(self, graph: HeteroData, features: Tensor, noise: Generator) -> None:
         directions = with_constant(content_directions(features, self.config.directions))
         multiplier = gaussian_multiplier(self.config.epsilon, self.config.delta)
         gram, counts = self.release(graph, directions, multiplier, noise)

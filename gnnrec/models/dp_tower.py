@@ -23,17 +23,14 @@ from torch import Generator, Tensor, nn
 from torch.utils.data import TensorDataset
 from torch_geometric.data import HeteroData
 
-from gnnrec.differential.accounting import check_budget, check_users
-from gnnrec.differential.noise import secret_generator
+from gnnrec.differential.accounting import check_budget
 from gnnrec.errors import missing_extra
 from gnnrec.graph import REV_INTERACTS, operator
 from gnnrec.models.base import Embeddings, check_above_zero, check_least
 from gnnrec.models.private import (
     PrivateModel,
     bounded_history,
-    centred,
     content_directions,
-    public_features,
     unit_histories,
 )
 from gnnrec.models.unit import unit_rows
@@ -71,12 +68,8 @@ class DPTower(PrivateModel):
         self.register_buffer("bias", torch.empty(0))  # [m + 1] what everybody likes
         self.register_buffer("spent", torch.empty(0))  # epsilon and noise multiplier
 
-    def fit_closed_form(self, graph: HeteroData, noise: Generator | None = None) -> None:
-        """noise: a generator that nobody else knows; for tests only. Raises UserError where delta is too large."""
+    def learn(self, graph: HeteroData, features: Tensor, noise: Generator) -> None:
         shape = (graph["user"].num_nodes, graph["item"].num_nodes)
-        check_users(self.config.delta, shape[0])
-        noise = secret_generator() if noise is None else noise
-        features = centred(public_features(graph))
         item = unit_rows(features @ (features.T @ content_directions(features, self.config.directions))).float()
         self.item = torch.cat([item, item.new_ones(len(item), 1)], dim=1)
         rows = unit_histories(bounded_history(graph, self.config.degree, noise), shape).float().to_dense()

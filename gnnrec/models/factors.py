@@ -7,7 +7,8 @@ rows: what is exported and served stays embeddings. A user's part is solved from
 Letters: U users, I items, f factors.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,21 +26,31 @@ DIM, ITERATIONS, SEED = 64, 20, 0
 MAX_INTERACTIONS = 5_000_000
 
 
+class Factors(NamedTuple):
+    """iALS of a log by one of SETTINGS."""
+
+    item: Tensor  # [I, f]
+    l2: float
+    confidence: float
+
+
+def fit_factors(graph: HeteroData) -> list[Factors]:
+    """By each of SETTINGS; none for logs of more than MAX_INTERACTIONS, where it would take longer than a training."""
+    log, device = interactions_of(graph).matrix(), graph[INTERACTS].edge_index.device
+    if log.nnz > MAX_INTERACTIONS:
+        return []
+    return [Factors(item_factors(log, DIM, *how, ITERATIONS, SEED).to(device), *how) for how in SETTINGS]
+
+
 def choose_factors(
-    graph: HeteroData, embeddings: Embeddings, measure: Callable[[Scorer], float]
+    graph: HeteroData, embeddings: Embeddings, tried: Sequence[Factors], measure: Callable[[Scorer], float]
 ) -> tuple[Tensor, Tensor] | None:
     """Item factors [I, f] and (weight, l2, confidence) [3] that are best by `measure`, on validation.
 
-    The settings of iALS are those that are best alone. None where nothing is better than the embeddings, and for logs
-    of more than MAX_INTERACTIONS, where it would take longer than a training.
+    The settings of iALS are those that are best alone. None where nothing is better than the embeddings, or tried.
     """
-    log = interactions_of(graph).matrix()
-    if log.nnz > MAX_INTERACTIONS:
+    if not tried:
         return None
-    tried = [
-        (item_factors(log, DIM, l2, confidence, ITERATIONS, SEED).to(embeddings.item.device), l2, confidence)
-        for l2, confidence in SETTINGS
-    ]
     alone = [factor_embeddings(graph, *found) for found in tried]
     values = [measure(_scorer(found)) for found in alone]
     place = values.index(max(values))
@@ -47,17 +58,12 @@ def choose_factors(
     for weight in WEIGHTS:
         if (value := measure(_scorer(appended(embeddings, alone[place], weight)))) > best:
             best, chosen = value, weight
-    return (tried[place][0], torch.tensor([chosen, *tried[place][1:]])) if chosen else None
+    return (tried[place].item, torch.tensor([chosen, *tried[place][1:]])) if chosen else None
 
 
-def collaborative(graph: HeteroData) -> Embeddings | None:
-    """What the log alone says of users and items: iALS with the middle one of SETTINGS; None for larger logs."""
-    log = interactions_of(graph).matrix()
-    if log.nnz > MAX_INTERACTIONS:
-        return None
-    l2, confidence = SETTINGS[1]
-    items = item_factors(log, DIM, l2, confidence, ITERATIONS, SEED).to(graph[INTERACTS].edge_index.device)
-    return factor_embeddings(graph, items, l2, confidence)
+def middle_one(graph: HeteroData, tried: Sequence[Factors]) -> Embeddings | None:
+    """What the log alone says of users and items, by the middle one of SETTINGS."""
+    return factor_embeddings(graph, *tried[len(tried) // 2]) if tried else None
 
 
 def with_factors(graph: HeteroData, embeddings: Embeddings, item: Tensor, settings: Tensor) -> Embeddings:

@@ -53,7 +53,7 @@ from gnnrec.models.base import (
     rows_of,
     summed,
 )
-from gnnrec.models.factors import choose_factors, collaborative, with_factors
+from gnnrec.models.factors import choose_factors, fit_factors, middle_one, with_factors
 from gnnrec.models.interest import ShortTermInterest
 from gnnrec.models.lightgcn import light_propagation
 from gnnrec.models.paths import choose_paths, histories
@@ -229,10 +229,11 @@ class ModalityGNN(EmbeddingModel):
     @torch.no_grad()
     def finish(self, graph: HeteroData, measure: Callable[[Scorer], float]) -> None:
         embeddings = self(graph)
-        if self.config.factors and (found := choose_factors(graph, embeddings, measure)):
+        tried = fit_factors(graph) if self.config.factors or self.config.placement else []
+        if self.config.factors and (found := choose_factors(graph, embeddings, tried, measure)):
             self.factor_items, self.factor_settings = found
             embeddings = with_factors(graph, embeddings, *found)
-        if self.config.placement and (fitted := fit_placement(graph, embeddings, collaborative(graph))):
+        if self.config.placement and (fitted := fit_placement(graph, embeddings, middle_one(graph, tried))):
             for name, part in zip(PLACEMENT, fitted):
                 self.register_buffer(name, part)
         if not self.config.paths:

@@ -16,6 +16,8 @@ import torch
 from torch import Generator, Tensor
 from torch_geometric.data import HeteroData
 
+from gnnrec.differential.accounting import check_users
+from gnnrec.differential.noise import secret_generator
 from gnnrec.errors import UserError
 from gnnrec.graph import INTERACTS, item_modalities, owners
 from gnnrec.models.base import ClosedFormEmbeddingModel
@@ -23,7 +25,18 @@ from gnnrec.models.unit import unit_rows
 
 
 class PrivateModel(ClosedFormEmbeddingModel):
-    """A model whose state is released under differential privacy."""
+    """A model whose state is released under differential privacy. Its settings have an epsilon and a delta."""
+
+    config: Any
+
+    def fit_closed_form(self, graph: HeteroData, noise: Generator | None = None) -> None:
+        """noise: a generator that nobody else knows; for tests only. Raises UserError where delta is too large."""
+        check_users(self.config.delta, graph["user"].num_nodes)
+        self.learn(graph, centred(public_features(graph)), secret_generator() if noise is None else noise)
+
+    def learn(self, graph: HeteroData, features: Tensor, noise: Generator) -> None:
+        """Set the state. features: public and centred, [I, w]; all chance, that of the noise too, is from `noise`."""
+        raise NotImplementedError
 
     def privacy(self) -> dict[str, Any]:
         """epsilon, delta, unit, mechanism, noise_multiplier and what bounds a user: for the record of a run."""

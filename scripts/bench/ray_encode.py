@@ -21,7 +21,7 @@ from rows import row, save
 
 from gnnrec.datasets import Catalog, Dataset
 from gnnrec.encoders import EncodersConfig, encode_catalog, ray_engine
-from gnnrec.encoders.ray_engine import Workers, fill_cache
+from gnnrec.encoders.ray_engine import Actors, fill_cache
 
 ACTOR = b"ray::Map"  # of Ray's own process names
 
@@ -80,9 +80,9 @@ def main() -> None:
         )
         watcher.start()
         began = time.perf_counter()
-        counts = fill_cache(catalog, config, Workers(number=2, shards=folder / "shards"), cache_dir=folder / "ray")
+        counts = fill_cache(catalog, config, Actors(number=2, shards=folder / "shards"), cache_dir=folder / "ray")
         seconds = time.perf_counter() - began
-        again = fill_cache(catalog, config, Workers(number=2, shards=folder / "shards"), cache_dir=folder / "ray")
+        again = fill_cache(catalog, config, Actors(number=2, shards=folder / "shards"), cache_dir=folder / "ray")
         from_cache = encode_catalog(catalog, config, cache_dir=folder / "ray")["text"]
     values = {
         "contents": float(unique),

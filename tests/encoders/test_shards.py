@@ -9,7 +9,7 @@ import pytest
 from gnnrec.datasets import Dataset
 from gnnrec.encoders import EncodersConfig, encode_catalog, ray_engine
 from gnnrec.encoders.encode import Encoded, content_hashes
-from gnnrec.encoders.ray_engine import PartEncoder, Workers, fill_cache
+from gnnrec.encoders.ray_engine import Actors, PartEncoder, fill_cache
 from gnnrec.encoders.shards import read_shard, read_shards, shard_path, write_shard
 from gnnrec.errors import UserError
 
@@ -52,7 +52,7 @@ def test_shards_that_a_lost_call_left_fill_the_cache(
     config = EncodersConfig(text="none", image="opencv", audio="none")
     asked: list[int] = []
 
-    def here(rows: list[dict[str, Any]], modality: str, config: EncodersConfig, folder: Path, workers: Workers) -> Any:
+    def here(rows: list[dict[str, Any]], modality: str, config: EncodersConfig, folder: Path, workers: Actors) -> Any:
         """As the engine does, in this process, until half of the first call is done."""
         encoder = PartEncoder(modality, config, str(folder))
         asked.append(len(rows))
@@ -63,7 +63,7 @@ def test_shards_that_a_lost_call_left_fill_the_cache(
 
     monkeypatch.setattr(ray_engine, "PART", 4)
     monkeypatch.setattr(ray_engine, "_run", here)
-    workers = Workers(number=1, shards=tmp_path / "shards")
+    workers = Actors(number=1, shards=tmp_path / "shards")
     with pytest.raises(KeyboardInterrupt):
         fill_cache(items, config, workers, cache_dir=tmp_path / "cache")
     encoded = fill_cache(items, config, workers, cache_dir=tmp_path / "cache")

@@ -6,7 +6,7 @@ import torch
 from gnnrec.datasets import Interactions
 from gnnrec.graph import build_graph, with_interactions
 from gnnrec.models import MODELS, Embeddings
-from gnnrec.models.factors import choose_factors, spread, with_factors
+from gnnrec.models.factors import choose_factors, fit_factors, spread, with_factors
 from gnnrec.models.ials import IALS, IALSConfig
 from gnnrec.pipeline import fit_model
 from gnnrec.recipe import load_recipe
@@ -40,13 +40,14 @@ def scored(scorer) -> float:
 def test_factors_find_what_the_embeddings_do_not_know():
     graph, embeddings = build_graph(two_tastes(0), {}), random_embeddings()
     assert share_of_own_kind(embeddings) < 0.8
-    found = choose_factors(graph, embeddings, scored)
+    found = choose_factors(graph, embeddings, fit_factors(graph), scored)
     assert found is not None
     assert share_of_own_kind(with_factors(graph, embeddings, *found)) == 1.0
 
 
 def test_no_factors_where_nothing_is_better():
-    assert choose_factors(build_graph(two_tastes(0), {}), random_embeddings(), lambda scorer: 0.5) is None
+    graph = build_graph(two_tastes(0), {})
+    assert choose_factors(graph, random_embeddings(), fit_factors(graph), lambda scorer: 0.5) is None
 
 
 def test_what_is_appended_is_ials_as_wide_as_the_weight_says():

@@ -4,7 +4,6 @@ import pytest
 from crowd import HER, SETTINGS, holding
 
 from gnnrec import vault
-from gnnrec.cipher import new_key_file
 from gnnrec.datasets import Dataset, open_feedback, read_events
 from gnnrec.finetuning import train
 from gnnrec.privacy.forget import ForgetConfig, forget
@@ -12,12 +11,7 @@ from gnnrec.recipe import load_recipe
 from gnnrec.run_folder import Run
 from gnnrec.serve.feedback import FeedbackLog
 
-
-@pytest.fixture(autouse=True)
-def key(tmp_path, monkeypatch):
-    new_key_file(tmp_path / "key")
-    monkeypatch.delenv("GNNREC_KEY", raising=False)
-    monkeypatch.setenv("GNNREC_KEY_FILE", str(tmp_path / "key"))
+pytestmark = pytest.mark.usefixtures("encryption_key")
 
 
 @pytest.fixture

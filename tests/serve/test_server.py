@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import logging
 import signal
 import socket
 import subprocess
@@ -91,6 +92,15 @@ def test_who_others_can_reach_needs_keys_and_a_taken_port_is_named(tiny_runs, ru
         port = taken.getsockname()[1]
         status, _, err = run_command("serve", run, "--port", port, *log)
     assert status == 2 and f"serve --port {port}: cannot be opened on 127.0.0.1" in err
+
+
+def test_handlers_of_other_libraries_stay_open(tiny_runs, run_command, tmp_path):
+    """uvicorn's own settings of logging would close them; absl's closes what it writes to, which may be stderr."""
+    handler = logging.FileHandler(tmp_path / "another.log", delay=False)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        run_command("serve", tiny_runs["default"], "--port", taken.getsockname()[1], "--feedback", tmp_path / "log")
+    assert handler.stream is not None and not handler.stream.closed
+    handler.close()
 
 
 def test_the_first_list_does_not_wait_for_torch():
