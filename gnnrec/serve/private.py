@@ -83,12 +83,12 @@ async def items(request: Request) -> Response:
 async def score(
     request: Request, catalogue: Annotated[str, Query(max_length=64, description="as /private/parameters says")]
 ) -> Response:
+    message = await request.body()  # whole, whatever the answer: who is still sending would find the line closed
     served = service_of(request).served
     process, present = await request.app.state.private.of(served)
     if catalogue != present:
         raise Problem(409, "another run answers now: ask /private/parameters again")
     sizes = await answered(served.run.folder, process.sizes())
-    message = await request.body()
     if len(message) > sizes["most_bytes"]:
         raise Problem(413, f"a message may have {sizes['most_bytes']:,} bytes")
     try:
