@@ -89,7 +89,7 @@ def media_paths(names: Sequence[str | None], root: str, where: str) -> tuple[Pat
     """
     inside = root.rstrip(os.sep) + os.sep
     for name in names:
-        if name is not None and (not name.startswith(inside) or ".." in name.split(os.sep) or "\0" in name):
+        if name is not None and (not name.startswith(inside) or ".." in Path(name).parts or "\0" in name):
             raise UserError(f"{where}: {name[:200]!r} is outside the folder of the dataset, {root}")
     from gnnrec.datasets.sources import find_reader
 
