@@ -24,6 +24,7 @@ class TrainState:
     best_metric: float = -1.0
     best_epoch: int = 0
     stale: int = 0  # validations since the best one
+    saves: int = 0  # of this state, since the beginning
     seconds: float = 0.0
     finished: bool = False
     history: list[dict[str, float]] = field(default_factory=list)  # a row per epoch

@@ -1,5 +1,6 @@
 """The verbs as functions: a dataset becomes a run, a run is evaluated. The command line and Python users call them."""
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -34,8 +35,10 @@ from gnnrec.private_runs import check_private, privacy_of
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import FILES, Run, save_rejected, save_run
 from gnnrec.tracking import Tracker
-from gnnrec.training import fit, ranking_metric
+from gnnrec.training import fit
+from gnnrec.validation import ranking_metric
 from gnnrec.warm_start import WarmStart
+from gnnrec.weights.choose import TABLES_FOLDER, draw_for
 from gnnrec.words.content import Written, write_content
 
 OWN_SPLITS = ("leave_last", "user_time", "global_time", "random")  # made here: test lists may know train and val
@@ -129,6 +132,7 @@ def _train(
     }
     run = save_run(out, recipe, dataset, graph, parts.train, parts.val, model, metrics, provenance)
     (out / "checkpoint.safetensors").unlink(missing_ok=True)
+    shutil.rmtree(out / TABLES_FOLDER, ignore_errors=True)
     return run
 
 
@@ -235,7 +239,8 @@ def fit_model(
     is called as by `training.fit`, after the log is written, and may raise to end the training.
     """
     generator = Generator().manual_seed(recipe.train.seed)
-    model: Model = MODELS[recipe.model_name][0](recipe.model, graph, generator)
+    kind = MODELS[recipe.model_name][0]
+    model: Model = kind(recipe.model, graph, generator, *draw_for(recipe.train.tables, kind, out))
     if isinstance(model, ClosedFormModel):
         began = time.monotonic()
         model.fit_closed_form(graph)

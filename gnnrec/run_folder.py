@@ -52,7 +52,7 @@ FILES = (
     *("settings.toml", "run.json", "weights.safetensors", "embeddings.safetensors", "graph.safetensors"),
     "lists.safetensors",
     *("items.parquet", "users.parquet", "metrics.json", "rejected.csv"),
-    *("log.jsonl", "tensorboard", "wandb", "checkpoint.safetensors"),
+    *("log.jsonl", "tensorboard", "wandb", "checkpoint.safetensors", "checkpoint-tables"),
     *("encoders", "frozen", "update.json", "due.json", "audit", KEYS),
 )
 LISTED = 100  # length of the saved lists

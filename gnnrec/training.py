@@ -5,8 +5,7 @@ Letters: U users, I items, E training interactions, B batch, K negatives, d dime
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,13 @@ from gnnrec.graph import INTERACTS, interactions_of, num_interactions
 from gnnrec.interrupt import stop_on_sigint
 from gnnrec.lazy_adam import LazyAdam
 from gnnrec.losses import LOSSES, catalogue_softmax, shared_softmax
-from gnnrec.models import EmbeddingModel, Embeddings, model_scorer
+from gnnrec.models import EmbeddingModel, Embeddings
 from gnnrec.progress import progress
-from gnnrec.ranking import Scorer, fast_bfloat16, top_k, unseen
+from gnnrec.ranking import fast_bfloat16
 from gnnrec.sampled_step import check_sampling, sampler_for
 from gnnrec.subgraph import Sampler, step_piece
+from gnnrec.weights.average import Decay
+from gnnrec.weights.choose import check_tables, weights_of
 from gnnrec.workers import world
 
 CHECKPOINT_SECONDS = 30.0  # how much work a crash may cost at most, within long epochs
@@ -52,6 +53,9 @@ class TrainConfig:
     # What a step sees: whole | neighbours, sampled | temporal, of those before the step's first interaction
     sampling: str = "whole"
     fanout: int | str = 10  # sampled neighbours of a node: for every hop of the model, or "15,10,5"; 0 for all
+    # Where embeddings of ids lie: whole, at each worker in memory | sharded, in blocks over the workers of --nproc | mapped,
+    # in files of the run's folder
+    tables: str = "whole"
     average: float = 0.98  # decay per step of the moving average of the weights that is validated and kept; 0 for none
     metric: str = "ndcg@20"  # on validation; decides which epoch is kept
     precision: str = "auto"  # of the catalogue softmax: float32 | bfloat16 | auto (bfloat16 where the CPU has it)
@@ -75,6 +79,7 @@ class TrainConfig:
         if not 0 <= self.average < 1:
             raise UserError(f"train.average: found {self.average}; allowed: from 0, below 1")
         check_sampling(self.sampling, self.fanout)
+        check_tables(self.tables, self.sampling)
         if not self.learning_rate > 0:
             raise UserError(f"train.learning_rate: found {self.learning_rate}; allowed: above 0")
 
@@ -126,7 +131,7 @@ def fit(
             bar.set_postfix(last | {"best": f"{state.best_metric:.4f}"})
             bar.update(1)
             trainer.save()
-    model.load_state_dict(trainer.best)
+    trainer.weights.finish()
     return state
 
 
@@ -160,20 +165,15 @@ class Trainer:
         self.own_start = self.num_own.cumsum(0) - self.num_own  # [U]
         self.own_gaps = own - (torch.arange(len(own), device=device) - self.own_start[owner])
         self.sampler = sampler_for(model, graph, config.sampling, config.fanout)
-        settings_of_adam: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-        self.optimizer: torch.optim.Optimizer = (
-            torch.optim.Adam(model.parameters(), fused=True, **settings_of_adam)
-            if self.sampler is None
-            else LazyAdam(model.parameters(), **settings_of_adam)
-        )
+        adam: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+        self.weights = weights_of(model, graph, config.tables, Decay(config.average), adam, checkpoint)
+        self.optimizer = self._optimizer(adam)
         self.low_precision = config.precision == "bfloat16" or (config.precision == "auto" and fast_bfloat16(device))
         self.temperature = config.temperature or temperature_for(len(self.candidates))
         self.batch_size = max(config.batch_size, -(-len(self.items) // config.max_steps))
         self.generator = Generator().manual_seed(config.seed)
         self.epoch_start = self.generator.get_state()
         self.state = TrainState()
-        self.average = {name: value.detach().clone() for name, value in model.named_parameters()}
-        self.best = {name: value.clone() for name, value in model.state_dict().items()}
         self.saved_at = time.monotonic()
         if checkpoint is not None and checkpoint.exists():
             self._resume(checkpoint)
@@ -189,13 +189,15 @@ class Trainer:
         for batch in batches[state.step :]:
             state.loss_sum += self.step(batch)
             state.step += 1
-            if self.workers.any(stopped.is_set())[0]:
+            late = time.monotonic() - self.saved_at > CHECKPOINT_SECONDS
+            stop, due = self.workers.any(stopped.is_set(), late)
+            if stop:
                 state.seconds += time.monotonic() - began
                 raise Interrupted(
                     f"stopped in epoch {state.epoch + 1}"
                     + ("; the state is saved and the same command goes on" if self.checkpoint else "")
                 )
-            if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
+            if due:
                 self.save()
         if not np.isfinite(state.loss_sum):
             raise UserError(f"training: the loss is not finite in epoch {state.epoch + 1}; lower train.learning_rate")
@@ -203,15 +205,20 @@ class Trainer:
         state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
         self.epoch_start = self.generator.get_state()
         last = state.epoch == self.config.epochs
-        with self._averaged():
+        with self.weights.averaged(state.updates):
             if len(self.val) and (state.epoch % self.config.validate_every == 0 or last):
                 row[self.config.metric] = self._validate()
             elif not len(self.val):
-                self._keep()
+                state.best_epoch = state.epoch
+                self.weights.keep(state.epoch)
         state.seconds += time.monotonic() - began
         row["seconds"] = state.seconds
         state.history.append(row)
         state.finished = last or state.stale >= self.config.patience
+
+    def _optimizer(self, adam: dict[str, Any]) -> torch.optim.Optimizer:
+        group = {"params": list(self.weights.shared().values())}  # of a model of tables alone none
+        return torch.optim.Adam([group], fused=True, **adam) if self.sampler is None else LazyAdam([group], **adam)
 
     def _batches(self) -> tuple[Tensor, ...]:
         """Positions of interactions. Temporal batches are consecutive in time, and come in random order."""
@@ -226,11 +233,10 @@ class Trainer:
         loss = self._whole_loss(batch) if self.sampler is None else self._sampled_loss(batch, self.sampler)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        loss_of_all = self.workers.sum_gradients(self.model.parameters(), loss)
+        loss_of_all = self.workers.sum_gradients(self.weights.shared().values(), loss)
         self.optimizer.step()
         self.state.updates += 1
-        if self.config.average:
-            self._update_average()
+        self.weights.update(self.state.updates)
         return loss_of_all
 
     def _whole_loss(self, batch: Tensor) -> Tensor:
@@ -256,6 +262,7 @@ class Trainer:
             temporal=self.config.sampling == "temporal",
             seed=int(torch.randint(2**62, (), generator=self.generator)) + self.workers.rank,
         )
+        self.weights.prepare(piece.graph)
         interactions = torch.arange(len(batch), device=batch.device)
         embeddings = self.model.training_pass(piece.graph, self.generator)
         query = self.model.queries(piece.graph, embeddings, interactions) / self.temperature
@@ -264,32 +271,6 @@ class Trainer:
         loss = self._compared(query, item, rows[0], None if against is None else rows[1], self.place[target])
         more = self.model.auxiliary_loss(piece.graph, embeddings, interactions)
         return weight * (loss if more is None else loss + more)
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        """Exponential moving average of the weights (Polyak averaging), over fewer steps at the very beginning."""
-        updates = self.state.updates
-        share = 1 - min(self.config.average, updates / (10 + updates))
-        for name, value in self.model.named_parameters():
-            self.average[name].lerp_(value, share)
-
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The model with the averaged weights in the place of the last ones."""
-        if not self.config.average:
-            yield
-            return
-        last = {name: value.detach().clone() for name, value in self.model.named_parameters()}
-        self._set_weights(self.average)
-        try:
-            yield
-        finally:
-            self._set_weights(last)
-
-    @torch.no_grad()
-    def _set_weights(self, weights: Mapping[str, Tensor]) -> None:
-        for name, value in self.model.named_parameters():
-            value.copy_(weights[name])
 
     def _against(self, batch: Tensor, share: slice) -> Tensor | None:
         """The items that stand against those of a batch's share: of each its own [B, K], [N] for all alike, None for
@@ -343,55 +324,31 @@ class Trainer:
     def _validate(self) -> float:
         self.model.eval()
         try:
-            value = validation_metric(self.model, self.graph, self.train_log, self.val, self.config.metric)
+            value = self.weights.measure(self.graph, self.train_log, self.val, self.config.metric)
         except ValueError as error:
             raise UserError(f"training: {error} in epoch {self.state.epoch}; lower train.learning_rate") from error
         if value > self.state.best_metric:
             self.state.best_metric, self.state.best_epoch, self.state.stale = value, self.state.epoch, 0
-            self._keep()
+            self.weights.keep(self.state.epoch)
         else:
             self.state.stale += 1
         return value
 
-    def _keep(self) -> None:
-        self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
-
     def save(self) -> None:
-        if self.checkpoint is None or not self.workers.first:
+        """Called by all workers at once."""
+        if self.checkpoint is None:
             return
-        groups = {
-            "model": self.model.state_dict(),
-            "average": self.average,
-            "best": self.best,
-            "random": {"now": self.generator.get_state(), "epoch_start": self.epoch_start},
-        }
-        save_checkpoint(self.checkpoint, self.state, groups, self.optimizer, self.settings)
+        self.state.saves += 1
+        self.weights.save(self.state.saves)
+        if self.workers.first:
+            random = {"now": self.generator.get_state(), "epoch_start": self.epoch_start}
+            groups = self.weights.groups() | {"random": random}
+            save_checkpoint(self.checkpoint, self.state, groups, self.optimizer, self.settings)
+        self.weights.saved(self.state)
         self.saved_at = time.monotonic()
 
     def _resume(self, path: Path) -> None:
         self.state, groups = load_checkpoint(path, self.optimizer, self.settings)
-        self.model.load_state_dict(groups["model"])
-        self.average = {name: value.to(self.items.device) for name, value in groups["average"].items()}
-        self.best = groups["best"]
+        self.weights.resume(groups, self.state)
         self.generator.set_state(groups["random"]["now"])
         self.epoch_start = groups["random"]["epoch_start"]
-
-
-def validation_metric(model: Any, graph: HeteroData, train: Interactions, val: Interactions, metric: str) -> float:
-    """Mean of one metric ("ndcg@20") over the users with a positive in `val`; training items are masked."""
-    return ranking_metric(model_scorer(model, graph), train, val, metric)
-
-
-def ranking_metric(scorer: Scorer, train: Interactions, val: Interactions, metric: str) -> float:
-    """`validation_metric` of scores [B, I] of users [B]. Each worker ranks for its share of the users."""
-    name, k = metric.split("@")
-    seen = train.matrix()
-    relevant = unseen(val.matrix(), seen)
-    users = np.flatnonzero(np.diff(relevant.indptr))
-    workers, values = world(), np.zeros(len(users))
-    share = slice(workers.rank, None, workers.size)
-    mine = users[share]
-    ranking = top_k(scorer, torch.from_numpy(mine), int(k), seen)
-    hits = metrics.hits_of(ranking.items.numpy(), mine, relevant)
-    values[share] = metrics.METRICS[name](hits, np.diff(relevant.indptr)[mine], int(k))
-    return float(workers.sum(torch.from_numpy(values)).numpy().mean())  # the same bits for any number of workers

@@ -56,6 +56,11 @@ class Workers:
             dist.all_reduce(values)
         return values
 
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.size > 1:
+            dist.barrier()
+
     def any(self, *flags: bool) -> list[bool]:
         """Of each flag whether it is set at any worker."""
         if self.size == 1:

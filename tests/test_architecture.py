@@ -52,7 +52,7 @@ LAYERS = (
     ("parallel",),
     ("run_folder", "run_tensors", "run_checks", "due", "private_runs"),
     ("recipe", "recipes", "tracking", "sinks"),
-    ("training", "sampled_step", "evaluation", "cold_items", "warm_start"),
+    ("training", "validation", "weights", "sampled_step", "evaluation", "cold_items", "warm_start"),
     ("models",),
     (
         *("recency", "fingerprints", "fusion", "removal", "words", "alignment"),

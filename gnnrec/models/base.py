@@ -26,6 +26,14 @@ class Embeddings(NamedTuple):
     views: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
 
+class Smoothing(NamedTuple):
+    """What is between free embeddings and embeddings, where that is light propagation and nothing else."""
+
+    layers: int
+    first: int  # of the layers 0 (the embeddings themselves) to `layers` that the mean is over
+    unit: bool  # rows are brought to length one
+
+
 class EmbeddingModel(nn.Module):
     """A model trained by gradients: `forward(graph)` gives everybody's embedding from the edges of that graph."""
 
@@ -34,12 +42,17 @@ class EmbeddingModel(nn.Module):
     takes_other_graphs = False  # whether its weights are of content alone, so that any items of such content will do
     # Tables of free embeddings -> whose rows they have.
     rows_of: Mapping[str, str] = MappingProxyType({"user": "user", "item": "item"})
+    movable_tables = False  # whether it takes a `Draw` at the end, so that its tables can lie elsewhere (weights/)
     hops: int | None = None  # how far messages come, where it can be trained on pieces of the graph (subgraph.py)
     window: int = 0  # how many last items of its user `queries` looks at, beside what the interaction itself is of
     fitted_buffers: tuple[str, ...] = ()  # whose sizes are known only once `finish` chose them; empty before
 
     def forward(self, graph: HeteroData) -> Embeddings:
         raise NotImplementedError
+
+    def smoothing(self) -> Smoothing | None:
+        """Where there is one, embeddings can be made block by block (weights/blocks.py), from tables user and item."""
+        return None
 
     def sampler(self, graph: HeteroData, fanout: tuple[int, ...]) -> Sampler:
         """What draws the pieces of the graph that its training steps see."""
@@ -150,14 +163,25 @@ def summed(first: Scorer, second: Scorer) -> Scorer:
     return score
 
 
-def normal(shape: tuple[int, ...], scale: float, generator: Generator) -> nn.Parameter:
-    """A parameter of rows with an expected length of `scale`."""
-    return nn.Parameter(torch.randn(shape, generator=generator) * scale / shape[-1] ** 0.5)
+Draw = Callable[[tuple[int, int], Generator], Tensor]
+"""Draws a table [N, d] of standard normal numbers to where it is to lie, see weights/."""
+
+
+def normal(shape: tuple[int, int], scale: float, generator: Generator, draw: Draw | None = None) -> nn.Parameter:
+    """A parameter of rows with an expected length of `scale`; in memory unless it is told how to draw."""
+    rows = torch.randn(shape, generator=generator) if draw is None else draw(shape, generator)
+    return nn.Parameter(rows.mul_(scale).div_(shape[-1] ** 0.5))
 
 
 def rows_of(table: Tensor, graph: HeteroData, node_type: str) -> Tensor:
-    """The rows of a table of all nodes that are those of the graph: of a piece its own, with a sparse gradient."""
+    """The rows of a table of all nodes that are those of the graph: of a piece its own, with a sparse gradient.
+
+    Where every worker has a block of the table (weights/shards.py), the piece knows the way to its rows.
+    """
     store = graph[node_type]
+    if "route" in store:
+        rows: Tensor = store.route.look_up(table)
+        return rows
     return F.embedding(store.n_id, table, sparse=True) if "n_id" in store else table
 
 

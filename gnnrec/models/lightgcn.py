@@ -6,7 +6,17 @@ from torch import Generator, Tensor
 from torch_geometric.data import HeteroData
 
 from gnnrec.graph import INTERACTS, REV_INTERACTS, operator
-from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, check_least, normal, rows_of, similarity_space
+from gnnrec.models.base import (
+    Draw,
+    EmbeddingModel,
+    Embeddings,
+    Smoothing,
+    check_choice,
+    check_least,
+    normal,
+    rows_of,
+    similarity_space,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +32,18 @@ class LightGCNConfig:
 
 
 class LightGCN(EmbeddingModel):
-    def __init__(self, config: LightGCNConfig, graph: HeteroData, generator: Generator) -> None:
+    movable_tables = True
+
+    def __init__(
+        self, config: LightGCNConfig, graph: HeteroData, generator: Generator, draw: Draw | None = None
+    ) -> None:
         super().__init__()
         self.config, self.hops = config, config.layers
-        self.user = normal((graph["user"].num_nodes, config.dim), config.init_scale, generator)
-        self.item = normal((graph["item"].num_nodes, config.dim), config.init_scale, generator)
+        self.user = normal((graph["user"].num_nodes, config.dim), config.init_scale, generator, draw)
+        self.item = normal((graph["item"].num_nodes, config.dim), config.init_scale, generator, draw)
+
+    def smoothing(self) -> Smoothing:
+        return Smoothing(self.config.layers, 0, self.config.similarity == "cosine")
 
     def forward(self, graph: HeteroData) -> Embeddings:
         user, item = rows_of(self.user, graph, "user"), rows_of(self.item, graph, "item")

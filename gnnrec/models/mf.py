@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from torch import Generator
 from torch_geometric.data import HeteroData
 
-from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, check_least, normal, rows_of, similarity_space
+from gnnrec.models.base import (
+    Draw,
+    EmbeddingModel,
+    Embeddings,
+    Smoothing,
+    check_choice,
+    check_least,
+    normal,
+    rows_of,
+    similarity_space,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +30,17 @@ class MFConfig:
 
 
 class MF(EmbeddingModel):
+    movable_tables = True
     hops = 0
 
-    def __init__(self, config: MFConfig, graph: HeteroData, generator: Generator) -> None:
+    def __init__(self, config: MFConfig, graph: HeteroData, generator: Generator, draw: Draw | None = None) -> None:
         super().__init__()
         self.config = config
-        self.user = normal((graph["user"].num_nodes, config.dim), config.init_scale, generator)
-        self.item = normal((graph["item"].num_nodes, config.dim), config.init_scale, generator)
+        self.user = normal((graph["user"].num_nodes, config.dim), config.init_scale, generator, draw)
+        self.item = normal((graph["item"].num_nodes, config.dim), config.init_scale, generator, draw)
+
+    def smoothing(self) -> Smoothing:
+        return Smoothing(0, 0, self.config.similarity == "cosine")
 
     def forward(self, graph: HeteroData) -> Embeddings:
         user, item = rows_of(self.user, graph, "user"), rows_of(self.item, graph, "item")

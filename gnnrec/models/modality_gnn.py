@@ -44,6 +44,7 @@ from gnnrec.graph import (
 )
 from gnnrec.losses import align_views
 from gnnrec.models.base import (
+    Draw,
     EmbeddingModel,
     Embeddings,
     check_above_zero,
@@ -99,6 +100,7 @@ class ModalityGNNConfig:
 
 
 class ModalityGNN(EmbeddingModel):
+    movable_tables = True
     places_new_items = places_new_users = True
     rows_of = MappingProxyType({"user": "user"} | dict.fromkeys(("item", "bias", "context", "target"), "item"))
     fitted_buffers = ("factor_items", *PLACEMENT, *PATHS)
@@ -112,13 +114,15 @@ class ModalityGNN(EmbeddingModel):
     user_trained: Tensor  # [U] who has training interactions
     item_trained: Tensor  # [I]
 
-    def __init__(self, config: ModalityGNNConfig, graph: HeteroData, generator: Generator) -> None:
+    def __init__(
+        self, config: ModalityGNNConfig, graph: HeteroData, generator: Generator, draw: Draw | None = None
+    ) -> None:
         super().__init__()
         self.config, self.hops = config, config.layers
         self.modalities = item_modalities(graph)
         num_users, num_items = graph["user"].num_nodes, graph["item"].num_nodes
-        self.user = normal((num_users, config.dim), config.init_scale, generator)
-        self.item = normal((num_items, config.dim), config.init_scale, generator)
+        self.user = normal((num_users, config.dim), config.init_scale, generator, draw)
+        self.item = normal((num_items, config.dim), config.init_scale, generator, draw)
         # Free embeddings of the never-trained say nothing; they are switched off rather than left as noise.
         self.register_buffer("user_trained", num_interactions(graph, "user") > 0)
         self.register_buffer("item_trained", num_interactions(graph, "item") > 0)
@@ -136,8 +140,8 @@ class ModalityGNN(EmbeddingModel):
         self.ordered = config.recent > 0 and "time" in graph[INTERACTS]
         if self.ordered:
             self.window = config.recent
-            self.context = normal((num_items, config.dim), config.init_scale, generator)
-            self.target = normal((num_items, config.dim), config.init_scale, generator)
+            self.context = normal((num_items, config.dim), config.init_scale, generator, draw)
+            self.target = normal((num_items, config.dim), config.init_scale, generator, draw)
             self.interest = ShortTermInterest(config.dim, config.recent, config.heads, config.half_life, generator)
 
     def asked(self, graph: HeteroData) -> Embeddings:

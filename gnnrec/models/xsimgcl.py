@@ -16,7 +16,17 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.errors import UserError
 from gnnrec.graph import INTERACTS, REV_INTERACTS, operator
-from gnnrec.models.base import EmbeddingModel, Embeddings, check_above_zero, check_choice, check_least, normal, rows_of
+from gnnrec.models.base import (
+    Draw,
+    EmbeddingModel,
+    Embeddings,
+    Smoothing,
+    check_above_zero,
+    check_choice,
+    check_least,
+    normal,
+    rows_of,
+)
 from gnnrec.models.contrast import contrast
 
 
@@ -40,11 +50,18 @@ class XSimGCLConfig:
 
 
 class XSimGCL(EmbeddingModel):
-    def __init__(self, config: XSimGCLConfig, graph: HeteroData, generator: Generator) -> None:
+    movable_tables = True
+
+    def __init__(
+        self, config: XSimGCLConfig, graph: HeteroData, generator: Generator, draw: Draw | None = None
+    ) -> None:
         super().__init__()
         self.config, self.hops = config, config.layers
-        self.user = normal((graph["user"].num_nodes, config.dim), config.init_scale, generator)
-        self.item = normal((graph["item"].num_nodes, config.dim), config.init_scale, generator)
+        self.user = normal((graph["user"].num_nodes, config.dim), config.init_scale, generator, draw)
+        self.item = normal((graph["item"].num_nodes, config.dim), config.init_scale, generator, draw)
+
+    def smoothing(self) -> Smoothing:
+        return Smoothing(self.config.layers, 1, False)
 
     def forward(self, graph: HeteroData) -> Embeddings:
         return self._smoothed(graph, None)[0]

@@ -25,6 +25,7 @@ from gnnrec.tensor_files import save_tensors
 from gnnrec.tracking import Tracker
 from gnnrec.training import fit
 from gnnrec.vault import read_text, write_json
+from gnnrec.weights.choose import draw_for
 from gnnrec.workers import world
 
 JOB, GRAPH, OUTCOME = "job.json", "graph.safetensors", "outcome.json"
@@ -62,8 +63,10 @@ def work(folder: Path, threads: int) -> None:
     graph = unpack_graph(tensors)
     val = unpack_log("val", tensors, graph["user"].num_nodes, graph["item"].num_nodes)
     recipe = Recipe.from_dict(parse_toml(job["recipe"], JOB), JOB)
-    model = MODELS[recipe.model_name][0](recipe.model, graph, Generator().manual_seed(recipe.train.seed))
-    first, out = world().first, Path(job["out"])
+    out = Path(job["out"])
+    kind, generator = MODELS[recipe.model_name][0], Generator().manual_seed(recipe.train.seed)
+    model = kind(recipe.model, graph, generator, *draw_for(recipe.train.tables, kind, out))
+    first = world().first
     tracker = Tracker(out) if first else None
     on_epoch: Callable[[list[dict[str, float]]], None] = tracker or (lambda history: None)
     device = default_device()

@@ -1,0 +1,108 @@
+"""Embeddings and lists of a graph whose tables nobody has whole: one layer at a time, one block of rows at a time.
+
+What a worker makes are its own rows; of the layer below it looks up the rows that these listen to. The sums are those
+of the whole graph, entry by entry in the same order.
+
+Letters: N rows of a table, n of them here, B of a block, d dimensions, k length of the lists.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from scipy.sparse import csr_array
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from gnnrec.graph import INTERACTS, REV_INTERACTS, operator
+from gnnrec.models.base import Smoothing
+from gnnrec.models.unit import unit_rows
+from gnnrec.propagate import SparseOperator
+from gnnrec.ranking import Ranking, embedding_scorer, top_k
+from gnnrec.weights.shards import Route, block_of, blocks
+from gnnrec.workers import Workers
+
+BLOCK = 2**14  # rows that are made at a time
+RANKED = 2**18  # items that are ranked at a time
+
+New = Callable[[Tensor], Tensor]  # a table of the shape and kind of another one, with any content
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A table [N, d] of which every worker has a block; all of them ask at once. No gradients."""
+
+    here: Tensor  # [n, d]
+    num_rows: int
+    workers: Workers
+
+    def look_up(self, ids: Tensor) -> Tensor:
+        """[i] -> [i, d]"""
+        if self.workers.size == 1:
+            return self.here[ids]
+        return Route(ids, self.num_rows, self.workers).look_up(self.here)
+
+    def pieces(self, size: int) -> Iterator[tuple[int, Tensor]]:
+        """The whole table, from its first row on, and where each piece begins."""
+        for rank, block in enumerate(blocks(self.num_rows, self.workers.size)):
+            for begin in range(block.start, block.stop, size):
+                if rank == self.workers.rank:
+                    piece = self.here[begin - block.start :][:size]
+                else:
+                    piece = self.here.new_empty(min(size, block.stop - begin), self.here.shape[1])
+                if self.workers.size > 1:
+                    dist.broadcast(piece, rank)
+                yield begin, piece
+
+
+@torch.no_grad()
+def smoothed(graph: HeteroData, user: Rows, item: Rows, smoothing: Smoothing, new: New) -> tuple[Rows, Rows]:
+    """The embeddings of all users and items from their free ones. `new` makes room for a layer."""
+    to_user, to_item = operator(graph, REV_INTERACTS, "symmetric"), operator(graph, INTERACTS, "symmetric")
+    sums = [Rows(new(side.here), side.num_rows, side.workers) for side in (user, item)]
+    for side, total in zip((user, item), sums):
+        total.here.copy_(side.here) if smoothing.first == 0 else total.here.zero_()
+    for layer in range(1, smoothing.layers + 1):
+        user, item = _product(to_user, item, user, new), _product(to_item, user, item, new)
+        if layer >= smoothing.first:
+            for side, total in zip((user, item), sums):
+                total.here.add_(side.here)
+    for total in sums:
+        for rows in total.here.split(BLOCK):
+            rows.div_(smoothing.layers + 1 - smoothing.first)
+            if smoothing.unit:
+                rows.copy_(unit_rows(rows))
+    return sums[0], sums[1]
+
+
+def _product(matrix: SparseOperator, x: Rows, like: Rows, new: New) -> Rows:
+    """matrix [N, M] @ x [M, d], in the blocks of `like` [N, d]."""
+    mine, made = block_of(like.num_rows, like.workers), new(like.here)
+    largest = -(-like.num_rows // like.workers.size)  # the rows of a worker: all take part in as many look-ups
+    for begin in range(0, largest, BLOCK):
+        rows = torch.arange(mine.start + begin, max(min(mine.start + begin + BLOCK, mine.stop), mine.start + begin))
+        part = matrix.select_rows(rows.to(matrix.offsets.device))
+        heard, columns = part.columns.long().unique(return_inverse=True)
+        short = SparseOperator(part.offsets, columns, part.values, (len(rows), len(heard)))
+        made[begin : begin + len(rows)] = short @ x.look_up(heard)
+    return Rows(made, like.num_rows, like.workers)
+
+
+def rank_in_blocks(user: Rows, item: Rows, users: Tensor, k: int, seen: csr_array) -> Ranking:
+    """As `ranking.top_k` of the inner products, each worker for users [B] of its own."""
+    vectors, rows = user.look_up(users), csr_array(seen[users.numpy()])
+    found = Ranking(users, torch.empty((len(users), 0), dtype=torch.int64), torch.empty((len(users), 0)))
+    for begin, piece in item.pieces(RANKED):
+        part = top_k(
+            embedding_scorer(vectors, piece),
+            torch.arange(len(users)),
+            k,
+            csr_array(rows[:, begin : begin + len(piece)]),
+        )
+        items = torch.where(part.items < 0, -1, part.items + begin)
+        scores = torch.cat([found.scores, part.scores], dim=1)
+        scores, order = scores.sort(dim=1, descending=True, stable=True)  # equal ones stay in the order of the items
+        items = torch.cat([found.items, items], dim=1).gather(1, order)
+        found = Ranking(users, items[:, :k], scores[:, :k])
+    return found
