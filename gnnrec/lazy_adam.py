@@ -17,7 +17,7 @@ from torch import Tensor
 class LazyAdam(torch.optim.Optimizer):
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,

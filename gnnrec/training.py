@@ -53,8 +53,8 @@ class TrainConfig:
     # What a step sees: whole | neighbours, sampled | temporal, of those before the step's first interaction
     sampling: str = "whole"
     fanout: int | str = 10  # sampled neighbours of a node: for every hop of the model, or "15,10,5"; 0 for all
-    # Where embeddings of ids lie: whole, at each worker in memory | sharded, in blocks over the workers of --nproc | mapped,
-    # in files of the run's folder
+    # Where embeddings of ids lie: whole, in memory | sharded, in blocks over workers (--nproc) | mapped, in files of
+    # the run's folder. The last two for steps on pieces
     tables: str = "whole"
     average: float = 0.98  # decay per step of the moving average of the weights that is validated and kept; 0 for none
     metric: str = "ndcg@20"  # on validation; decides which epoch is kept
@@ -217,8 +217,8 @@ class Trainer:
         state.finished = last or state.stale >= self.config.patience
 
     def _optimizer(self, adam: dict[str, Any]) -> torch.optim.Optimizer:
-        group = {"params": list(self.weights.shared().values())}  # of a model of tables alone none
-        return torch.optim.Adam([group], fused=True, **adam) if self.sampler is None else LazyAdam([group], **adam)
+        groups = [{"params": list(self.weights.shared().values())}]  # of a model of tables alone none
+        return torch.optim.Adam(groups, fused=True, **adam) if self.sampler is None else LazyAdam(groups, **adam)
 
     def _batches(self) -> tuple[Tensor, ...]:
         """Positions of interactions. Temporal batches are consecutive in time, and come in random order."""

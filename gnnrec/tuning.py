@@ -32,7 +32,8 @@ from gnnrec.graph import GraphConfig
 from gnnrec.pipeline import fit_model, training_graph
 from gnnrec.recipe import Recipe, load_recipe
 from gnnrec.search_space import Axis, Value, parse_search, with_settings
-from gnnrec.training import Interrupted, validation_metric
+from gnnrec.training import Interrupted
+from gnnrec.validation import validation_metric
 
 if TYPE_CHECKING:
     import optuna

@@ -13,13 +13,15 @@ import torch
 from torch_geometric.data import HeteroData
 
 import gnnrec.training
+import gnnrec.weights.whole
 from gnnrec.checkpoint import TrainState
 from gnnrec.datasets import Interactions, planted, powerlaw, split
 from gnnrec.encoders.encode import from_array
 from gnnrec.errors import UserError
 from gnnrec.graph import INTERACTS, build_graph
 from gnnrec.models import MODELS, EmbeddingModel, model_scorer
-from gnnrec.training import Interrupted, TrainConfig, Trainer, fit, temperature_for, validation_metric
+from gnnrec.training import Interrupted, TrainConfig, Trainer, fit, temperature_for
+from gnnrec.validation import validation_metric
 
 QUICK = TrainConfig(epochs=4, batch_size=140, validate_every=1)
 STEPS = 3  # of an epoch
@@ -160,7 +162,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_training(monkeypatch: pytest.M
         weights.append(sha256(model))
         return next(values)
 
-    monkeypatch.setattr(gnnrec.training, "validation_metric", metric)
+    monkeypatch.setattr(gnnrec.weights.whole, "validation_metric", metric)
     state = fit(model, graph, val, replace(QUICK, epochs=20, validate_every=2, patience=3))
     # The second of six validations was the best; 0.3 again is no progress, and after three the training stops.
     assert (state.best_epoch, state.epoch, state.best_metric, len(weights)) == (4, 10, 0.3, 5)

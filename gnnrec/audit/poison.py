@@ -22,7 +22,7 @@ from gnnrec.progress import progress
 from gnnrec.ranking import top_k
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import Run
-from gnnrec.training import ranking_metric
+from gnnrec.validation import ranking_metric
 
 ATTACKS = ("random", "average", "bandwagon")
 SHARE = 0.01  # of users that are false

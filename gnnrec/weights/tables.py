@@ -92,8 +92,8 @@ class TableWeights(Weights):
         """Block by block, where the model is light propagation; else from whole tables, gathered for the while."""
         smoothing, workers = self.model.smoothing(), self.place.workers
         if smoothing is not None:
-            tables = (Rows(self.validated[name], self.num_rows[name], workers) for name in ("user", "item"))
-            user, item = smoothed(graph, *tables, smoothing, self.place.scratch)
+            user, item = (Rows(self.validated[name], self.num_rows[name], workers) for name in ("user", "item"))
+            user, item = smoothed(graph, user, item, smoothing, self.place.scratch)
             return ranked_metric(lambda users, k, seen: rank_in_blocks(user, item, users, k, seen), train, val, metric)
         blocks = {name: self._table(name) for name in self.owners}
         try:

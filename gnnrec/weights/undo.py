@@ -33,7 +33,7 @@ class UndoLog:
 
     def keep(self, tables: Mapping[str, Parts], rows: Mapping[str, Tensor]) -> None:
         """Those of the rows that are not in it yet. Raises UserError where the disk is full."""
-        record = {}
+        record: dict[str, Tensor] = {}
         for name, touched in rows.items():
             new = touched[~self.known[name][touched]]
             if len(new):

@@ -30,7 +30,7 @@ from gnnrec.models import Model
 from gnnrec.pipeline import evaluate_model, fit_model, training_graph
 from gnnrec.recipe import Recipe, load_recipe
 from gnnrec.significance import compare
-from gnnrec.training import validation_metric
+from gnnrec.validation import validation_metric
 
 SHIPPED = Path(__file__).parents[2] / "data"
 FOLDERS = {"movies": SHIPPED / "movies", "music": SHIPPED / "music"} | {

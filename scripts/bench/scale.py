@@ -26,7 +26,8 @@ from rows import row, save
 from gnnrec.datasets import powerlaw
 from gnnrec.graph import GraphConfig, build_graph
 from gnnrec.models.lightgcn import LightGCN, LightGCNConfig
-from gnnrec.training import TrainConfig, Trainer, validation_metric
+from gnnrec.training import TrainConfig, Trainer
+from gnnrec.validation import validation_metric
 
 USERS, ITEMS, INTERACTIONS = 1_000_000, 300_000, 42_000_000  # the largest; others in proportion
 EVALUATED = 10_000
