@@ -70,7 +70,9 @@ class Files:
         return _made(path, rows).copy_(rows)
 
     def save(self, saves: int, tables: Mapping[str, Parts], best: Mapping[str, Tensor]) -> None:
-        if self.folder is not None:
+        if self.folder is None:
+            return
+        with writing(self.folder):
             for path in self.folder.iterdir():
                 if not path.name.startswith(UNDO):
                     sync_file(path)
@@ -79,12 +81,13 @@ class Files:
     def saved(self, state: TrainState, tables: Mapping[str, Parts]) -> None:
         if self.folder is None:
             return
-        self._begin_log(state, tables)
-        for path in self.folder.iterdir():
-            name = path.name
-            old = f".{BEST}-" in name and not name.endswith(f".{BEST}-{state.best_epoch}")
-            if old or (name.startswith(UNDO) and name != f"{UNDO}-{state.saves}"):
-                path.unlink()
+        with writing(self.folder):
+            self._begin_log(state, tables)
+            for path in self.folder.iterdir():
+                name = path.name
+                old = f".{BEST}-" in name and not name.endswith(f".{BEST}-{state.best_epoch}")
+                if old or (name.startswith(UNDO) and name != f"{UNDO}-{state.saves}"):
+                    path.unlink()
 
     def resume(self, state: TrainState, tables: Mapping[str, Parts], num_rows: Mapping[str, int]) -> Parts:
         assert self.folder is not None

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gnnrec.checkpoint import TrainState
 from gnnrec.errors import UserError
+from gnnrec.files import writing
 from gnnrec.tensor_files import open_tensors, save_tensors
 from gnnrec.untrusted import refusing
 from gnnrec.vault import encrypt_folder, is_encrypted
@@ -80,10 +81,11 @@ class Blocks:
         if self.folder is None:
             return
         if self.workers.first:
-            self.folder.mkdir(exist_ok=True)
-            if is_encrypted(self.folder.parent):
-                encrypt_folder(self.folder)
-            self._remove(lambda number: number == saves)  # of a save that was killed
+            with writing(self.folder):
+                self.folder.mkdir(exist_ok=True)
+                if is_encrypted(self.folder.parent):
+                    encrypt_folder(self.folder)
+                self._remove(lambda number: number == saves)  # of a save that was killed
         self.workers.wait()
         found = {(name, part): rows for name, parts in tables.items() for part, rows in parts.items()}
         found |= {(name, BEST): rows for name, rows in best.items()}
@@ -95,7 +97,8 @@ class Blocks:
 
     def saved(self, state: TrainState, tables: Mapping[str, Parts]) -> None:
         if self.folder is not None and self.workers.first:
-            self._remove(lambda number: number != state.saves)
+            with writing(self.folder):
+                self._remove(lambda number: number != state.saves)
 
     def resume(self, state: TrainState, tables: Mapping[str, Parts], num_rows: Mapping[str, int]) -> Parts:
         assert self.folder is not None
@@ -134,6 +137,5 @@ class Blocks:
                 continue
             path = self.folder / f"{saves}.{rank}-of-{size}.{part}.safetensors"
             with refusing(path, DAMAGED), open_tensors(path, "pt") as file:
-                rows[low - mine.start : high - mine.start] = file.get_slice(ROWS)[
-                    low - block.start : high - block.start
-                ]
+                there = slice(low - block.start, high - block.start)
+                rows[low - mine.start : high - mine.start] = file.get_slice(ROWS)[there]

@@ -34,7 +34,7 @@ class Route:
     def __init__(self, ids: Tensor, num_rows: int, workers: Workers) -> None:
         """ids [n] in any order."""
         begins = torch.tensor([block.start for block in blocks(num_rows, workers.size)], device=ids.device)
-        owner = torch.searchsorted(begins, ids, right=True) - 1
+        owner = torch.searchsorted(begins, ids.contiguous(), right=True) - 1
         self.order = owner.argsort(stable=True)  # the ids by their owners
         self.asked = torch.bincount(owner, minlength=workers.size).tolist()  # how many of whom
         told = torch.empty(workers.size, dtype=torch.int64, device=ids.device)
