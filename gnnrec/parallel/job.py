@@ -65,13 +65,13 @@ def work(folder: Path, threads: int) -> None:
     recipe = Recipe.from_dict(parse_toml(job["recipe"], JOB), JOB)
     out = Path(job["out"])
     kind, generator = MODELS[recipe.model_name][0], Generator().manual_seed(recipe.train.seed)
-    model = kind(recipe.model, graph, generator, *draw_for(recipe.train.tables, kind, out))
     first = world().first
     tracker = Tracker(out) if first else None
     on_epoch: Callable[[list[dict[str, float]]], None] = tracker or (lambda history: None)
     device = default_device()
     outcome = Outcome()
     try:
+        model = kind(recipe.model, graph, generator, *draw_for(recipe.train.tables, kind, out))
         with nullcontext() if first and job["show"] else without_progress():
             where = {"checkpoint": out / "checkpoint.safetensors", "settings": job["settings"], "on_epoch": on_epoch}
             fit(model.to(device), graph.to(device), val, recipe.train, **where)

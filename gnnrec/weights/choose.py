@@ -11,7 +11,7 @@ from gnnrec.models.base import Draw
 from gnnrec.vault import is_encrypted
 from gnnrec.weights.average import Decay
 from gnnrec.weights.mapped import Files, draw_into_file
-from gnnrec.weights.places import Blocks
+from gnnrec.weights.places import Blocks, Place
 from gnnrec.weights.shards import DrawBlock
 from gnnrec.weights.tables import TableWeights
 from gnnrec.weights.whole import Weights
@@ -32,10 +32,16 @@ def check_tables(tables: str, sampling: str) -> None:
 
 
 def draw_for(tables: str, model: Any, out: Path | None) -> tuple[Draw, ...]:
-    """How a model's class has to draw its tables, as its last argument; empty for as it does."""
+    """How a model's class has to draw its tables, as its last argument; nothing where it draws as it does.
+
+    out: the run's folder, if there is one. Raises UserError where nothing may be mapped there.
+    """
     if tables == "whole" or not issubclass(model, EmbeddingModel) or not model.movable_tables:
         return ()
-    return (DrawBlock(world()),) if tables == "sharded" else (draw_into_file(out),)
+    if tables == "sharded":
+        return (DrawBlock(world()),)
+    _check_mapped(out)
+    return (draw_into_file(out),)
 
 
 def weights_of(
@@ -52,13 +58,17 @@ def weights_of(
     if not model.movable_tables:
         name = type(model).__name__
         raise UserError(f"train.tables: found {tables!r}; allowed: whole, since {name} has no embeddings of ids")
-    folder, workers = None if checkpoint is None else checkpoint.parent / TABLES_FOLDER, world()
-    if tables == "sharded":
-        return TableWeights(model, graph, decay, adam, Blocks(workers, folder))
-    if workers.size > 1:
-        raise UserError(f"train.tables: found 'mapped'; allowed with --nproc {workers.size}: whole, sharded")
-    if checkpoint is not None and is_encrypted(checkpoint.parent):
-        raise UserError(
-            "train.tables: found 'mapped'; allowed in an encrypted run: whole, sharded, since mapped files are plain"
-        )
-    return TableWeights(model, graph, decay, adam, Files(folder, fresh=checkpoint is None or not checkpoint.exists()))
+    folder = None if checkpoint is None else checkpoint.parent / TABLES_FOLDER
+    place: Place = Blocks(world(), folder)
+    if tables == "mapped":
+        _check_mapped(None if checkpoint is None else checkpoint.parent)
+        place = Files(folder, fresh=checkpoint is None or not checkpoint.exists())
+    return TableWeights(model, graph, decay, adam, place)
+
+
+def _check_mapped(out: Path | None) -> None:
+    found = "train.tables: found 'mapped'; allowed"
+    if (size := world().size) > 1:
+        raise UserError(f"{found} with --nproc {size}: whole, sharded")
+    if out is not None and is_encrypted(out):
+        raise UserError(f"{found} in an encrypted run: whole, sharded, since mapped files are plain")

@@ -16,6 +16,7 @@ import private_tables
 import sample_tables
 import scale_tables
 import trust_tables
+import weights_tables
 from goals import goals
 from tables import load, table, value
 
@@ -248,6 +249,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "scale": scale,
     "sampled": sample_tables.sampled,
     "distributed": distributed_tables.distributed,
+    "table_memory": weights_tables.memory,
+    "table_lists": weights_tables.lists,
     "huge": sample_tables.huge,
     "huge_curve": sample_tables.huge_curve,
     "read": read,

@@ -141,6 +141,15 @@ def test_a_command_trains_in_files_and_leaves_none(planted_folder: Path, tmp_pat
     assert not [path for path in (tmp_path / "mapped").iterdir() if path.name.startswith(("checkpoint", ".tmp-tables"))]
 
 
+def test_a_command_cannot_map_what_is_encrypted(
+    planted_folder: Path, tmp_path: Path, encryption_key: Path, run_command: Any
+) -> None:
+    settings = ["--set", "model.name=mf", "train.sampling=neighbours", "train.tables=mapped"]
+    status, _, err = run_command("train", planted_folder, "--out", tmp_path / "run", "--encrypt", *settings)
+    assert status == 2 and err.count("\n") == 1
+    assert "found 'mapped'; allowed in an encrypted run: whole, sharded" in err
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "words"),
     [

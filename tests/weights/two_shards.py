@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from problem import QUICK, problem, trained, trainer
 
+from gnnrec.errors import UserError
 from gnnrec.models import MODELS
 from gnnrec.training import TrainConfig
+from gnnrec.weights.choose import draw_for
 from gnnrec.weights.shards import DrawBlock, Route, block_of, gathered
 from gnnrec.workers import world
 
@@ -94,11 +96,19 @@ def drawn() -> list[bool]:
     return same
 
 
+def refused() -> str:
+    try:
+        draw_for("mapped", MODELS["mf"][0], None)
+    except UserError as error:
+        return str(error)
+    raise AssertionError("it was not refused")
+
+
 def run(folder: str) -> None:
     torch.set_num_threads(1)
     where = Path(folder)
     found: dict[str, Any] = {case: found_by(*setting) for case, setting in CASES.items()}
-    found |= {"looked up": looked_up(), "sizes": sizes(), "drawn": drawn()}
+    found |= {"looked up": looked_up(), "sizes": sizes(), "drawn": drawn(), "refused": refused()}
     found["resumed"] = found_by("modality_gnn", QUICK, checkpoint=where / "one" / "checkpoint.safetensors")
     begun(where / "two" / "checkpoint.safetensors")
     (where / f"found-{world().rank}.json").write_text(json.dumps(found))
