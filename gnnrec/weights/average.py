@@ -20,10 +20,7 @@ class Decay:
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
-        self._settled = math.ceil(SLOW * limit / (1 - limit))  # updates after which every decay is the limit
-        counts = torch.arange(1, self._settled + 1, dtype=torch.float64)
-        logs = (counts / (SLOW + counts)).clamp(max=limit).log()
-        self._logs = torch.cat([logs.new_zeros(1), logs.cumsum(0)])  # of the product of the first decays
+        self._settled = int(SLOW * limit / (1 - limit))  # updates after which every decay is the limit
 
     def __bool__(self) -> bool:
         return self.limit > 0
@@ -34,11 +31,13 @@ class Decay:
 
     def left(self, since: Tensor, until: int) -> Tensor:
         """What is left after `until` updates of a distance that was there after `since` [n]. float32 [n]"""
-        return (self._product(torch.tensor(until)) - self._product(since.long())).exp().float()
+        return (self._product(torch.tensor(until)) - self._product(since)).exp().float()
 
     def _product(self, updates: Tensor) -> Tensor:
-        beyond = (updates - self._settled).clamp(min=0)
-        return self._logs[updates.clamp(max=self._settled).cpu()] + beyond.cpu() * math.log(self.limit)
+        """The logarithm of the decays' product, but for a constant: of u / (SLOW + u), then of the limit."""
+        first = updates.clamp(max=self._settled).double()
+        begun = torch.lgamma(first + 1) - torch.lgamma(first + 1 + SLOW)
+        return begun + (updates - first) * math.log(self.limit)
 
 
 def caught_up(weight: Tensor, average: Tensor, averaged_at: Tensor, updates: int, decay: Decay) -> Tensor:
