@@ -24,7 +24,7 @@ from gnnrec.weights.shards import Route, block_of, blocks
 from gnnrec.workers import Workers
 
 BLOCK = 2**14  # rows that are made at a time
-RANKED = 2**18  # items that are ranked at a time
+RANKED = 2**17  # users, and items, that are ranked at a time
 
 New = Callable[[Tensor], Tensor]  # a table of the shape and kind of another one, with any content
 
@@ -90,19 +90,25 @@ def _product(matrix: SparseOperator, x: Rows, like: Rows, new: New) -> Rows:
 
 
 def rank_in_blocks(user: Rows, item: Rows, users: Tensor, k: int, seen: csr_array) -> Ranking:
-    """As `ranking.top_k` of the inner products, each worker for users [B] of its own."""
-    vectors, rows = user.look_up(users), csr_array(seen[users.numpy()])
-    found = Ranking(users, torch.empty((len(users), 0), dtype=torch.int64), torch.empty((len(users), 0)))
+    """As `ranking.top_k` of the inner products, each worker for users [B] of its own, all as often as who has most."""
+    items, scores, begin = [torch.empty((0, k), dtype=torch.int64)], [torch.empty((0, k))], 0
+    while user.workers.any(begin < len(users))[0]:
+        some = users[begin : begin + RANKED]
+        part = _ranked(user.look_up(some), item, k, csr_array(seen[some.numpy()]))
+        items.append(part[0])
+        scores.append(part[1])
+        begin += RANKED
+    return Ranking(users, torch.cat(items), torch.cat(scores))
+
+
+def _ranked(vectors: Tensor, item: Rows, k: int, seen: csr_array) -> tuple[Tensor, Tensor]:
+    """Items [B, k] and scores [B, k] of some users: their vectors [B, d], and what each of them has seen [B, N]."""
+    users = torch.arange(len(vectors))
+    items, scores = torch.empty((len(users), 0), dtype=torch.int64), torch.empty((len(users), 0))
     for begin, piece in item.pieces(RANKED):
-        part = top_k(
-            embedding_scorer(vectors, piece),
-            torch.arange(len(users)),
-            k,
-            csr_array(rows[:, begin : begin + len(piece)]),
-        )
-        items = torch.where(part.items < 0, -1, part.items + begin)
-        scores = torch.cat([found.scores, part.scores], dim=1)
+        part = top_k(embedding_scorer(vectors, piece), users, k, csr_array(seen[:, begin : begin + len(piece)]))
+        scores = torch.cat([scores, part.scores], dim=1)
         scores, order = scores.sort(dim=1, descending=True, stable=True)  # equal ones stay in the order of the items
-        items = torch.cat([found.items, items], dim=1).gather(1, order)
-        found = Ranking(users, items[:, :k], scores[:, :k])
-    return found
+        items = torch.cat([items, torch.where(part.items < 0, -1, part.items + begin)], dim=1).gather(1, order)
+        items, scores = items[:, :k], scores[:, :k]
+    return items, scores

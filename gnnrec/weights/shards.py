@@ -75,11 +75,12 @@ class _LookUp(torch.autograd.Function):
 
 def gathered(block: Tensor, num_rows: int, workers: Workers) -> Tensor:
     """The whole table [N, d] at every worker."""
+    if workers.size == 1:
+        return block
     whole = block.new_empty((num_rows, *block.shape[1:]))
     whole[block_of(num_rows, workers)] = block
-    if workers.size > 1:
-        for rank, rows in enumerate(blocks(num_rows, workers.size)):
-            dist.broadcast(whole[rows], rank)
+    for rank, rows in enumerate(blocks(num_rows, workers.size)):
+        dist.broadcast(whole[rows], rank)
     return whole
 
 
