@@ -17,7 +17,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from gnnrec.files import writing
-from gnnrec.weights.places import Parts
+from gnnrec.untrusted import refusing
+from gnnrec.weights.places import DAMAGED, Parts
 
 FRAME = struct.Struct(">QI")
 ROWS = "rows"
@@ -53,7 +54,7 @@ class UndoLog:
     def take_back(self, tables: Mapping[str, Parts]) -> None:
         """Write the old rows over what is in the tables; the log stays and goes on."""
         end = 0
-        with self.path.open("rb") as file:
+        with refusing(self.path, DAMAGED), self.path.open("rb") as file:
             while len(frame := file.read(FRAME.size)) == FRAME.size:
                 length, checksum = FRAME.unpack(frame)
                 if len(content := file.read(length)) < length or zlib.crc32(content) != checksum:

@@ -42,7 +42,7 @@ VARIANTS = {
     "mapped, one process": ("mapped", 1),
 }
 DIM, FANOUT, BATCH, WARM = 64, 5, 2048, 3
-LIGHTGCN = ["model.name=lightgcn", "model.layers=2", "train.sampling=neighbours", "train.fanout=5", "train.epochs=20"]
+LIGHTGCN = ["model.name=lightgcn", "model.layers=2", "train.sampling=neighbours", "train.fanout=5", "train.epochs=6"]
 
 
 class Memory:
