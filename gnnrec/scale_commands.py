@@ -1,4 +1,4 @@
-"""The commands about much and growing data: update, refit, encode, plan; what can be typed, what they call and print."""
+"""The commands about much and growing data (update, refit, encode, plan): what can be typed, called and printed."""
 
 import argparse
 from pathlib import Path
