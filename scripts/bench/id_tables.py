@@ -99,6 +99,7 @@ def work(folder: str, tables: str, num_rows: int, steps: int) -> None:
     keeping, again = time.perf_counter() - began, time.perf_counter()
     trainer.save()
     saving = time.perf_counter() - again
+    workers.wait()  # old files are gone
     memory.stop()
     found = {
         "graph_mb": before,

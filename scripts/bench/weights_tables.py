@@ -14,7 +14,7 @@ def memory() -> str:
             f"{entry['metrics']['keep_seconds'] + entry['metrics']['save_seconds']:.1f}",
             f"{entry['metrics']['disk_mb'] / 1024:.2f}",
         ]
-        for entry in load("tables")
+        for entry in sorted(load("tables"), key=lambda entry: (entry.get("rows", 0), entry["variant"]))
         if "training_mb" in entry["metrics"]
     ]
     head = ["table", "where", "own GB at the start", "in steps", "best kept, checkpoint", "mapped GB", "s a step"]
