@@ -7,12 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import Generator
 
+from gnnrec.datasets import powerlaw
 from gnnrec.errors import UserError
-from gnnrec.training import TrainConfig
+from gnnrec.graph import GraphConfig, build_graph
+from gnnrec.models.mf import MF, MFConfig
+from gnnrec.training import TrainConfig, Trainer
 from gnnrec.vault import encrypt_folder
+from gnnrec.weights.mapped import draw_into_file
 from gnnrec.weights.undo import UndoLog
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -101,6 +107,28 @@ def test_a_killed_process_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     ours, _ = trained("lightgcn", MAPPED, checkpoint=checkpoint)
     whole, _ = trained("lightgcn", MAPPED)
     assert equal(ours, whole)
+
+
+def own_megabytes() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon"))
+
+
+def test_what_a_table_needs_is_not_in_memory(tmp_path: Path) -> None:
+    """A part of the users' table are 73 MB; in memory there would be five."""
+    log = powerlaw(300_000, 1_000, 4_000).interactions.unordered()
+    graph = build_graph(log, {}, config=GraphConfig(together=0))
+    config = replace(MAPPED, whole_catalogue=1, shared_negatives=50)
+    before = own_megabytes()
+    model = MF(MFConfig(dim=64), graph, Generator().manual_seed(0), draw_into_file(tmp_path))
+    made = Trainer(model, graph, log.rows(np.zeros(0, np.int64)), config, tmp_path / "checkpoint.safetensors")
+    for batch in torch.arange(400).split(100):
+        made.step(batch)
+    with made.weights.averaged(made.state.updates):
+        made.weights.keep(0)
+    made.save()
+    assert own_megabytes() - before < 60
+    assert (tmp_path / "checkpoint-tables" / "user.best-0").stat().st_size == 4 * 64 * 300_000
 
 
 def test_what_a_crash_cut_off_the_log_is_left_out_and_the_rest_taken_back(tmp_path: Path) -> None:
