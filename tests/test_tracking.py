@@ -34,6 +34,6 @@ def test_a_full_disk_is_one_line_that_names_the_file(tmp_path):
     tracker([{"epoch": 1, "loss": 1.0}])
     (path,) = (tmp_path / "tensorboard").iterdir()
     tracker.events._records.close()
-    tracker.events._records = RecordWriter(Path("/dev/full").open("ab"))
+    tracker.events._records = RecordWriter(Path("/dev/full").open("ab"))  # noqa: SIM115 (it closes it)
     with pytest.raises(UserError, match=f"^{path}: cannot be written \\(No space left on device\\)$"):
         tracker([{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}])

@@ -95,7 +95,9 @@ def forget(
     recipe = load_recipe(str(folder / "settings.toml"), config.settings)
     check_encoders(run, recipe)
     mark_due(folder, key)
-    features = drop_features(content_of(run.dataset(), key)) if rows.get("users") else 0  # while it can be told
+    features = 0
+    if rows.get("users"):  # now, while it can be told; without feedback, which has no content and may have shrunk
+        features = drop_features(content_of(Dataset.load(source, None, pseudonyms, run.partitions), key))
     data = source if config.data is None else config.data
     if config.erase:
         erase_in_place(source, names)

@@ -2,10 +2,10 @@
 
 python scripts/bench/write_faults.py [--most 60] [--only NAME …]     writes rows of results/faults.json
 
-Each command (write_works.py) runs in a process of its own below failing_calls.c, once with one call that fails, once
-with that and all later ones. Where a command makes more than `--most` calls, as many of them are taken, evenly spread.
-After each fault the state has to be the old or the new one and an error one line; the same command again has to end
-with the new state.
+Each command (write_works.py) runs in a process of its own below failing_calls.c, with one call that fails, and for a
+third as many k with all later ones, too. Where a command makes more than `--most` calls, as many of them are taken,
+evenly spread. After each fault the state has to be the old or the new one and an error one line; the same command again
+has to end with the new state.
 """
 
 import argparse
@@ -13,7 +13,6 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from failing import Ended, alone, under_layer
@@ -30,6 +29,8 @@ from write_works import WORKS, Work  # noqa: E402
 import gnnrec.privacy.forget  # noqa: E402
 import gnnrec.update  # noqa: E402, F401
 from gnnrec.cipher import new_key_file  # noqa: E402
+
+UNSOUND = "unsound"
 
 
 class Trials:
@@ -48,11 +49,12 @@ class Trials:
         (self.now / "cache").mkdir(exist_ok=True)
         self.now.rename(self.kept)
         self.afresh()
-        self.old = self.state().found
+        self.old = str(alone(self.found, self.now).found)
         undisturbed = self.run()
         assert undisturbed.status == 0, undisturbed.said
-        self.new, self.calls = self.state().found, undisturbed.calls
-        assert self.old and self.new and not self.unfinished()
+        self.new, self.calls = str(alone(self.found, self.now).found), undisturbed.calls
+        for state in (self.old, self.new):
+            assert not state.startswith(UNSOUND), state
 
     def afresh(self) -> None:
         shutil.rmtree(self.now, ignore_errors=True)
@@ -61,26 +63,41 @@ class Trials:
     def run(self, at: int = -1, *, for_good: bool = False) -> Ended:
         return alone(lambda: self.work.command(self.now), self.now, at, for_good=for_good)
 
-    def state(self) -> Ended:
-        return alone(lambda: self.work.state(self.now), self.now)
+    def found(self) -> str:
+        """The state, or what is wrong with it."""
+        try:
+            return self.work.state(self.now)
+        except Exception as error:
+            return f"{UNSOUND}: {type(error).__name__}: {error}"
 
-    def unfinished(self) -> str:
-        return alone(lambda: self.work.done(self.now), self.now).said
+    def missing(self) -> str:
+        try:
+            self.work.done(self.now)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return ""
 
-    def wrong(self, at: int, for_good: bool) -> Iterator[str]:
+    def wrong(self, at: int, for_good: bool) -> list[str]:
         """What is not as it should be after the call number `at` failed."""
         self.afresh()
         ended = self.run(at, for_good=for_good)
+        looked = alone(lambda: self.aftermath(ended.status), self.now)
+        lines = [] if isinstance(looked.found, list) else [f"nobody could look: {looked.said[-600:]}"]
         if ended.status not in (0, 2) or len(ended.said.splitlines()) != bool(ended.status):
-            yield f"exit {ended.status}: {ended.said[-600:]}"
-        if (after := self.state()).found not in (self.old, self.new) or (not ended.status and after.found != self.new):
-            yield f"exit {ended.status}, then state {after.found} {after.said[-600:]}"
-        complete = after.found == self.new and not self.unfinished()
-        again = self.run()
-        if again.status and not (again.status == 2 and complete):  # which may say that there is nothing left to do
-            yield f"the same command again: exit {again.status}: {again.said[-600:]}"
-        if (last := self.state()).found != self.new or (missing := self.unfinished()):
-            yield f"the same command again: state {last.found} {last.said[-300:]} {missing if last.found else ''}"
+            lines.append(f"exit {ended.status}: {ended.said[-600:]}")
+        return lines + (looked.found or [])
+
+    def aftermath(self, status: int) -> list[str]:
+        lines, after = list[str](), self.found()
+        if after not in (self.old, self.new) or (status == 0 and after != self.new):
+            lines.append(f"exit {status}, then {after}")
+        complete = after == self.new and not self.missing()
+        again = self.work.command(self.now)
+        if again and not (again == 2 and complete):  # which may say that there is nothing left to do
+            lines.append(f"the same command again: exit {again}")
+        if (last := self.found()) != self.new or self.missing():
+            lines.append(f"the same command again: {last} {self.missing()}")
+        return lines
 
 
 def main() -> None:
@@ -93,10 +110,9 @@ def main() -> None:
         began, faults, wrong = time.monotonic(), 0, 0
         with tempfile.TemporaryDirectory(prefix="write-faults-") as place:
             trials = Trials(WORKS[name](), Path(place))
-            taken = np.unique(np.linspace(0, trials.calls - 1, min(options.most, trials.calls)).astype(int)).tolist()
-            for for_good in (False, True):
-                for at in taken:
-                    problems = list(trials.wrong(at, for_good))
+            for for_good, most in ((False, options.most), (True, options.most // 3)):
+                for at in np.unique(np.linspace(0, trials.calls - 1, min(most, trials.calls)).astype(int)).tolist():
+                    problems = trials.wrong(at, for_good)
                     faults, wrong = faults + 1, wrong + bool(problems)
                     for problem in problems:
                         print(f"{name}, call {at}{' and on' * for_good}: {problem}".replace("\n", " | "), flush=True)
@@ -105,7 +121,7 @@ def main() -> None:
         print(f"{name}: {calls} calls, {faults} faults, {wrong} wrong states, {spent:.0f} s", flush=True)
         counts = {"calls": float(calls), "faults": float(faults), "wrong": float(wrong)}
         if not options.dry:
-            save("faults", [row("made data", name, [0], [counts], spent)])
+            save("faults", [row("made data", f"failing calls: {name}", [0], [counts], spent)])
 
 
 if __name__ == "__main__":

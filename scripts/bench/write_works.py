@@ -2,7 +2,9 @@
 
 import functools
 import hashlib
+import os
 import sqlite3
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,9 +22,9 @@ from gnnrec.export import import_embeddings
 from gnnrec.run_folder import Run
 from gnnrec.serve.feedback import FeedbackLog
 from gnnrec.tracking import Tracker
-from gnnrec.vault import encrypt_file, is_encrypted, read_bytes
+from gnnrec.vault import Envelope, encrypt_file, is_encrypted, keys_of, read_bytes
 
-SETTINGS = ("train.epochs=3", "train.validate_every=1", "train.batch_size=64", "model.dim=8")
+SETTINGS = ("train.epochs=2", "train.validate_every=1", "train.batch_size=64", "model.dim=8")
 SAMPLED = ("model.name=lightgcn", "model.layers=2", "train.sampling=neighbours", "train.fanout=4")
 SIGN = ("model.name=sign", "train.sampling=neighbours", "graph.neighbors=0", "graph.together=0", "graph.missing=drop")
 TENSORS = ("weights", "embeddings", "lists", "graph")
@@ -141,10 +143,10 @@ def reports() -> Work:
         for name, out in zip(names, ("run", "other")):
             write_data(place / name)
             well("train", place / name, "--out", place / out, "--json", "--recipe", "popularity")
-        well("report", place / "other", "--out", place / "out" / "report.html", "--json")
+        well("report", place / "other", "--out", place / "out" / "report.html")
 
     def command(place: Path) -> int:
-        return typed("report", place / "run", "--out", place / "out" / "report.html", "--json")
+        return typed("report", place / "run", "--out", place / "out" / "report.html")
 
     def state(place: Path) -> str:
         finish(place / "out")
@@ -208,8 +210,6 @@ def encodes() -> Work:
 
 def by_command(work: Callable[[], int]) -> int:
     """What the command line makes of an error, of a function that is no command."""
-    import sys
-
     try:
         return work()
     except UserError as error:
@@ -298,14 +298,13 @@ def rekeys(*options: str) -> Work:
         return typed("rekey", place / "run", "--new-key", place.with_name("new.key"), "--json", *options)
 
     def state(place: Path) -> str:
-        from gnnrec.vault import Envelope, keys_of
-
-        needed = Envelope.load(keys_of(place / "run"), user_key(place.with_name("new.key"))).user
-        import os
-
-        os.environ["GNNREC_KEY_FILE"] = str(place.with_name("new.key" if needed != user_key() else "old.key"))
+        keys = {name: user_key(place.with_name(name)) for name in ("old.key", "new.key")}
+        needed = Envelope.load(keys_of(place / "run"), *keys.values()).user
+        name = next(name for name, key in keys.items() if key == needed)
+        os.environ["GNNREC_KEY_FILE"] = str(place.with_name(name))
         assert of_run(place / "run") != "unfinished"
-        return Path(os.environ["GNNREC_KEY_FILE"]).name
+        os.environ["GNNREC_KEY_FILE"] = str(place.with_name("old.key"))  # by which the command is typed again
+        return name
 
     return Work(prepare=prepare, command=command, state=state, key="old.key")
 
