@@ -101,7 +101,7 @@ class Workshop:
                 told["settings_sha256"] = sha256_of_file(path)
                 (folder / "run.json").write_text(json.dumps(told))
             try:
-                return use(Run.load(folder))
+                return read_log(folder) if name == "log.jsonl" else use(Run.load(folder))
             finally:
                 path.write_bytes(good)
                 if name == "settings.toml":
