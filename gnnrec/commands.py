@@ -294,6 +294,14 @@ def models(options: argparse.Namespace) -> None:
         for name in options.name:
             print(f"{name}: {get(name)}")
         return
+    if options.action == "verify":
+        from gnnrec.encoders.verify import WRITTEN, verify
+
+        found = verify(options.name)
+        show(options, found, lambda: "\n".join(f"{row['name']}: {row['state']}" for row in found))
+        if wrong := [row for row in found if row["files"] and row["state"] != WRITTEN]:
+            raise UserError(f"models verify: {wrong[0]['name']}: {wrong[0]['state']} ({wrong[0]['folder']})")
+        return
     rows = listed()
     show(options, rows, lambda: models_table(rows))
 

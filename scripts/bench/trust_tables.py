@@ -12,14 +12,25 @@ Rows = list[dict[str, Any]]
 
 
 def kills(rows: Rows) -> list[list[str]]:
-    count, wrong = (sum(row["metrics"][name] for row in rows) for name in ("kills", "wrong"))
-    kinds = "; ".join(f"{row['variant']} {row['metrics']['kills']:.0f}" for row in rows)
+    killed = [row for row in rows if "kills" in row["metrics"]]
+    failed = [row for row in rows if "faults" in row["metrics"]]
+    count, wrong = (sum(row["metrics"][name] for row in killed) for name in ("kills", "wrong"))
+    kinds = "; ".join(f"{row['variant']} {row['metrics']['kills']:.0f}" for row in killed)
+    faults, unsound = (sum(row["metrics"][name] for row in failed) for name in ("faults", "wrong"))
+    calls = sum(row["metrics"]["calls"] for row in failed)
+    names = ", ".join(row["variant"].partition(": ")[2] for row in failed)
     return [
         [
             "a run, an export, a report, features and feedback survive SIGKILL",
             f"scripts/bench/faults.py: {kinds}",
             f"{count:,.0f} kills, {wrong:.0f} states neither old nor new",
-        ]
+        ],
+        [
+            "they survive a disk that is full or broken at any write call of a command, and the same command goes on",
+            f"scripts/bench/write_faults.py: {names}",
+            f"{faults:,.0f} faults injected, at {len(failed)} commands of {calls:,.0f} calls, evenly spread; "
+            f"{unsound:.0f} states neither old nor new",
+        ],
     ]
 
 
