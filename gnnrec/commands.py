@@ -114,6 +114,8 @@ def evaluate(options: argparse.Namespace) -> None:
         return
     names = [str(run) for run in runs]
     title = f"{options.split}, {count(documents[0]['users'], 'user')}, known: {documents[0]['mask']}"
+    if due := documents[0]["users_due_to_be_forgotten"]:
+        title += f"; left out: {count(due, 'user')} due to be forgotten"
     print(metrics_table(dict(zip(names, documents)), title=title))
     print()
     print(comparison_table(comparison, *names) if comparison else cohorts_table(documents[0]["cohorts"]))

@@ -11,6 +11,7 @@ from gnnrec.encoders.encode import content_hash
 from gnnrec.errors import UserError
 from gnnrec.files import sha256_of_file
 from gnnrec.language.answers import AnswerCache
+from gnnrec.pipeline import evaluate
 from gnnrec.privacy.forget import ForgetConfig, forget, forget_later
 from gnnrec.run_folder import Run
 
@@ -91,6 +92,19 @@ def test_later_refuses_her_at_once_and_nobody_else(run, run_command, one_documen
     forget(run.folder, HER, ForgetConfig(erase=True))
     left = Run.load(run.folder).refused
     assert "u1" in left and HER not in left and len(left) == 1
+
+
+def test_what_is_measured_and_shown_leaves_out_who_is_due(run, tmp_path, run_command, one_document):
+    whole, her = evaluate(run), run.user_index(HER)
+    assert her in whole.users and one_document("evaluate", run.folder)["users_due_to_be_forgotten"] == 0
+    forget_later(run.folder, HER)
+    left, others = evaluate(Run.load(run.folder)), whole.users != her
+    assert left.users.tolist() == whole.users[others].tolist()
+    assert left.per_user["ndcg@10"].tolist() == whole.per_user["ndcg@10"][others].tolist()
+    assert one_document("evaluate", run.folder)["users_due_to_be_forgotten"] == 1
+    assert "left out: 1 user due to be forgotten" in run_command("evaluate", run.folder)[1]
+    run_command("report", run.folder, "--out", tmp_path / "out" / "report.html")
+    assert holding(HER, tmp_path / "out") == []
 
 
 def test_data_that_was_cleared_already_needs_no_word(run, never, people):
