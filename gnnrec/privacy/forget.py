@@ -92,6 +92,8 @@ def forget(
             f"{source}: holds {sum(rows.values()):,} rows of this user; allowed: --data NEW (a copy without them), "
             "--erase (change its files), --later, or take them out yourself first"
         )
+    if (origin := run.provenance.get("refit_of")) is not None:
+        raise UserError(f"{folder}: is a refit; allowed: forget in {origin.split()[0]}, then refit that")
     recipe = load_recipe(str(folder / "settings.toml"), config.settings)
     check_encoders(run, recipe)
     mark_due(folder, key)
