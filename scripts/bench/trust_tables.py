@@ -18,7 +18,7 @@ def kills(rows: Rows) -> list[list[str]]:
     kinds = "; ".join(f"{row['variant']} {row['metrics']['kills']:.0f}" for row in killed)
     faults, unsound = (sum(row["metrics"][name] for row in failed) for name in ("faults", "wrong"))
     calls = sum(row["metrics"]["calls"] for row in failed)
-    names = ", ".join(row["variant"].partition(": ")[2] for row in failed)
+    names = "; ".join(f"{row['variant'].partition(': ')[2]} {row['metrics']['faults']:.0f}" for row in failed)
     return [
         [
             "a run, an export, a report, features and feedback survive SIGKILL",
@@ -41,7 +41,7 @@ def fuzzing(rows: Rows) -> list[list[str]]:
     return [
         [
             "whatever a file or a request holds: an answer, or an error in one line",
-            f"scripts/fuzz: atheris on {len(rows)} readers, finds replayed by tests/test_corpus.py",
+            f"scripts/fuzz: atheris, and damage at random, on {len(rows)} readers; finds replayed by tests/test_corpus.py",
             f"{count:,.0f} executions (least and most: {spread}), {finds:.0f} finds, all mended",
         ]
     ]
