@@ -41,7 +41,7 @@ def fuzzing(rows: Rows) -> list[list[str]]:
     return [
         [
             "whatever a file or a request holds: an answer, or an error in one line",
-            f"scripts/fuzz: atheris, and damage at random, on {len(rows)} readers; finds replayed by tests/test_corpus.py",
+            f"scripts/fuzz: atheris, and damage at random, on {len(rows)} readers; finds: tests/test_corpus.py",
             f"{count:,.0f} executions (least and most: {spread}), {finds:.0f} finds, all mended",
         ]
     ]
