@@ -370,9 +370,9 @@ def build_parser() -> argparse.ArgumentParser:
     privacy_commands.add_commands(add)
     scoring_commands.add_commands(add)
 
-    models = add("models", commands.models, "list the pretrained models, or bring one", "gnnrec models get use")
-    models.add_argument("action", nargs="?", choices=["get"])
-    models.add_argument("name", nargs="*", help="names of models to get")
+    models = add("models", commands.models, "list, bring or check the pretrained models", "gnnrec models get use")
+    models.add_argument("action", nargs="?", choices=["get", "verify"])
+    models.add_argument("name", nargs="*", help="names of models to get, or to verify (default: all that are here)")
     models.add_argument("--json", action="store_true", help="print one JSON document")
 
     doctor = add("doctor", commands.doctor, "what is installed, what is missing, how to get it", "gnnrec doctor")

@@ -114,6 +114,8 @@ def evaluate(options: argparse.Namespace) -> None:
         return
     names = [str(run) for run in runs]
     title = f"{options.split}, {count(documents[0]['users'], 'user')}, known: {documents[0]['mask']}"
+    if due := documents[0]["users_due_to_be_forgotten"]:
+        title += f"; left out: {count(due, 'user')} due to be forgotten"
     print(metrics_table(dict(zip(names, documents)), title=title))
     print()
     print(comparison_table(comparison, *names) if comparison else cohorts_table(documents[0]["cohorts"]))
@@ -293,6 +295,14 @@ def models(options: argparse.Namespace) -> None:
             raise UserError(f"models get: expected a name; allowed: {', '.join(PRETRAINED)}")
         for name in options.name:
             print(f"{name}: {get(name)}")
+        return
+    if options.action == "verify":
+        from gnnrec.encoders.verify import WRITTEN, verify
+
+        found = verify(options.name)
+        show(options, found, lambda: "\n".join(f"{row['name']}: {row['state']}" for row in found))
+        if wrong := [row for row in found if row["files"] and row["state"] != WRITTEN]:
+            raise UserError(f"models verify: {wrong[0]['name']}: {wrong[0]['state']} ({wrong[0]['folder']})")
         return
     rows = listed()
     show(options, rows, lambda: models_table(rows))

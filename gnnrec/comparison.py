@@ -31,8 +31,9 @@ def evaluate_against(
     runs = [Run.load(folder) for folder in folders]
     mask = mask_of(runs[0], split, mask)
     evaluations = measure(runs, split, mask, dataset)
+    more = {"mask": mask, "users_due_to_be_forgotten": int(due_in(runs).sum())}
     documents = [
-        evaluation.to_json(split) | {"run": str(run.folder), "mask": mask} for run, evaluation in zip(runs, evaluations)
+        evaluation.to_json(split) | {"run": str(run.folder)} | more for run, evaluation in zip(runs, evaluations)
     ]
     return documents, differences(evaluations[0], evaluations[1:])[0] if len(runs) > 1 else None
 
@@ -40,16 +41,22 @@ def evaluate_against(
 def measure(
     runs: Sequence[Run], split: str = "test", mask: str | None = None, dataset: Dataset | None = None
 ) -> list[Evaluation]:
-    """Each run on the same rows with the same mask, by default that of the first; the data is read once."""
+    """Each run on the same rows with the same mask, by default that of the first; the data is read once. Users whom
+    any of them is due to forget are left out."""
     for other in runs[1:]:
         check_same_data(runs[0], other)
     if split == "test" and dataset is None:
         dataset = runs[0].dataset()
-    mask = mask_of(runs[0], split, mask)
+    mask, due = mask_of(runs[0], split, mask), due_in(runs)
     return [
-        evaluate(run, split_name=split, mask=mask, dataset=dataset)
+        evaluate(run, split_name=split, mask=mask, dataset=dataset, left_out=due)
         for run in progress(runs, text="measuring", unit="run")
     ]
+
+
+def due_in(runs: Sequence[Run]) -> NDArray[np.bool_]:
+    """Users of runs of the same data whom any of them is due to forget. [U]"""
+    return np.logical_or.reduce([run.due for run in runs])
 
 
 def differences(first: Evaluation, others: Sequence[Evaluation]) -> list[Differences]:

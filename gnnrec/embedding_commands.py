@@ -38,7 +38,7 @@ def export_arguments(parser: argparse.ArgumentParser) -> None:
         type=one_of(INDEXES),
         help="of a database: exact or approximate (default: exact up to 200,000 items)",
     )
-    parser.add_argument("--pseudonyms", action="store_true", help="of files: keyed hashes for the ids of users")
+    parser.add_argument("--pseudonyms", action="store_true", help="keyed hashes for the ids of users")
     parser.add_argument(
         "--k-anonymity", type=length, metavar="K", help="of files: leave out users whose columns fewer share"
     )
@@ -84,14 +84,13 @@ def export(options: argparse.Namespace) -> None:
         "--format": options.format is not None,
         "--precision": options.precision != "fp32",
         "--shards": options.shards is not None,
-        "--pseudonyms": options.pseudonyms,
         "--k-anonymity": options.k_anonymity is not None,
         "--encrypt": options.encrypt,
         "--index": options.index is not None,
         "--replace": options.replace,
         "--name": options.name != NAME,
     }
-    for option, of_database in zip(typed, (False, False, False, False, False, False, True, True, True)):
+    for option, of_database in zip(typed, (False, False, False, False, False, True, True, True)):
         if typed[option] and of_database != database:
             raise UserError(f"export {option}: goes with a {'database' if of_database else 'folder of files'}")
     (_export_to_database if database else _export_files)(options)
@@ -147,16 +146,19 @@ def _export_shards(options: argparse.Namespace, run: Any, to: Path) -> None:
 
 
 def _export_to_database(options: argparse.Namespace) -> None:
+    from gnnrec.datasets.pseudonyms import Pseudonyms
     from gnnrec.export import Exported, prepare
-    from gnnrec.privacy.exports import not_due
     from gnnrec.run_folder import Run
     from gnnrec.targets import open_target
     from gnnrec.targets.check import check_answers
     from gnnrec.targets.moving import store
 
     run, say = Run.load(options.run), remarks(options)
-    keep = not_due(run)
+    keep = ~run.due
     ids = tuple(compress(run.user_ids, keep))
+    if options.pseudonyms:
+        pseudonyms = Pseudonyms.required()
+        ids = tuple(map(pseudonyms.of, ids))
     whole = Exported(run.user_vectors[keep], run.item_vectors, ids, run.item_ids)
     embeddings = prepare(*whole, options.dim)
     words = {"title": run.items.titles(), "text": run.items.text()} if run.items else {}

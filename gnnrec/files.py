@@ -1,5 +1,6 @@
 """Writing so that nothing is lost: a file is either its old self or its new self, whatever happens in between."""
 
+import ctypes
 import errno
 import hashlib
 import json
@@ -13,6 +14,7 @@ from typing import Any
 
 from gnnrec.errors import UserError
 
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 KEYS = "data-keys.json"  # in a folder whose other files are encrypted, see vault.py
 FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS))
 
@@ -129,6 +131,23 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def exchange(first: Path, second: Path) -> None:
+    """Two files or folders beside each other change names at one moment, by renameat2(2) of Linux.
+
+    Where the system or the file system has none (NFS, macOS) by three renames: who is killed between these leaves
+    `first` under the name FIRST.replaced. Raises OSError.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None or rename(AT_FDCWD, bytes(first), AT_FDCWD, bytes(second), RENAME_EXCHANGE):
+        if rename is not None and ctypes.get_errno() not in (errno.ENOSYS, errno.EINVAL):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(first))
+        aside = first.with_name(f"{first.name}.replaced")
+        first.rename(aside)
+        second.rename(first)
+        aside.rename(second)
+    sync_folder(first.parent)
 
 
 def write_text(target: Path, text: str) -> None:

@@ -289,8 +289,11 @@ def evaluate(
     dataset: Dataset | None = None,
     candidates: NDArray[np.bool_] | None = None,
     ks: tuple[int, ...] = (10, 20),
+    left_out: NDArray[np.bool_] | None = None,
 ) -> Evaluation:
     """Rank the full catalogue for every user with a positive in val or test.
+
+    left_out: of whom nothing is measured, by default those whom the run is due to forget. [U]
 
     `mask`: which interactions count as known, that is, are histories and cannot be recommended. "train+val" for
     splits along each user's own log, as in serving; "train" for published splits, as their published figures are.
@@ -301,9 +304,10 @@ def evaluate(
         raise UserError(f"evaluate --split: found {split_name!r}; allowed: val, test")
     if mask is not None and mask not in MASKS:
         raise UserError(f"evaluate --mask: found {mask!r}; allowed: {', '.join(MASKS)}")
+    relevant = run.val if split_name == "val" else held_out(run, dataset).test
+    relevant = relevant.rows(~(run.due if left_out is None else left_out)[relevant.user])
     if split_name == "val":
-        return evaluate_model(run.model, run.graph, run.val, run.train, run.train, ks=ks, candidates=candidates)
-    relevant = held_out(run, dataset).test
+        return evaluate_model(run.model, run.graph, relevant, run.train, run.train, ks=ks, candidates=candidates)
     mask = mask or default_mask(run)
     known = run.known if mask == "train+val" else run.train
     graph = run.known_graph if mask == "train+val" else run.graph

@@ -101,21 +101,45 @@ def media_paths(names: Sequence[str | None], root: str, where: str) -> tuple[Pat
 
 
 def check_graph(graph: "HeteroData", num_users: int, num_items: int) -> None:
-    """Raises ValueError where nodes are not as many as ids, or an edge ends at no node: kernels do not look."""
+    """Raises ValueError where nodes are not as many as ids, something is not there that each graph has, or an edge ends
+    at no node: kernels do not look."""
+    from gnnrec.graph import INTERACTS, REV_INTERACTS
+
     for name, size in (("user", num_users), ("item", num_items)):
         if graph[name].num_nodes != size:
             raise ValueError(f"{graph[name].num_nodes:,} {name} nodes, but {size:,} ids")
-    for node_type in graph.node_types:
-        sizes = {len(value) for key, value in graph[node_type].items() if key == "x"}
-        if node_type not in ("user", "item") and sizes != {graph[node_type].num_nodes}:
-            raise ValueError(f"{node_type} nodes without features")
-    for source, relation, target in graph.edge_types:
-        edges = graph[source, relation, target].edge_index
-        if edges.ndim != 2 or len(edges) != 2 or edges.is_floating_point():
-            raise ValueError(f"{relation}: edges of shape {tuple(edges.shape)}")
-        for row, end in zip(edges, (source, target)):
-            if row.numel() and not 0 <= int(row.min()) <= int(row.max()) < graph[end].num_nodes:
-                raise ValueError(f"{relation}: an edge ends at no {end}")
+    for name in set(graph.node_types) - {"user", "item"}:
+        _check_content(graph, name)
+    for edge_type in (INTERACTS, REV_INTERACTS, *graph.edge_types):
+        _check_edges(graph, edge_type)
+
+
+def _check_content(graph: "HeteroData", name: str) -> None:
+    """Each modality has a row of features a node, their mean and scale, and edges to and from whom they are of."""
+    nodes, owner = graph[name], "user" if name.startswith("user_") else "item"
+    held = {key: nodes[key].shape for key in ("x", "imputed", "mean", "scale") if key in nodes}
+    size, dim = held["x"] if len(held.get("x", ())) == 2 else (-1, -1)
+    if held != {"x": (nodes.num_nodes, dim), "imputed": (size,), "mean": (dim,), "scale": (dim,)}:
+        raise ValueError(f"{name} nodes without features, or with others than x, imputed, mean and scale")
+    there, back = (owner, f"has_{name}", name), (name, f"rev_has_{name}", owner)
+    if there not in graph.edge_types or back not in graph.edge_types:
+        raise ValueError(f"{name} nodes without edges from {owner} nodes and back")
+    if graph[there].get("edge_index") is None or graph[there].edge_index.shape[-1] != size:
+        raise ValueError(f"{name} nodes: expected one edge each from {owner} nodes")
+
+
+def _check_edges(graph: "HeteroData", edge_type: tuple[str, str, str]) -> None:
+    source, relation, target = edge_type
+    store = graph[edge_type]
+    edges = store.get("edge_index")
+    if edges is None or edges.ndim != 2 or len(edges) != 2 or edges.is_floating_point():
+        raise ValueError(f"{relation}: edges of shape {None if edges is None else tuple(edges.shape)}")
+    for row, end in zip(edges, (source, target)):
+        if row.numel() and not 0 <= int(row.min()) <= int(row.max()) < graph[end].num_nodes:
+            raise ValueError(f"{relation}: an edge ends at no {end}")
+    for name in ("time", "edge_weight"):
+        if name in store and store[name].shape != (edges.shape[1],):
+            raise ValueError(f"{relation}: {name} of shape {tuple(store[name].shape)} for {edges.shape[1]:,} edges")
 
 
 def check_memory(settings: Any, rows: int, folder: Path) -> None:

@@ -244,6 +244,13 @@ class Run:
         """Whom this run is due to forget, by `user_key`."""
         return Refused(self.folder)
 
+    @property
+    def due(self) -> NDArray[np.bool_]:
+        """Which of its users it is due to forget. [U]"""
+        if not len(self.refused):
+            return np.zeros(len(self.user_ids), dtype=bool)
+        return np.array([name in self.refused for name in self.user_ids])
+
     @cached_property
     def _pseudonyms(self) -> Pseudonyms | None:
         check = self.provenance["dataset"].get("pseudonyms")

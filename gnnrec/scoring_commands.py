@@ -96,7 +96,7 @@ def _demonstrate(options: argparse.Namespace) -> None:
     except argparse.ArgumentTypeError as error:
         raise UserError(f"private-recommend: {error}") from error
     kept = vectors.of_user(run, options.user)
-    with _served(run.folder) as address:
+    with served(run.folder) as address:
         found = client.recommend(address, kept.vector, kept.known, options.k)
     scores = run.item_vectors.astype(float) @ kept.vector.astype(float)
     scores[[run.item_index(name) for name in kept.known]] = -np.inf
@@ -105,7 +105,7 @@ def _demonstrate(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _served(run: Path) -> Iterator[str]:
+def served(run: Path) -> Iterator[str]:
     """The address of a service on this machine that ends afterwards."""
     with tempfile.TemporaryDirectory(prefix="gnnrec-") as work:
         command = ["-m", "gnnrec.cli", "serve", str(run), "--port", "0", "--private-scoring", "--max-mb", "1000"]

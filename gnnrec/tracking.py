@@ -1,15 +1,16 @@
 """The training log of a run: log.jsonl, one row per epoch, and the same scalars for TensorBoard."""
 
 import json
-from collections.abc import Callable
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gnnrec.files import writing
 from gnnrec.untrusted import refusing
 from gnnrec.vault import is_encrypted, read_text, write_text
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 
 class Tracker:
@@ -22,7 +23,7 @@ class Tracker:
     def __init__(self, folder: Path, then: Callable[[list[dict[str, float]]], None] = lambda history: None) -> None:
         self.folder = folder
         self.then = then
-        self.writer: SummaryWriter | None = None
+        self.events: Events | None = None
 
     def __call__(self, history: list[dict[str, float]]) -> None:
         write_text(self.folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in history))
@@ -31,22 +32,50 @@ class Tracker:
         self.then(history)
 
     def _draw(self, row: dict[str, float]) -> None:
-        if self.writer is None:
-            self.writer = writer_from(self.folder / "tensorboard", int(row["epoch"]))
-        for name, value in row.items():
-            if name != "epoch":
-                self.writer.add_scalar(name, value, int(row["epoch"]))
+        if self.events is None:
+            self.events = Events(self.folder / "tensorboard", int(row["epoch"]))
+        self.events.add({name: value for name, value in row.items() if name != "epoch"}, int(row["epoch"]))
 
     def close(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
+        if self.events is not None:
+            self.events.close()
 
 
-def writer_from(folder: Path, epoch: int) -> "SummaryWriter":
-    """A writer that goes on at `epoch`: what an interrupted training wrote from there on is hidden, not drawn twice."""
-    from torch.utils.tensorboard import SummaryWriter  # takes a second to import
+class Events:
+    """A file of events for TensorBoard that goes on at `epoch`: what an interrupted training wrote from there on is
+    hidden, not drawn twice.
 
-    return SummaryWriter(str(folder), purge_step=epoch)
+    Not torch's SummaryWriter, which writes in a thread of its own: where a disk is full, that thread prints a traceback
+    and the training may wait for it. Raises UserError where it cannot be written.
+    """
+
+    def __init__(self, folder: Path, epoch: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._path = folder / f"events.out.tfevents.{int(time.time()):010d}.{platform.node()}.{os.getpid()}"
+        with writing(self._path):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._records = RecordWriter(self._path.open("ab"))
+        self._add(Event(step=epoch, file_version="brain.Event:2"))
+        self._add(Event(step=epoch, session_log=SessionLog(status=SessionLog.START)))
+
+    def add(self, scalars: Mapping[str, float], epoch: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
+        self._add(Event(step=epoch, summary=Summary(value=values)))
+
+    def _add(self, event: Any) -> None:
+        event.wall_time = time.time()
+        with writing(self._path):
+            self._records.write(event.SerializeToString())
+            self._records.flush()
+
+    def close(self) -> None:
+        with writing(self._path):
+            self._records.close()
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:

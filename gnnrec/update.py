@@ -31,6 +31,7 @@ from gnnrec.due import read_due
 from gnnrec.encoders.fitted.finetuned import FinetuneConfig
 from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
+from gnnrec.fingerprints import fingerprint
 from gnnrec.graph import item_modalities, nodes_of
 from gnnrec.models import EmbeddingModel, model_scorer
 from gnnrec.models.fold_in import FoldIn, history_log
@@ -91,7 +92,8 @@ def update(
         train=moved(old.train, users, items),
         val=moved(old.val, users, items),
     )
-    run = train(dataset, out, recipe, start=start, say=say)
+    recipe = recipe.resolved(dataset)
+    run = unmeasured(dataset, out, recipe, start) or train(dataset, out, recipe, start=start, say=say)
     earlier = moved(
         before.interactions, places(dataset.user_ids, before.user_ids), places(dataset.item_ids, before.item_ids)
     )
@@ -111,6 +113,15 @@ def update(
     }
     write_json(out / FILE, document)
     return Update(run=run, document=document)
+
+
+def unmeasured(dataset: Dataset, out: Path, recipe: Recipe, start: WarmStart) -> Run | None:
+    """The new run, where a call was stopped after it was trained and before it was measured."""
+    if not (out / "run.json").exists() or (out / FILE).exists():
+        return None
+    run = Run.load(out)
+    found = run.provenance.get("started_from"), run.provenance["dataset"]["fingerprint"], run.recipe
+    return run if found == (start.origin, fingerprint(dataset), recipe) else None
 
 
 def recipe_of(old: Run, settings: Sequence[str]) -> Recipe:

@@ -98,7 +98,7 @@ HEAVY = {
     "psycopg": {"datasets/sources/sql.py", "targets/postgresql.py"},
     "mlflow": {"sinks/mlflow_sink.py"},
     "wandb": {"sinks/wandb_sink.py"},
-    "torch.utils.tensorboard": {"tracking.py"},
+    "tensorboard": {"tracking.py"},
     "matplotlib": {"plots/draw.py", "plots/network.py", "plots/render.py", "plots/sheet.py"},
     "sklearn": {"encoders/fitted/lsa.py", "modalities/consumption.py", "plots/draw.py", "plots/project.py"},
     "gensim": {"encoders/fitted/word_vectors.py"},

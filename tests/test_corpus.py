@@ -22,9 +22,9 @@ EXAMPLES = 150
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
-    """A target by its name, made once."""
+    """A target by its name, or by that of the folder of its finds, made once."""
     place, made = tmp_path_factory.mktemp("fuzz"), {}
-    makers = dict(fuzz.targets(place))
+    makers = {key: make for name, make in fuzz.targets(place) for key in (name, name.replace("/", "_"))}
     with ExitStack() as stack:
 
         def get(name: str) -> Any:
@@ -38,7 +38,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
 
 @pytest.mark.parametrize("path", FOUND, ids=str)
 def test_what_was_found_stays_mended(target: Callable[[str], Any], path: Path) -> None:
-    target(path.parts[0].replace("run_", "run/").replace("export_", "export/"))((CORPUS / path).read_bytes())
+    target(path.parts[0])((CORPUS / path).read_bytes())
 
 
 @pytest.mark.parametrize("name", [*QUICK, "dataset.toml", "log.csv", "run/run.json", "picture", "sound", "service"])

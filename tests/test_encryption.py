@@ -179,6 +179,16 @@ def test_what_would_write_something_plain_is_refused(run_command, tiny_data, tmp
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_that_is_moved_to_other_data_stays_encrypted(tiny_data, tmp_path, one_document):
+    settings = ("--set", "model.name=tower", "model.dim=8", "train.epochs=1", "train.batch_size=128")
+    one_document("train", tiny_data, "--out", tmp_path / "tower", "--encrypt", *settings)
+    other = shutil.copytree(tiny_data, tmp_path / "other")
+    one_document("transfer", tmp_path / "tower", "--data", other, "--out", tmp_path / "moved")
+    assert vault.is_encrypted(tmp_path / "moved")
+    assert_nothing_plain(tmp_path / "moved")
+    assert one_document("evaluate", tmp_path / "moved")["users"] == 40
+
+
 def test_a_folder_with_something_plain_in_it_is_not_encrypted(run_command, tiny_data, tmp_path):
     (tmp_path / "log.jsonl").write_text("{}")
     status, _, err = run_command("train", tiny_data, "--out", tmp_path, "--encrypt")

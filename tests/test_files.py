@@ -1,5 +1,7 @@
 """A file is either its old self or its new self."""
 
+import ctypes
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gnnrec.errors import UserError
-from gnnrec.files import atomic_path, claim_folder, new_folder, sha256_of_file, write_json
+from gnnrec.files import atomic_path, claim_folder, exchange, new_folder, sha256_of_file, write_json
 
 
 def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -62,3 +64,30 @@ def test_what_a_killed_writer_left_is_nobody_elses(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(UserError, match=r"holds thesis\.tex"):
         claim_folder(tmp_path, ("weights.bin",))
+
+
+@pytest.mark.parametrize("code", [None, errno.EINVAL, "no such call"])
+def test_two_folders_change_names(tmp_path, monkeypatch, code) -> None:
+    class Library:
+        """A system whose file system, or whose C library, does not know how."""
+
+        if code != "no such call":
+
+            def renameat2(self, *_: object) -> int:
+                ctypes.set_errno(code)
+                return -1
+
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "what").write_text(name)
+    if code is not None:
+        monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Library())
+    exchange(tmp_path / "first", tmp_path / "second")
+    assert [(tmp_path / name / "what").read_text() for name in ("first", "second")] == ["second", "first"]
+    assert {path.name for path in tmp_path.iterdir()} == {"first", "second"}
+
+
+def test_what_cannot_change_names_says_so(tmp_path) -> None:
+    (tmp_path / "first").mkdir()
+    with pytest.raises(FileNotFoundError, match="first"):
+        exchange(tmp_path / "first", tmp_path / "second")

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from torch.utils.tensorboard import SummaryWriter
 
 import gnnrec
 from gnnrec.cli import main
@@ -166,7 +165,7 @@ def test_the_log_holds_each_epoch_once_also_after_a_resume(tmp_path: Path) -> No
     resumed = Tracker(tmp_path)
     resumed(rows)
     resumed.close()
-    assert isinstance(resumed.writer, SummaryWriter)
+    assert resumed.events is not None
     assert read_log(tmp_path) == rows
     assert json.loads((tmp_path / "log.jsonl").read_text().splitlines()[2]) == rows[2]
     assert read_log(tmp_path / "nowhere") == []

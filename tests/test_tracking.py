@@ -1,5 +1,10 @@
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from pathlib import Path
 
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from gnnrec.errors import UserError
 from gnnrec.tracking import Tracker, read_log
 
 
@@ -22,3 +27,13 @@ def test_no_epochs_leave_no_log(tmp_path):
     Tracker(tmp_path).close()
     assert read_log(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_line_that_names_the_file(tmp_path):
+    tracker = Tracker(tmp_path)
+    tracker([{"epoch": 1, "loss": 1.0}])
+    (path,) = (tmp_path / "tensorboard").iterdir()
+    tracker.events._records.close()
+    tracker.events._records = RecordWriter(Path("/dev/full").open("ab"))  # noqa: SIM115 (it closes it)
+    with pytest.raises(UserError, match=f"^{path}: cannot be written \\(No space left on device\\)$"):
+        tracker([{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}])

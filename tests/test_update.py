@@ -153,6 +153,18 @@ def test_a_stopped_update_goes_on_to_the_same_weights(
         assert torch.equal(value, again.run.model.state_dict()[name]), name
 
 
+def test_an_update_that_was_stopped_before_it_was_measured_is_measured_and_not_trained_again(
+    parts: Path, old: Run, made: gnnrec.update.Update, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(made.run.folder, tmp_path / "run")
+    (tmp_path / "run" / "update.json").unlink()
+    with pytest.raises(UserError, match="holds a finished run already"):
+        update(old, parts / "new", tmp_path / "run", ["train.epochs=5"])  # another one
+    monkeypatch.delattr(gnnrec.update, "train")
+    again = update(old, parts / "new", tmp_path / "run", ["train.epochs=4"])
+    assert again.document == made.document == json.loads((tmp_path / "run" / "update.json").read_text())
+
+
 def test_the_command_takes_what_is_new_and_says_when_nothing_is(
     parts: Path, old: Run, one_document: Callable, run_command: Callable, tmp_path: Path
 ) -> None:

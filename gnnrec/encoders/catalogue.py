@@ -13,7 +13,8 @@ from gnnrec.encoders.fitted.kinds import KINDS
 from gnnrec.encoders.huggingface import AUTO, HuggingFaceTextEncoder, revision
 from gnnrec.encoders.pretrained import PRETRAINED, locate, require
 from gnnrec.encoders.torchvision_models import PREFIX, TorchvisionEncoder
-from gnnrec.errors import UserError, first_line
+from gnnrec.errors import UserError
+from gnnrec.untrusted import refusing
 
 
 def open_encoder(modality: str, name: str, device: torch.device | str = "cpu", pooling: str = AUTO) -> Encoder:
@@ -51,11 +52,12 @@ def _open(modality: str, name: str, device: torch.device, pooling: str) -> Encod
     folder = folder or require(name)
     if (facts := read_facts(folder)) is not None:
         return _open_fitted(facts, folder, modality, device)
-    if modality == "text":
-        prefix = PRETRAINED[name].prefix if name in PRETRAINED else ""
-        return HuggingFaceTextEncoder(folder, name, device, prefix, pooling)
-    other: Encoder = HUGGING_FACE[modality](folder, name, device)
-    return other
+    with refusing(folder, "cannot be used"):
+        if modality == "text":
+            prefix = PRETRAINED[name].prefix if name in PRETRAINED else ""
+            return HuggingFaceTextEncoder(folder, name, device, prefix, pooling)
+        other: Encoder = HUGGING_FACE[modality](folder, name, device)
+        return other
 
 
 def names_of(modality: str) -> list[str]:
@@ -72,8 +74,6 @@ def _open_fitted(facts: dict[str, Any], folder: Path, modality: str, device: tor
     if facts["modality"] != modality:
         raise UserError(f"encoders.{modality}: found {folder}, an encoder of {facts['modality']}")
     name = f"{folder.name}:{facts['kind']}@{revision(folder)}"
-    try:
+    with refusing(folder, "cannot be opened"):  # a file is missing or of another make
         encoder: Encoder = kind.opened(folder, name, device)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # a file is missing or of another make
-        raise UserError(f"{folder}: cannot be opened: {first_line(error)}") from error
     return encoder

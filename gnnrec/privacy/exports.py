@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gnnrec.datasets.pseudonyms import Pseudonyms
 from gnnrec.errors import UserError
@@ -49,7 +48,7 @@ def export_run(run: Run, to: Path, config: ExportConfig) -> Export:
         keep = ~rare_users(run, config.columns, config.k_anonymity)
         if not keep.any():
             raise UserError(f"export --k-anonymity {config.k_anonymity}: no user is left; allowed: fewer --columns")
-    keep &= not_due(run)
+    keep &= ~run.due
     ids = [name for name, kept in zip(run.user_ids, keep) if kept]
     if config.pseudonyms:
         pseudonyms = Pseudonyms.required()
@@ -70,13 +69,6 @@ def export_run(run: Run, to: Path, config: ExportConfig) -> Export:
         encrypt=config.encrypt,
     )
     return Export(whole, written, len(run.user_ids) - len(ids))
-
-
-def not_due(run: Run) -> NDArray[np.bool_]:
-    """The users whom the run is not due to forget. [U]"""
-    if not len(run.refused):
-        return np.ones(len(run.user_ids), dtype=bool)
-    return np.array([name not in run.refused for name in run.user_ids])
 
 
 def read_export(folder: Path) -> tuple[ExportConfig, dict[str, Any]] | None:

@@ -4,8 +4,11 @@ Exact unlearning in its plainest form: the rows are taken out and the run is tra
 same seed, so that its weights are those of a run on data that never had her. Shards (Bourtoule et al. 2021; for
 recommenders Chen et al. 2022) would save time, not make it more exact.
 
-    RUN.forgetting   the new run while it is trained; a stopped call goes on there
+    RUN.forgetting   the new run while it is trained, then the old one until all is done; a stopped call goes on there
     RUN.forgotten    certificates, which hold no id
+
+The two runs change places at one moment. The user stays due (due.py) until the certificate is written: so a call that
+was stopped is told from one about nobody.
 """
 
 import shutil
@@ -19,10 +22,11 @@ from gnnrec.datasets import Dataset, Feedback, read_events
 from gnnrec.datasets.feedback import forget_events
 from gnnrec.datasets.pseudonyms import Pseudonyms
 from gnnrec.due import FILE as DUE
-from gnnrec.due import mark_due, read_due
+from gnnrec.due import Entry, mark_due, read_due
 from gnnrec.encoders.encode import MODALITIES
 from gnnrec.encoders.fitted.folder import facts_of
 from gnnrec.errors import UserError
+from gnnrec.files import exchange
 from gnnrec.fingerprints import fingerprint
 from gnnrec.privacy.caches import cached_files, content_of, drop_answers, drop_features, drop_profiles
 from gnnrec.privacy.certificate import Certificate
@@ -70,46 +74,54 @@ def forget(
     a service has the feedback open, and where an encoder has learnt from a log with her.
     """
     config, began = config or ForgetConfig(), time.monotonic()
-    run = Run.load(folder)
+    place = folder.resolve()
+    now, work = Run.load(folder), place.with_name(f"{place.name}.forgetting")
+    run = replaced_run(now, work, user) or now  # the one that knows her, where there is one
     check = run.provenance["dataset"].get("pseudonyms")
     pseudonyms = None if check is None else Pseudonyms.required(check)
     key = user if pseudonyms is None else pseudonyms.of(user)
     names = tuple(dict.fromkeys((user, key)))
     source = Path(run.provenance["dataset"]["path"])
     rows = count_rows(source, names) if source.is_dir() else {}
-    logs = feedback_logs(run, config.feedback)
+    logs = feedback_logs(now, config.feedback)
     told = any(event["user"] in names for path in logs for event in read_events(path))
-    if key not in run.user_ids and not any(rows.values()) and not told:
+    if key not in run.user_ids and not any(rows.values()) and not told and key not in now.refused:
         raise UserError(f"{folder}: no user with the id {user!r}, neither in the run nor in its data and feedback")
     if any(rows.values()) and config.data is None and not config.erase:
         raise UserError(
             f"{source}: holds {sum(rows.values()):,} rows of this user; allowed: --data NEW (a copy without them), "
             "--erase (change its files), --later, or take them out yourself first"
         )
+    if (origin := run.provenance.get("refit_of")) is not None:
+        raise UserError(f"{folder}: is a refit; allowed: forget in {origin.split()[0]}, then refit that")
     recipe = load_recipe(str(folder / "settings.toml"), config.settings)
     check_encoders(run, recipe)
     mark_due(folder, key)
-    own = content_of(run.dataset(), key) if rows.get("users") else set()
+    features = 0
+    if rows.get("users"):  # now, while it can be told; without feedback, which has no content and may have shrunk
+        features = drop_features(content_of(Dataset.load(source, None, pseudonyms, run.partitions), key))
     data = source if config.data is None else config.data
     if config.erase:
         erase_in_place(source, names)
     elif config.data is not None and not is_ready(config.data, names):
         copy_without(source, names, config.data)
-    kept = feedback_left(run, names)
+    kept = feedback_left(now, names)
     events = sum(forget_events(path, name) for path in logs for name in names)
     dataset = Dataset.load(data, kept, pseudonyms)
     drop_profiles(run)  # before others' are made anew
+    files, gone = list[dict[str, str | None]](), list[str]()
     if retrained := key in run.user_ids or any(rows.values()):
-        files, gone = retrain(run, dataset, recipe, key, say)
-        run = Run.load(folder)
-    else:
-        files, gone = [], []
-        leave_due(folder, folder, key)
-    features, answers = drop_features(own), drop_answers()
+        if run is now:
+            if key in dataset.user_ids:
+                raise UserError(f"{dataset.root}: still holds the user")
+            retrain(place, work, dataset, recipe, say)
+            exchange(place, work)
+        now, (files, gone) = Run.load(folder), compared(work, place)
+    answers = drop_answers()
     exports = exports_among(config.also)
     for export in exports:
         if (found := read_export(export)) is not None:
-            export_run(run, export, found[0])
+            export_run(now, export, found[0])
     needles = [Needle(name, frozenset({*Needle(name).columns, *id_columns(data)})) for name in names]
     places = [folder, data, *logs, *cached_files(), *config.also]
     searches = [find_id(needle, places) for needle in needles if pseudonyms is None or needle.id == key]
@@ -134,9 +146,21 @@ def forget(
         original=str(source) if original else None,
         fingerprint=fingerprint(dataset),
     )
-    for path in certificate.save(folder.with_name(f"{folder.resolve().name}.forgotten")):
+    if work.exists():
+        shutil.rmtree(work)
+    for path in certificate.save(place.with_name(f"{place.name}.forgotten")):
         say(f"certificate: {path}")
+    leave_due(folder, [entry for entry in read_due(folder) if not entry.matches(key)])
     return certificate
+
+
+def replaced_run(now: Run, work: Path, user: str) -> Run | None:
+    """The old run, where a call was stopped after the new one had taken its place."""
+    if not (work / "run.json").exists():
+        return None
+    run = Run.load(work)
+    key = run.user_key(user)
+    return run if key in run.user_ids and key not in now.user_ids and key in now.refused else None
 
 
 def check_encoders(run: Run, recipe: Recipe) -> None:
@@ -180,40 +204,31 @@ def feedback_left(run: Run, names: Sequence[str]) -> Feedback | None:
     return Feedback(path=path, num_events=sum(others[: trained["num_events"]]))
 
 
-def retrain(
-    run: Run, dataset: Dataset, recipe: Recipe, key: str, say: Callable[[str], None]
-) -> tuple[list[dict[str, str | None]], list[str]]:
-    """Put a run on the given data in the place of the old one. Returns its files with sha256 before and after, and the
-    names of those that were not made again."""
-    if key in dataset.user_ids:
-        raise UserError(f"{dataset.root}: still holds the user")
-    if (origin := run.provenance.get("refit_of")) is not None:
-        raise UserError(f"{run.folder}: is a refit; allowed: forget in {origin.split()[0]}, then refit that")
-    folder = run.folder.resolve()
-    work, old = (folder.with_name(f"{folder.name}.{what}") for what in ("forgetting", "replaced"))
+def retrain(folder: Path, work: Path, dataset: Dataset, recipe: Recipe, say: Callable[[str], None]) -> None:
+    """A run on the given data in `work`, of which the same users are due to be forgotten."""
     if (work / "run.json").exists() and (Run.load(work).provenance["dataset"]["fingerprint"] != fingerprint(dataset)):
         shutil.rmtree(work)  # of another call, which was stopped before it was done
     if not (work / "run.json").exists():
         finetuning.train(dataset, work, recipe, encrypt=is_encrypted(folder), say=say)
+    leave_due(work, read_due(folder))
+
+
+def compared(old: Path, new: Path) -> tuple[list[dict[str, str | None]], list[str]]:
+    """The files of a run with sha256 before and after, and the names of those that were not made again."""
     files = [
-        {"name": name, "before": hash_of(folder / name), "after": hash_of(work / name)}
+        {"name": name, "before": hash_of(old / name), "after": hash_of(new / name)}
         for name in (f"{stem}.safetensors" for stem in HASHED)
     ]
-    gone = sorted({path.name for path in folder.iterdir()} - {path.name for path in work.iterdir()} - {DUE})
-    leave_due(folder, work, key)
-    folder.rename(old)
-    work.rename(folder)
-    shutil.rmtree(old)
+    gone = sorted({path.name for path in old.iterdir()} - {path.name for path in new.iterdir()})
     return [one for one in files if one["before"] or one["after"]], gone
 
 
-def leave_due(source: Path, target: Path, key: str) -> None:
-    """Those who are still due, without the one who is forgotten now."""
-    due = [asdict(entry) for entry in read_due(source) if not entry.matches(key)]
+def leave_due(folder: Path, due: Sequence[Entry]) -> None:
+    """These and nobody else are due from now on."""
     if due:
-        write_json(target / DUE, {"due": due})
+        write_json(folder / DUE, {"due": [asdict(entry) for entry in due]})
     else:
-        (target / DUE).unlink(missing_ok=True)
+        (folder / DUE).unlink(missing_ok=True)
 
 
 def hash_of(path: Path) -> str | None:

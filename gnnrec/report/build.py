@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec.commit import together
-from gnnrec.comparison import COMPARED, check_same_data, differences, measure
+from gnnrec.comparison import COMPARED, check_same_data, differences, due_in, measure
 from gnnrec.datasets import Dataset, Interactions
 from gnnrec.errors import UserError, count
 from gnnrec.evaluation import Evaluation, popularity_groups
@@ -100,6 +100,7 @@ def collect(
 ) -> ReportData:
     """Everything a report shows; the first run is ours, `relevant` are the rows of the split it is measured on."""
     run, split, beside = runs[0], "val" if dataset is None else "test", beside or Beside()
+    relevant = relevant.rows(~due_in(runs)[relevant.user])
     measured = Measured(run=run, split=split, relevant=relevant)
     evaluations = dict(zip(names_of(runs), measure(runs, split, dataset=dataset)))
     fitted = measured.baselines({one.recipe.model_name for one in runs})

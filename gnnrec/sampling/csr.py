@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gnnrec.errors import UserError
 from gnnrec.files import new_folder
+from gnnrec.sampling.mapped import new_mapped
 
 Array = NDArray[Any]
 Blocks = Callable[[], Iterable[tuple[Array, Array, Array | None]]]
@@ -89,8 +90,7 @@ def _new(path: Path, kind: Any, size: int) -> Array:
     if not size:
         np.save(path, np.zeros(0, dtype=kind))
         return np.zeros(0, dtype=kind)
-    made: Array = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(size,))
-    return made
+    return new_mapped(path, kind, (size,))
 
 
 @numba.njit(cache=True, nogil=True)

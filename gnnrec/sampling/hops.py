@@ -19,6 +19,7 @@ from gnnrec.errors import UserError
 from gnnrec.files import sync_folder, write_json
 from gnnrec.progress import progress
 from gnnrec.sampling.csr import CSR
+from gnnrec.sampling.mapped import new_mapped
 
 Array = NDArray[Any]
 BLOCK = 65_536  # rows that a kill costs at most
@@ -70,7 +71,7 @@ def _write(csr: CSR, source: Array, part: Path, state: Path, shape: tuple[int, i
         made = _open(part, shape, "r+")
     else:
         part.parent.mkdir(parents=True, exist_ok=True)
-        made = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
+        made = new_mapped(part, np.float32, shape)
     with progress(total=shape[0], text=f"carrying features: {part.name.split('.')[0]}", unit="row") as bar:
         bar.update(done)
         for first in range(done, shape[0], BLOCK):

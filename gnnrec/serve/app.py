@@ -110,7 +110,7 @@ async def item(request: Request, id: str) -> Response:
     "/feedback",
     status_code=201,
     response_model=Interaction,
-    responses=problems(503),
+    responses=problems(),
     summary="A new interaction: on the disk before the answer, and counted from then on",
 )
 async def feedback(request: Request, told: Interaction) -> Response:
@@ -177,7 +177,7 @@ def build_app(
     for kind in (Problem, Busy, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _failed)
     _describe(app)
-    guarded = Guard(app, keys, app.state.metrics, config, hosts)
+    guarded = Guard(app, keys, app.state.metrics, config, hosts, lambda: service.warm)
     if config.origins:
         headers = ["authorization", "content-type"]
         return CORSMiddleware(

@@ -9,7 +9,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,12 +39,18 @@ PORT = re.compile(r":\d*$")
 
 class Guard:
     def __init__(
-        self, app: ASGIApp, keys: Keys | None, metrics: Metrics, config: ServeConfig, hosts: tuple[str, ...] | None
+        self,
+        app: ASGIApp,
+        keys: Keys | None,
+        metrics: Metrics,
+        config: ServeConfig,
+        hosts: tuple[str, ...] | None,
+        warm: Callable[[], bool],
     ) -> None:
         """keys: None lets everybody in, but nobody change the run. hosts: the names by which it may be called, so that
-        no web page reaches it by a name of its own (DNS rebinding); None for any."""
+        no web page reaches it by a name of its own (DNS rebinding); None for any. warm: whether the start is over."""
         self._app, self._keys, self._metrics, self._config = app, keys, metrics, config
-        self._hosts = hosts
+        self._hosts, self._warm = hosts, warm
         self._rates = RateLimit(config.rate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,13 +70,14 @@ class Guard:
         try:
             headers = dict(scope["headers"])
             self._admit(scope, headers)
-            async with asyncio.timeout(self._config.timeout):
+            async with asyncio.timeout(self._config.timeout + (0.0 if self._warm() else self._config.start_timeout)):
                 await self._app(scope, await self._counted(receive, headers), answer)
         except Problem as problem:
             await _say(answer, problem)
         except TimeoutError:
+            late = Problem(504, f"no answer within {self._config.timeout:g} s")
             if not status:
-                await _say(answer, Problem(504, f"no answer within {self._config.timeout:g} s"))
+                await _say(answer, late if self._warm() else Problem(503, "the service is still starting; come again"))
         except Exception as error:
             traceback.print_tb(error.__traceback__)  # for who runs it, not for who asks
             print(f"gnnrec: {type(error).__name__}", file=sys.stderr)  # its words may hold ids, which no log does

@@ -19,14 +19,14 @@ REASONS = {
     422: "not what is allowed",
     429: "too many requests: more than the rate of this caller, or than can wait",
     500: "a fault of the service",
-    503: "cannot be stored now",
+    503: "not now: the service is still starting, or feedback cannot be stored",
     504: "no answer in time",
 }
 
 
 def problems(*more: int) -> dict[int | str, dict[str, Any]]:
     """The errors that a route may answer with, for its OpenAPI document."""
-    always = (400, 401, 413, 422, 429, 500, 504)
+    always = (400, 401, 413, 422, 429, 500, 503, 504)
     found: dict[int | str, dict[str, Any]] = {
         status: {"model": Error, "description": REASONS[status]} for status in sorted({*always, *more})
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gnnrec.errors import UserError
-from gnnrec.serve.batching import Batcher
+from gnnrec.serve.batching import Batcher, Busy
 from gnnrec.serve.feedback import Event, FeedbackLog
 from gnnrec.serve.maps import Maps
 from gnnrec.serve.served import Grown, Known, Like, Listed, Served
@@ -50,7 +50,7 @@ class Service:
         self.log = FeedbackLog(feedback)
         self._forget_old()
         self.maps = Maps()
-        self._warm = asyncio.Event()
+        self._warm, self._early = asyncio.Event(), 0  # how many wait for it
         self._changing = asyncio.Lock()
         self._quick, self._slow, self._disk = (ThreadPoolExecutor(1, name) for name in ("lists", "slow", "feedback"))
         # An ask comes with the run that it is for: the last batch of an old run may hold asks for the new one.
@@ -139,13 +139,25 @@ class Service:
         items = tuple(self.item_index(served, name) for name in history)
         return document({"history": history}, served, await self._fold_in(served, Grown(-1, items, k)))
 
+    async def _until_warm(self) -> None:
+        """Raises Busy where as many wait already as may: all of them are worked on at once then."""
+        if self.warm:
+            return
+        if self._early >= self._config.max_waiting:
+            raise Busy
+        self._early += 1
+        try:
+            await self._warm.wait()
+        finally:
+            self._early -= 1
+
     async def _fold_in(self, served: Served, ask: Grown) -> Listed:
-        await self._warm.wait()
+        await self._until_warm()
         return await answered(served.run.folder, self._grown.ask((served, ask)))
 
     async def computed(self, served: Served, work: Callable[[], Answer]) -> Answer:
         """What needs the graph, and takes no longer than a list."""
-        await self._warm.wait()
+        await self._until_warm()
         found: Answer = await answered(served.run.folder, self._brief.ask(work))
         return found
 

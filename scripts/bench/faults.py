@@ -16,23 +16,36 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from rows import row, save
 
+from gnnrec.cipher import new_key_file
 from gnnrec.commit import finish
 from gnnrec.datasets import Dataset, planted, read_events
 from gnnrec.encoders.cache import FeatureCache
 from gnnrec.errors import UserError
 from gnnrec.export import export_embeddings, import_embeddings
-from gnnrec.files import sha256_of_file
-from gnnrec.pipeline import train
+from gnnrec.finetuning import train
 from gnnrec.recipe import load_recipe
 from gnnrec.run_folder import Run
 from gnnrec.serve.feedback import FeedbackLog
+from gnnrec.vault import sha256_of
 
-SETTINGS = ("train.epochs=25", "train.patience=25", "train.batch_size=32", "model.dim=16")
+SETTINGS = ("train.epochs=25", "train.patience=25", "train.batch_size=32")
+TRAINED = {  # settings of a training, by what is special about its state
+    "": (),
+    " sasrec": ("model.name=sasrec",),
+    " tower": ("model.name=tower",),
+    " sgl": ("model.name=sgl",),  # draws another graph each epoch
+    " mf": ("model.name=mf", "train.loss=bpr", "train.negatives=2"),  # negatives are drawn
+    " sign": ("model.name=sign", "train.sampling=neighbours", "graph.neighbors=0", "graph.together=0"),
+    " lightgcn, sampled": ("model.name=lightgcn", "train.sampling=neighbours", "train.fanout=4"),  # lazy Adam
+    " lightgcn, temporal": ("model.name=lightgcn", "train.sampling=temporal", "graph.together=0"),
+    " encrypted": ("--encrypt",),
+}
 FORMATS = ("parquet", "npy", "safetensors", "faiss")
 KEPT = ("weights.safetensors", "embeddings.safetensors", "graph.safetensors")
 IDS = [str(number) for number in range(4_000)]
@@ -74,12 +87,17 @@ def duration(work: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
-def training(place: Path, kills: int, chance: random.Random) -> tuple[int, int]:
-    dataset = planted("text", num_users=80, num_items=60)
-    recipe = load_recipe(overrides=SETTINGS)
+def training(place: Path, kills: int, chance: random.Random, settings: tuple[str, ...] = ()) -> tuple[int, int]:
+    """settings: over SETTINGS; "--encrypt" for an encrypted run."""
+    place = Path(tempfile.mkdtemp(dir=place))
+    made_data(place, "log", timed=True)
+    recipe = load_recipe(overrides=(*SETTINGS, *(word for word in settings if word != "--encrypt")))
+    if encrypt := "--encrypt" in settings:
+        new_key_file(place / "key")
+        os.environ["GNNREC_KEY_FILE"] = str(place / "key")
 
     def to(folder: Path) -> Callable[[], object]:
-        return lambda: train(dataset, folder, recipe)
+        return lambda: train(Dataset.load(place / "data-log"), folder, recipe, encrypt=encrypt)
 
     def loads_or_says_why() -> None:
         try:
@@ -87,8 +105,11 @@ def training(place: Path, kills: int, chance: random.Random) -> tuple[int, int]:
         except UserError as error:
             assert "unfinished run" in str(error) or "no run" in str(error) or "no such folder" in str(error)
 
+    def hashes(name: str) -> list[str]:
+        return [sha256_of(place / name / kept) for kept in KEPT]
+
     seconds = duration(to(place / "whole"))
-    whole = [sha256_of_file(place / "whole" / name) for name in KEPT]
+    whole = hashes("whole")
     count = wrong = 0
     while count < kills:
         shutil.rmtree(place / "killed", ignore_errors=True)
@@ -97,7 +118,7 @@ def training(place: Path, kills: int, chance: random.Random) -> tuple[int, int]:
             wrong += not ends_well(loads_or_says_why)
         if not (place / "killed" / "run.json").exists():
             wrong += not ends_well(to(place / "killed"))
-        wrong += [sha256_of_file(place / "killed" / name) for name in KEPT] != whole
+        wrong += hashes("killed") != whole
     return count, wrong
 
 
@@ -152,7 +173,11 @@ def reporting(place: Path, kills: int, chance: random.Random) -> tuple[int, int]
     """By the command, since what draws plots does not stand being forked. Old and new differ by the run's own name."""
     out, names = place / "out" / "report.html", ("first", "second")
     for name in names:
-        assert ends_well(lambda name=name: train(made_data(place, name), place / name, load_recipe("popularity")))
+        made_data(place, name)
+        data = place / f"data-{name}"
+        assert ends_well(
+            lambda name=name, data=data: train(Dataset.load(data), place / name, load_recipe("popularity"))
+        )
 
     def report(name: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-W", "ignore", "-m", "gnnrec.cli", "report", str(place / name), "--out", str(out)]
@@ -174,14 +199,22 @@ def reporting(place: Path, kills: int, chance: random.Random) -> tuple[int, int]
     return count, wrong
 
 
-def made_data(place: Path, name: str) -> Dataset:
-    """A dataset folder named "made NAME"."""
-    folder, log = place / f"data-{name}", planted("text", num_users=40, num_items=30).interactions
+def made_data(place: Path, name: str, *, timed: bool = False) -> None:
+    """A dataset folder named "made NAME"; read by children alone, since what polars began does not stand being forked.
+
+    timed: with times, titles and features, for models that want these.
+    """
+    folder, made = place / f"data-{name}", planted("text", num_users=60, num_items=50)
     folder.mkdir()
-    rows = "".join(f"u{user},i{item}\n" for user, item in zip(log.user, log.item))
-    (folder / "log.csv").write_text(f"user,item\n{rows}")
-    (folder / "dataset.toml").write_text(f'name = "made {name}"\n[interactions]\npath = "log.csv"\n')
-    return Dataset.load(folder)
+    log = made.interactions
+    lines = [f"u{user},i{item},{time}\n" for time, (user, item) in enumerate(zip(log.user, log.item))]
+    (folder / "log.csv").write_text("user,item,time\n" + "".join(lines))
+    toml = f'name = "made {name}"\n[interactions]\npath = "log.csv"\n'
+    if timed:
+        (folder / "items.csv").write_text("item,title\n" + "".join(f"i{item},Title {item}\n" for item in range(50)))
+        np.save(folder / "text.npy", made.item_features["text"])
+        toml += 'timestamp = "time"\n[items]\npath = "items.csv"\n[features.text]\npath = "text.npy"\n'
+    (folder / "dataset.toml").write_text(toml)
 
 
 def telling(place: Path, kills: int, chance: random.Random) -> tuple[int, int]:
@@ -211,7 +244,7 @@ def telling(place: Path, kills: int, chance: random.Random) -> tuple[int, int]:
 
 
 KINDS = {  # report needs the run that training leaves
-    "train, resumed to the same sha256": training,
+    **{f"train{name}, resumed to the same sha256": partial(training, settings=them) for name, them in TRAINED.items()},
     "export in four formats over an older one": exporting,
     "encode": encoding,
     "report": reporting,

@@ -64,7 +64,7 @@ class Asking:
         self.threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(ASKING)]
 
     def _ask(self, number: int) -> None:
-        chance, connection = random.Random(number), http.client.HTTPConnection(self.address, timeout=30)
+        chance, connection = random.Random(number), http.client.HTTPConnection(self.address, timeout=90)
         while not self.stopped.is_set():
             user, item = chance.choice(self.users), f"i{chance.randrange(400)}"
             told = {"user": user, "item": item, "timestamp": int(time.time())}

@@ -12,14 +12,25 @@ Rows = list[dict[str, Any]]
 
 
 def kills(rows: Rows) -> list[list[str]]:
-    count, wrong = (sum(row["metrics"][name] for row in rows) for name in ("kills", "wrong"))
-    kinds = "; ".join(f"{row['variant']} {row['metrics']['kills']:.0f}" for row in rows)
+    killed = [row for row in rows if "kills" in row["metrics"]]
+    failed = [row for row in rows if "faults" in row["metrics"]]
+    count, wrong = (sum(row["metrics"][name] for row in killed) for name in ("kills", "wrong"))
+    kinds = "; ".join(f"{row['variant']} {row['metrics']['kills']:.0f}" for row in killed)
+    faults, unsound = (sum(row["metrics"][name] for row in failed) for name in ("faults", "wrong"))
+    calls = sum(row["metrics"]["calls"] for row in failed)
+    names = "; ".join(f"{row['variant'].partition(': ')[2]} {row['metrics']['faults']:.0f}" for row in failed)
     return [
         [
             "a run, an export, a report, features and feedback survive SIGKILL",
             f"scripts/bench/faults.py: {kinds}",
             f"{count:,.0f} kills, {wrong:.0f} states neither old nor new",
-        ]
+        ],
+        [
+            "they survive a disk that is full or broken at any write call of a command, and the same command goes on",
+            f"scripts/bench/write_faults.py: {names}",
+            f"{faults:,.0f} faults injected, at {len(failed)} commands of {calls:,.0f} calls, evenly spread; "
+            f"{unsound:.0f} states neither old nor new",
+        ],
     ]
 
 
@@ -30,7 +41,7 @@ def fuzzing(rows: Rows) -> list[list[str]]:
     return [
         [
             "whatever a file or a request holds: an answer, or an error in one line",
-            f"scripts/fuzz: atheris on {len(rows)} readers, finds replayed by tests/test_corpus.py",
+            f"scripts/fuzz: atheris, and damage at random, on {len(rows)} readers; finds: tests/test_corpus.py",
             f"{count:,.0f} executions (least and most: {spread}), {finds:.0f} finds, all mended",
         ]
     ]
@@ -84,12 +95,14 @@ def factor(row: dict[str, Any]) -> float:
 
 def encrypted_scores(rows: Rows) -> list[list[str]]:
     first = rows[0]["metrics"]
+    by_http = [row["metrics"] for row in rows if "HTTP" in row["variant"]]
+    more = "".join(f"; {found['whole_ms']:.0f} ms as two processes by HTTP" for found in by_http)
     return [
         [
             "a service scores 4,096 items for a vector that it cannot read",
             "scripts/bench/private.py: encrypt, score and decrypt, 100 users, one thread",
             f"{first['whole_ms']:.0f} ms; {first['same_best_share']:.0%} the same ten best; "
-            f"{first['security_bits']:.0f} bits",
+            f"{first['security_bits']:.0f} bits{more}",
         ]
     ]
 

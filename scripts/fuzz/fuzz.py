@@ -1,6 +1,8 @@
 """Fuzz the readers of the product by atheris (the extra `fuzz`), and count what was executed.
 
 python scripts/fuzz/fuzz.py [TARGET …] [--seconds 60]      all targets, one after the other; counts: results/fuzz.json
+python scripts/fuzz/fuzz.py [TARGET …] --blind             by damage at random, without atheris: many times as quick,
+                                                           and as good where a library decides, which is not looked into
 python scripts/fuzz/fuzz.py --one TARGET -- [options of libFuzzer]
 
 A find is kept in tests/corpus/TARGET, where tests/test_corpus.py replays it.
@@ -9,6 +11,7 @@ A find is kept in tests/corpus/TARGET, where tests/test_corpus.py replays it.
 import argparse
 import hashlib
 import json
+import random
 import re
 import shutil
 import subprocess
@@ -16,7 +19,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -58,6 +61,34 @@ def one(name: str, options: list[str]) -> None:
         atheris.Fuzz()
 
 
+def blind(name: str, seconds: int, finds: Path) -> None:
+    """Damaged seeds in this process, for so long; says how many as libFuzzer does."""
+    from targets import service_target, targets
+
+    chance, count = random.Random(time.time_ns()), 0
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as place, ExitStack() as stack:
+        there = Path(place)
+        target = service_target(there, stack) if name == SERVICE else dict(targets(there))[name]()
+        kept, end = Kept(target, finds), time.monotonic() + seconds
+        while time.monotonic() < end:
+            kept(damaged(target.seeds, chance))
+            count += 1
+    print(f"stat::number_of_executed_units: {count}", file=sys.stderr)
+
+
+def damaged(seeds: Sequence[bytes], chance: random.Random) -> bytes:
+    """A seed with one to four pieces changed: bytes, cuts, repeats, pieces of another one; often near its start."""
+    data = bytearray(chance.choice(seeds))
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randrange(min(len(data), chance.choice((16, 512, 1 << 30))) + 1)
+        size = chance.choice((0, 1, 1, 1, 2, 4, 16))
+        other = chance.choice(seeds)
+        start = chance.randrange(len(other) + 1)
+        new = chance.choice((chance.randbytes(size), b"", other[start : start + size], bytes(data[at : at + size]) * 2))
+        data[at : at + size] = new
+    return bytes(data)
+
+
 class Kept:
     """A target that goes on after a find; the first input of each kind, by exception and place, becomes a file."""
 
@@ -79,7 +110,7 @@ class Kept:
                 print(f"FIND {kind}: {str(error)[:200]!r}", file=sys.stderr)
 
 
-def run(name: str, seconds: int) -> tuple[int, list[str]]:
+def run(name: str, seconds: int, at_random: bool) -> tuple[int, list[str]]:
     """Executions of one target in a process of its own, and the finds."""
     finds = Path(tempfile.mkdtemp(prefix="finds-"))
     limits = [f"-max_total_time={seconds}", f"-timeout={UNIT_SECONDS}", f"-rss_limit_mb={MEMORY_MB}", "-max_len=8192"]
@@ -93,6 +124,9 @@ def run(name: str, seconds: int) -> tuple[int, list[str]]:
         "-print_final_stats=1",
         f"{PREFIX}{finds}/",
     ]
+    if at_random:
+        command = [sys.executable, "-W", "ignore", __file__, "--one", name, "--blind"]
+        command += ["--seconds", str(seconds), "--", f"{PREFIX}{finds}/"]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     counted = COUNTED.search(done.stderr)
     found = []
@@ -123,6 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("targets", nargs="*", help="default: all")
     parser.add_argument("--one", help="fuzz this target in this process")
+    parser.add_argument("--blind", action="store_true", help="damage at random, without atheris")
     parser.add_argument("--seconds", type=int, default=60, help="of each target")
     mine, options = (
         (sys.argv[1:], [])
@@ -133,12 +168,15 @@ def main() -> None:
         )
     )
     asked = parser.parse_args(mine)
+    if asked.one and asked.blind:
+        blind(asked.one, asked.seconds, Path(options[0].removeprefix(PREFIX)))
+        return
     if asked.one:
         one(asked.one, options)
         return
     for name in asked.targets or names():
         began = time.monotonic()
-        executions, finds = run(name, asked.seconds)
+        executions, finds = run(name, asked.seconds, asked.blind)
         record(name, executions, time.monotonic() - began, finds)
         print(f"{name}: {executions:,} executions, {len(finds)} finds {' '.join(finds)}", flush=True)
 

@@ -10,53 +10,46 @@ import shutil
 import wave
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import torch
+from encoder_targets import encoder_targets
 from PIL import Image
+from sealed_targets import sealed_targets
+from target import Target
 
 from gnnrec.checkpoint import load_checkpoint
 from gnnrec.datasets import Dataset, planted, read_events
+from gnnrec.datasets.sources.partitions import Partitions, open_partitions
+from gnnrec.due import read_due
 from gnnrec.encoders.fitted.folder import read_facts
-from gnnrec.encoders.media import Unreadable, decode_audio, read_image
-from gnnrec.errors import UserError
+from gnnrec.encoders.media import decode_audio, read_image
 from gnnrec.export import export_embeddings, import_embeddings
 from gnnrec.files import sha256_of_file
 from gnnrec.pipeline import train
+from gnnrec.privacy.exports import read_export
 from gnnrec.recipe import Recipe, load_recipe, parse_toml
 from gnnrec.run_folder import Run
 from gnnrec.serve.security import Keys
 from gnnrec.tracking import read_log
 
-REFUSED = (UserError, Unreadable)  # what a reader may say of bytes that it cannot use
 LOG = b"user,item,rating,timestamp\na,x,5,10\nb,y,4,20\na,y,3,30\n"
 ITEMS = b"item,title,cover\nx,Ex,\ny,Why,\n"
 TOML = (
     b'name = "made"\n[interactions]\npath = "log.csv"\ntimestamp = "timestamp"\nrating = "rating"\nmin_rating = 3\n'
     b'[items]\npath = "items.csv"\ntext = "title"\nimage = "cover"\n[split]\nmethod = "leave_last"\n'
 )
+DUE = b'{"due": [{"key": "00ff", "digest": "ab", "since": "2026-01-01T00:00:00Z"}]}'
+EXPORTED = (
+    b'{"formats": ["npy"], "columns": [], "precision": "fp32", "dim": null, "pseudonyms": false, "k_anonymity": 0,'
+    b' "encrypt": false}'
+)
 KEYS = b'{"keys": [{"name": "a", "role": "admin", "sha256": "00"}]}'
 NAMED = b'[interactions]\npath = "%s"\n[items]\npath = "items.csv"\ntext = "title"\n'
 SETTINGS = ("train.epochs=2", "model.dim=8", "train.batch_size=128")
-
-
-@dataclass(frozen=True)
-class Target:
-    read: Callable[[bytes], object]
-    seeds: tuple[bytes, ...]
-
-    def __call__(self, data: bytes) -> bool:
-        """Whether the bytes are taken; False where they are refused as they should be. Raises what is a find."""
-        try:
-            self.read(data)
-        except REFUSED as error:
-            assert "\n" not in str(error), "an error is one line"
-            return False
-        return True
 
 
 class Workshop:
@@ -84,15 +77,15 @@ class Workshop:
     def broken_run(self) -> Path:
         return Path(shutil.copytree(self.run, self.place / "broken"))
 
-    def dataset(self, name: str, others: Mapping[str, bytes]) -> Callable[[bytes], object]:
+    def dataset(self, name: str, others: Mapping[str, bytes]) -> Callable[..., object]:
         """Loads a dataset folder whose file `name` is the fuzzed one."""
         folder = self._folder(f"data-{len(list(self.place.iterdir()))}")
         for other, content in others.items():
             (folder / other).write_bytes(content)
 
-        def read(data: bytes) -> object:
+        def read(data: bytes, partitions: tuple[Partitions, ...] = ()) -> object:
             (folder / name).write_bytes(data)
-            return Dataset.load(folder)
+            return Dataset.load(folder, None, None, partitions)
 
         return read
 
@@ -108,7 +101,7 @@ class Workshop:
                 told["settings_sha256"] = sha256_of_file(path)
                 (folder / "run.json").write_text(json.dumps(told))
             try:
-                return use(Run.load(folder))
+                return read_log(folder) if name == "log.jsonl" else use(Run.load(folder))
             finally:
                 path.write_bytes(good)
                 if name == "settings.toml":
@@ -188,6 +181,17 @@ def targets(place: Path) -> Iterator[tuple[str, Callable[[], Target]]]:
         *("graph.safetensors", "weights.safetensors", "embeddings.safetensors"),
     ):
         yield f"run/{name}", lambda name=name: Target(shop.run_file(name), ((shop.run / name).read_bytes(),))
+    yield from encoder_targets(place)
+    yield from sealed_targets(place)
+    for name in ("interactions", "items"):
+        yield f"update/{name}.parquet", lambda name=name: partition(shop, name)
+    for name, reader, seed in (("due.json", read_due, DUE), ("export.json", read_export, EXPORTED)):
+        yield (
+            name,
+            lambda name=name, reader=reader, seed=seed: Target(
+                shop.file(name, lambda path: reader(path.parent)), (seed,)
+            ),
+        )
     for format, name in (
         *(("npy", "items.npy"), ("npy", "items.ids.json"), ("safetensors", "embeddings.safetensors")),
         *(("parquet", "items.parquet"), ("faiss", "items.faiss")),
@@ -216,9 +220,29 @@ def checkpoint(shop: Workshop) -> Target:
     return Target(read, (path.read_bytes(),))
 
 
-def parquet() -> bytes:
+def partition(shop: Workshop, name: str) -> Target:
+    """A table of what came later, below a dataset of its own."""
+    later = {
+        "interactions": {"user": ["a", "c"], "item": ["y", "z"], "rating": [5, 4], "timestamp": [40, 50]},
+        "items": {"item": ["z"], "title": ["Zet"], "cover": [None]},
+    }
+    files = {file: parquet(pl.DataFrame(columns)) for file, columns in later.items()}
+    load = shop.dataset("log.csv", {"items.csv": ITEMS, "dataset.toml": TOML})
+    parts = shop.place / f"parts-{name}"
+    parts.mkdir()
+    for file, content in files.items():
+        (parts / f"{file}.parquet").write_bytes(content)
+
+    def read(data: bytes) -> object:
+        (parts / f"{name}.parquet").write_bytes(data)
+        return load(LOG, (open_partitions(parts),))
+
+    return Target(read, (files[name],))
+
+
+def parquet(table: pl.DataFrame | None = None) -> bytes:
     buffer = io.BytesIO()
-    pl.DataFrame({"user": ["a", "b"], "item": ["x", "y"]}).write_parquet(buffer)
+    (pl.DataFrame({"user": ["a", "b"], "item": ["x", "y"]}) if table is None else table).write_parquet(buffer)
     return buffer.getvalue()
 
 

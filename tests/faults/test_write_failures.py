@@ -20,6 +20,7 @@ from gnnrec.errors import UserError
 from gnnrec.export import export_embeddings, import_embeddings
 from gnnrec.files import atomic_path, new_folder, write_text
 from gnnrec.run_folder import Run
+from gnnrec.sampling.csr import build_csr
 from gnnrec.serve.feedback import FeedbackLog
 
 FORMATS = ("parquet", "npy", "safetensors", "faiss", "faiss-pq")
@@ -232,6 +233,16 @@ def test_a_full_disk_leaves_the_cache_of_features_usable(tmp_path: Path) -> None
                 cache.store(rows)
         with FeatureCache(disk, "encoder", 256) as cache:
             assert [key for key, _ in cache.fetch(["first", *rows])] == ["first"]  # all rows or none
+
+
+def test_a_mapped_file_that_finds_no_room_is_one_clear_line_and_no_end_of_the_process(tmp_path: Path) -> None:
+    def blocks() -> list[tuple[np.ndarray, np.ndarray, None]]:
+        return [(np.arange(100_000) % 50, np.arange(100_000) % 70, None)]
+
+    with small_disk(tmp_path / "disk", 200) as disk:
+        with pytest.raises(UserError, match=r"columns.npy: cannot be written \(No space left on device\)$"):
+            build_csr(blocks, 50, 70, disk / "graph")
+        assert list(disk.iterdir()) == []
 
 
 def test_a_run_on_a_full_disk_is_one_clear_line(tiny_run: Run, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Generator
 
+from gnnrec.cipher import is_sealed
 from gnnrec.datasets import Catalog
 from gnnrec.errors import UserError
 from gnnrec.language.local import LocalLM
@@ -26,6 +27,7 @@ from gnnrec.llm.tuned_model import TunedModel
 from gnnrec.llm.tuned_scorer import FILE, TunedScorer, open_tuned, read_tuned
 from gnnrec.llm.windows import TrainingWindow, nearest_in_order, training_windows
 from gnnrec.run_folder import Run
+from gnnrec.vault import encrypt_folder, write_bytes
 
 LLM = LLMConfig(model="tiny", noun="films", history=4, window=8)
 CONFIG = TuneConfig(windows=12, soft_windows=8, negatives=3, batch=2, val_users=10)
@@ -41,6 +43,15 @@ def llama(llama_folder: Path) -> Callable[[], LocalLM]:
 def own_run(planted_run: Run, tmp_path: Path) -> Run:
     """A copy to write into."""
     return Run.load(shutil.copytree(planted_run.folder, tmp_path / "run"))
+
+
+@pytest.fixture
+def encrypted_run(planted_run: Run, tmp_path: Path, encryption_key: Path) -> Run:
+    """The same, encrypted."""
+    encrypt_folder(tmp_path / "sealed")
+    for path in filter(Path.is_file, planted_run.folder.iterdir()):
+        write_bytes(tmp_path / "sealed" / path.name, path.read_bytes())
+    return Run.load(tmp_path / "sealed")
 
 
 def test_windows_hold_what_was_taken_and_what_stands_next_to_it(planted_run: Run) -> None:
@@ -185,7 +196,9 @@ def test_embeddings_that_say_nothing_are_found_out(llama) -> None:
     assert not matters({})
 
 
-def test_a_stopped_tuning_goes_on_to_the_same_weights(own_run: Run, llama, monkeypatch) -> None:
+@pytest.mark.parametrize("which", ["own_run", "encrypted_run"])
+def test_a_stopped_tuning_goes_on_to_the_same_weights(which: str, request, llama, monkeypatch) -> None:
+    own_run: Run = request.getfixturevalue(which)
     monkeypatch.setattr(tuning, "SAVE_EVERY", 2)
 
     def made(run: Run, stop: int | None) -> dict[str, torch.Tensor]:
@@ -263,6 +276,14 @@ def test_a_tuned_model_is_kept_and_judges_as_it_did(own_run: Run, llama, llama_f
     other = LocalLM(llama_folder, "tiny@2", torch.device("cpu"))
     with pytest.raises(UserError, match="was tuned from tiny@1, found tiny@2"):
         open_tuned(own_run, facts, other, None)
+
+
+def test_what_is_tuned_for_an_encrypted_run_is_encrypted(encrypted_run: Run, llama) -> None:
+    facts = tune(encrypted_run, llama(), LLM, CONFIG)
+    assert read_tuned(encrypted_run) == facts
+    assert np.ptp(open_tuned(encrypted_run, facts, llama(), None).score([[1, 2]], [[4, 5, 6, 7]], [3])[0]) > 0
+    plain = [path.name for path in encrypted_run.folder.iterdir() if not is_sealed(path.read_bytes())]
+    assert plain == ["data-keys.json"]
 
 
 def test_soft_tokens_move_the_scores_of_a_kept_model(own_run: Run, llama) -> None:

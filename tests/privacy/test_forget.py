@@ -11,6 +11,7 @@ from gnnrec.encoders.encode import content_hash
 from gnnrec.errors import UserError
 from gnnrec.files import sha256_of_file
 from gnnrec.language.answers import AnswerCache
+from gnnrec.pipeline import evaluate
 from gnnrec.privacy.forget import ForgetConfig, forget, forget_later
 from gnnrec.run_folder import Run
 
@@ -93,6 +94,19 @@ def test_later_refuses_her_at_once_and_nobody_else(run, run_command, one_documen
     assert "u1" in left and HER not in left and len(left) == 1
 
 
+def test_what_is_measured_and_shown_leaves_out_who_is_due(run, tmp_path, run_command, one_document):
+    whole, her = evaluate(run), run.user_index(HER)
+    assert her in whole.users and one_document("evaluate", run.folder)["users_due_to_be_forgotten"] == 0
+    forget_later(run.folder, HER)
+    left, others = evaluate(Run.load(run.folder)), whole.users != her
+    assert left.users.tolist() == whole.users[others].tolist()
+    assert left.per_user["ndcg@10"].tolist() == whole.per_user["ndcg@10"][others].tolist()
+    assert one_document("evaluate", run.folder)["users_due_to_be_forgotten"] == 1
+    assert "left out: 1 user due to be forgotten" in run_command("evaluate", run.folder)[1]
+    run_command("report", run.folder, "--out", tmp_path / "out" / "report.html")
+    assert holding(HER, tmp_path / "out") == []
+
+
 def test_data_that_was_cleared_already_needs_no_word(run, never, people):
     clean = write_people(people.parent / "clean", without=HER)
     for name in ("log.csv.gz", "users.csv", "friends.tsv"):
@@ -101,23 +115,31 @@ def test_data_that_was_cleared_already_needs_no_word(run, never, people):
     assert hashes(Run.load(run.folder)) == hashes(never)
 
 
-def test_a_stopped_call_goes_on(run, never, tmp_path, monkeypatch):
+@pytest.mark.parametrize("at", ["leave_due", "exchange", "compared", "drop_answers", "find_id", "Certificate"])
+def test_a_call_that_is_stopped_anywhere_goes_on_to_the_whole_certificate(run, never, tmp_path, monkeypatch, at):
     from gnnrec.privacy import forget as module
 
-    def stop(*_):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "leave_due", stop)  # trained, not yet in its place
+    before = hashes(run)
+    monkeypatch.setattr(module, at, stop)
     config = ForgetConfig(data=tmp_path / "copy")
     with pytest.raises(KeyboardInterrupt):
         forget(run.folder, HER, config)
     with pytest.raises(UserError, match="due to be forgotten"):
         Run.load(run.folder).user_index(HER)
+    assert hashes(Run.load(run.folder)) in (before, hashes(never))
     monkeypatch.undo()
     monkeypatch.setenv("GNNREC_CACHE", str(tmp_path / "cache"))
-    forget(run.folder, HER, config)
+    certificate = forget(run.folder, HER, config)
     assert hashes(Run.load(run.folder)) == hashes(never)
+    told = {one["name"]: (one["before"], one["after"]) for one in certificate.files}
+    assert [told[f"{name}.safetensors"] for name in TENSORS] == list(zip(before, hashes(never)))
+    assert certificate.rows == {"log": 9, "users": 1, "friends": 2} and certificate.retrained
     assert sorted(path.name for path in tmp_path.glob("run*")) == ["run", "run.forgotten"]
+    with pytest.raises(UserError, match="no user with the id"):
+        forget(run.folder, HER, config)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,15 @@ def test_exports_take_pseudonyms(run, tmp_path, key, run_command):
     assert ids == [key().of(name) for name in run.user_ids]
 
 
+def test_databases_take_pseudonyms(run, tmp_path, key, run_command):
+    where = f"lancedb:{tmp_path / 'shop'}"
+    assert run_command("export", run.folder, "--to", where, "--pseudonyms")[0] == 0
+    assert run_command("import", where, "--to", tmp_path / "back")[0] == 0
+    assert holding(HER, tmp_path / "shop", tmp_path / "back") == []
+    ids = json.loads((tmp_path / "back" / "users.ids.json").read_text())
+    assert sorted(ids) == sorted(key().of(name) for name in run.user_ids)
+
+
 @pytest.mark.parametrize(
     ("typed", "kept"),
     [
