@@ -18,7 +18,7 @@ from rows import row, save
 from gnnrec.language.server import open_model
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards
-from gnnrec.llm.rerank import history_of
+from gnnrec.llm.past import NOBODY, pasts_of
 from gnnrec.recommend import Recommender
 from gnnrec.run_folder import Run
 
@@ -36,12 +36,12 @@ def main() -> None:
     recommender, cards = Recommender(run), Cards(run.items, model.tokens, CardConfig())
     users = np.random.default_rng(0).choice(len(run.user_ids), options.users, replace=False).tolist()
     windows = [[run.item_index(place.id) for place in recommender.recommend(run.user_ids[user], 20)] for user in users]
-    pasts = [history_of(run.known, user) for user in users]
+    pasts = pasts_of(run.known, users)
     with tempfile.TemporaryDirectory() as kept:
         alone, together = (BlockScorer(model, cards, options.noun, Path(kept) / name) for name in ("alone", "together"))
         # The model is read, and the cards behind no past, which all users share, are in both caches.
         for scorer in (alone, together):
-            scorer.score([[]] * len(windows), windows)
+            scorer.score([NOBODY] * len(windows), windows)
         each, tokens = [], []
         for past, window in zip(pasts, windows):
             began = time.perf_counter()

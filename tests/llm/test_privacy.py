@@ -18,12 +18,14 @@ from gnnrec.language import endpoint, local, local_server
 from gnnrec.llm import block_scorer, cards, cosine_scorer, list_scorers
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.list_scorers import PermutationScorer
-from gnnrec.llm.rerank import RerankConfig, choose_weight, validation_windows
+from gnnrec.llm.past import Past
+from gnnrec.llm.rerank import choose_weight, validation_windows
+from gnnrec.llm.settings import LLMConfig
 from gnnrec.pipeline import train
 from gnnrec.recipe import load_recipe
 from gnnrec.run_folder import Run
 
-CONFIG = RerankConfig(window=10, cap=9)
+CONFIG = LLMConfig(window=10, cap=9)
 KEY = "sk-canary-4711"
 SECRETS = ("@example.org", "+49 30 1234567", "born 1970", "female", "lives in Utrecht", KEY)
 TOML = """
@@ -123,9 +125,9 @@ class Recorder:
         self.seen: list[tuple[list[int], list[int]]] = []
 
     def score(
-        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int]
+        self, histories: Sequence[Past], windows: Sequence[Sequence[int]], users: Sequence[int]
     ) -> list[np.ndarray]:
-        self.seen += [(list(history), list(window)) for history, window in zip(histories, windows)]
+        self.seen += [(list(history.items), list(window)) for history, window in zip(histories, windows)]
         return [-np.arange(len(window), dtype=float) for window in windows]
 
 
@@ -169,13 +171,14 @@ def test_a_thing_taken_in_validation_is_in_no_past(planted_run: Run) -> None:
     users, *_ = validation_windows(planted_run, 10, 300)
     histories = {past(prompt) for prompt in stub.prompts}
     expected = {
-        tuple(f"Title of {planted_run.item_ids[item]}" for item in train.item[train.user == user]) for user in users
+        tuple(f"Title of {planted_run.item_ids[item]}" for item in train.item[train.user == user][::-1])
+        for user in users
     }
     assert histories <= expected
     for user in users:
         held_out = {f"Title of {planted_run.item_ids[item]}" for item in val.item[val.user == user]}
-        mine = tuple(f"Title of {planted_run.item_ids[item]}" for item in train.item[train.user == user])
-        assert not held_out & set(mine)
+        mine = {f"Title of {planted_run.item_ids[item]}" for item in train.item[train.user == user]}
+        assert not held_out & mine
 
 
 @pytest.mark.guarantee("G10")
