@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from tiny_tokenizer import save_tokenizer
+from tiny_tokenizer import SPECIAL, save_tokenizer
 from transformers import (
     AutoTokenizer,
     CLIPImageProcessor,
@@ -34,7 +34,7 @@ def save_planted_vision(folder: Path) -> Path:
     save_tokenizer(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_tokens([RED, BLUE])
-    tokenizer.add_special_tokens({"extra_special_tokens": {"image_token": "<image>"}})
+    tokenizer.add_special_tokens({"additional_special_tokens": [*SPECIAL[2:], "<image>"]})
     tokenizer.pad_token = tokenizer.eos_token
     red, blue, image = (tokenizer.convert_tokens_to_ids(word) for word in (RED, BLUE, "<image>"))
     size, end = len(tokenizer), tokenizer.eos_token_id

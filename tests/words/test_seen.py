@@ -55,7 +55,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def described(one_document: Any, data: Path, *settings: str) -> dict[str, str]:
-    found = one_document("describe", data, "--set", *settings)
+    found = one_document("describe", data, "--set", "encoders.image=none", *settings)
     assert found["failures"] == []
     return {row["id"]: row["text"] for row in found["descriptions"]}
 
