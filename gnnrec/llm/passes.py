@@ -68,8 +68,7 @@ class Passes:
 def _rows(prompt: Tokens, cards: list[Tokens], least: int) -> list[Row]:
     """The cards of one prompt, MAX_BLOCKS to a row at most, in `least` rows where there are as many cards."""
     number = max(-(-len(cards) // MAX_BLOCKS), min(least, len(cards)))
-    longest_first = sorted(cards, key=len, reverse=True)
-    return [(prompt, longest_first[place::number]) for place in range(number)]
+    return [(prompt, cards[place::number]) for place in range(number)]
 
 
 def _batches(rows: list[Row], threads: int) -> list[list[Row]]:

@@ -252,7 +252,7 @@ def test_nothing_private_leaves_and_the_key_goes_to_its_server_only(
     assert "canary" not in scorer.name + repr(scorer.__dict__)
     kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"canary" not in kept
-    allowed = {*TITLES, "Animals this person liked, the newest last:", "Candidates:"}
+    allowed = {*TITLES, "Animals this person liked, the newest first:", "Candidates:"}
     lines = [
         line.split("] ")[-1].removeprefix("- ") for line in fake.requests[0]["messages"][1]["content"].splitlines()
     ]
