@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from gnnrec.threads import side_by_side
+from gnnrec.threads import one_thread, side_by_side
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +48,11 @@ def test_what_a_call_raises_is_raised_and_the_threads_are_as_before() -> None:
     with pytest.raises(ZeroDivisionError):
         list(side_by_side(call, [1, 1, 0, 1]))
     assert torch.get_num_threads() == 2
+
+
+def test_one_thread_for_a_while() -> None:
+    torch.set_num_threads(3)
+    with pytest.raises(ValueError, match="x"), one_thread():
+        assert torch.get_num_threads() == 1
+        raise ValueError("x")
+    assert torch.get_num_threads() == 3

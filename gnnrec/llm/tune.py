@@ -30,6 +30,7 @@ from gnnrec.llm.tuned_scorer import FILE, Tuned, TunedScorer, graph_vectors, sav
 from gnnrec.llm.windows import TrainingWindow, training_windows
 from gnnrec.progress import progress
 from gnnrec.ranking import fast_arithmetic
+from gnnrec.threads import one_thread
 from gnnrec.vault import sha256_of
 
 if TYPE_CHECKING:
@@ -137,11 +138,12 @@ def step(
     """One step on the windows of `batch`; its loss: minus log p of the thing taken, by a softmax over its window."""
     pasts = [scorer.past(window.user, window.past) for window in batch]
     cards = [[card for item in window.items if (card := scorer.card(item)) is not None] for window in batch]
-    with fast_arithmetic(model.lm.device):
-        scores = model.scores(pasts, cards, scorer.soft)
-        loss = -torch.stack([values.log_softmax(0)[0] for values in scores]).mean()
-    optimizer.zero_grad()
-    loss.backward()
+    with one_thread():  # two would wait for each other (scripts/bench/NOTES.md)
+        with fast_arithmetic(model.lm.device):
+            scores = model.scores(pasts, cards, scorer.soft)
+            loss = -torch.stack([values.log_softmax(0)[0] for values in scores]).mean()
+        optimizer.zero_grad()
+        loss.backward()
     optimizer.step()
     return float(loss.detach())
 

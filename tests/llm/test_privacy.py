@@ -3,6 +3,7 @@
 import ast
 import inspect
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from fake_server import in_order, said, serving
+from fake_server import Fake, in_order, said, serving
 from stub_server import Stub, past
 
 from gnnrec.datasets import Dataset
@@ -32,10 +33,11 @@ TOML = """
 name = "private"
 [interactions]
 path = "log.csv"
+rating = "rating"
 timestamp = "timestamp"
 [items]
 path = "items.csv"
-text = ["title"]
+text = ["title", "genres"]
 [users]
 path = "users.csv"
 text = ["bio"]
@@ -53,13 +55,13 @@ def private_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, random = tmp_path_factory.mktemp("private"), np.random.default_rng(0)
     users = [f"jane{number}@example.org" for number in range(30)]
     rows = [
-        f"{user},film{item},{60 * place + step}"
+        f"{user},film{item},{5 - step % 3},{60 * place + step}"
         for place, user in enumerate(users)
         for step, item in enumerate(random.permutation(24)[:8])
     ]
-    (folder / "log.csv").write_text("\n".join(["user,item,timestamp", *rows]) + "\n")
-    titles = [f"film{item},Film number {'abcdefghijklmnopqrstuvwx'[item]}" for item in range(24)]
-    (folder / "items.csv").write_text("\n".join(["item,title", *titles]) + "\n")
+    (folder / "log.csv").write_text("\n".join(["user,item,rating,timestamp", *rows]) + "\n")
+    titles = [f"film{item},Film number {'abcdefghijklmnopqrstuvwx'[item]},Drama|War" for item in range(24)]
+    (folder / "items.csv").write_text("\n".join(["item,title,genres", *titles]) + "\n")
     bios = [f"{user},female; born 1970; lives in Utrecht; {SECRETS[1]}; write to {user}" for user in users]
     (folder / "users.csv").write_text("\n".join(["user,bio", *bios]) + "\n")
     pairs = [f"{users[place]},{users[(place + 1) % 30]}" for place in range(30)]
@@ -93,6 +95,10 @@ def test_no_person_and_no_key_leaves_or_stays_behind(run_command, private_run, t
             assert done == 0
             shown += [out.replace(f"for user {user}", ""), err]
     assert len(fake.requests) >= 3
+    if status == 200:  # a person's card: what she liked, how much, and of what kind
+        (card,) = {text.split("\n\n")[0] for text in prompts_of(fake, "Recommend ")}
+        assert re.findall(r"^- Film number \w, rated [45] of 5$", card, re.MULTILINE) == card.splitlines()[1:-1]
+        assert re.search(r"counts: genres: Drama (\d), War \1$", card)
     headers = [{name: value for name, value in told.items() if name != "authorization"} for told in fake.headers]
     assert {told["authorization"] for told in fake.headers} == {f"Bearer {KEY}"}
     kept = [path.read_bytes().decode(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]
@@ -101,6 +107,12 @@ def test_no_person_and_no_key_leaves_or_stays_behind(run_command, private_run, t
     assert {key for request in fake.requests for key in request} <= {
         *("messages", "model", "temperature", "max_tokens", "response_format")
     }
+
+
+def prompts_of(fake: Fake, word: str) -> list[str]:
+    """Those that hold a word."""
+    texts = [request["messages"][-1]["content"] for request in fake.requests]
+    return [text for text in texts if word in text]
 
 
 def retitled(run: Run, user: int) -> Run:
