@@ -6,7 +6,6 @@ no trait. Item texts go through `clean_text`. Letters: I items.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from gnnrec.datasets import Catalog
 from gnnrec.errors import UserError
@@ -41,13 +40,6 @@ def card_config(
 class UserCard:
     things: tuple[str, ...] = ()  # that she liked, the newest first
     taste: str = ""  # what all of them have in common, not only those named
-
-
-def readable_items(items: Catalog | None, folder: Path) -> Catalog:
-    """The items of the run in `folder`. Raises UserError where none has a text."""
-    if items is None or not items.text_columns:
-        raise UserError(f"{folder}: its items have no text, so there is nothing that a language model could read")
-    return items
 
 
 class Cards:

@@ -10,7 +10,7 @@ from gnnrec.errors import UserError
 from gnnrec.language.server import open_model
 from gnnrec.language.server import open_server as open_any_server
 from gnnrec.language.settings import ModelConfig
-from gnnrec.llm.cards import CardConfig, Cards, card_config, readable_items
+from gnnrec.llm.cards import CardConfig, Cards, card_config
 from gnnrec.vault import is_encrypted
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class LLMConfig(ModelConfig):
     past: str = ""  # titles, or card: what she gave them and what they have in common, too; empty: see `cards`
     taste: str = ""  # columns whose most frequent values a card tells, such as genres,year; empty: the second text
     user_tokens: int = 400  # of all that is told of a user
-    fields: str = ""  # columns of the items, such as genres,year, that a candidate's card tells beside the title
+    fields: str = ""  # columns of the items that a candidate's card tells, such as genres,year; description, profile
     window: int = 20  # candidates that are reordered
     beam: int = 32  # beginnings of titles that --generate follows at a time, with local weights
     cap: int = 5  # places that a candidate can win at most, whatever its text says
@@ -75,6 +75,7 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
     from gnnrec.language.local_server import LocalServer
     from gnnrec.llm.block_scorer import BlockScorer
     from gnnrec.llm.cosine_scorer import CosineScorer
+    from gnnrec.llm.items import readable_items
     from gnnrec.llm.list_scorers import LISTS, NullScorer
     from gnnrec.llm.tuned_scorer import open_tuned
 
@@ -84,8 +85,8 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
         return NullScorer()
     if config.chosen_scorer == "cosine":
         return CosineScorer(run.graph, config.history)
-    items = readable_items(run.items, run.folder)
     folder, cards = kept_for(run), config.cards(talks=config.chosen_scorer != "block")
+    items = readable_items(run, cards.fields)
     answers = folder and folder / ANSWERS
     if config.provider == "local":
         model = open_model(config.model)
@@ -111,9 +112,10 @@ def tuned_for(run: "Run", config: LLMConfig) -> "Tuned | None":
 def open_list_writer(run: "Run", config: LLMConfig) -> "ListWriter":
     """What writes whole lists for a run: a tuned model with its soft tokens where these are on, else the model as it
     comes. Raises UserError where its items have no text, or the model is not here."""
+    from gnnrec.llm.items import readable_items
     from gnnrec.llm.list_writer import ListWriter, ServerWriter, TreeWriter
 
-    items, tuned = readable_items(run.items, run.folder), tuned_for(run, config)
+    items, tuned = readable_items(run), tuned_for(run, config)
     if tuned is not None and tuned.soft:
         return ListWriter(run, tuned_writer(run, tuned, config.beam), soft=True)
     if config.provider == "local":

@@ -21,8 +21,9 @@ from gnnrec.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from gnnrec.errors import UserError, count
 from gnnrec.language.local import LocalLM
 from gnnrec.llm.block_scorer import Prompts
-from gnnrec.llm.cards import Cards, readable_items
+from gnnrec.llm.cards import Cards
 from gnnrec.llm.controls import held_against_controls, matters
+from gnnrec.llm.items import readable_items
 from gnnrec.llm.past import pasts_of
 from gnnrec.llm.rerank import validation_windows
 from gnnrec.llm.tuned_model import TunedModel
@@ -156,10 +157,10 @@ def tune(
     path = run.folder / FILE
     if path.exists():
         raise UserError(f"{path}: there is a tuned language model already; delete it to make another")
-    items = readable_items(run.items, run.folder)
+    cards = llm.cards(talks=False)
+    items = readable_items(run, cards.fields)
     vectors = graph_vectors(run, run.graph) if config.soft_windows else None
     model = TunedModel(lm, config.rank, vectors, Generator().manual_seed(config.seed))
-    cards = llm.cards(talks=False)
     prompts = Prompts(lm, Cards(items, lm.tokens, cards), llm.noun)
     tuning = Tuning(run, model, prompts, config, llm.window)
     tuning.learn(say)

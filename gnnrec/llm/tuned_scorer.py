@@ -20,7 +20,8 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.errors import UserError, damaged
 from gnnrec.llm.block_scorer import Prompts
-from gnnrec.llm.cards import CardConfig, Cards, card_config, readable_items
+from gnnrec.llm.cards import CardConfig, Cards, card_config
+from gnnrec.llm.items import readable_items
 from gnnrec.llm.passes import Passes, Tokens
 from gnnrec.llm.past import Past
 from gnnrec.llm.soft_tokens import SoftTokens, Vectors
@@ -164,6 +165,7 @@ def open_tuned(run: "Run", facts: Tuned, lm: "LocalLM", folder: Path | None) -> 
     with open_tensors(path, "pt") as file:
         model.load({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a dict)
     model.only_to_read()
-    prompts = Prompts(lm, Cards(readable_items(run.items, run.folder), lm.tokens, facts.cards), facts.noun)
+    cards = Cards(readable_items(run, facts.cards.fields), lm.tokens, facts.cards)
+    prompts = Prompts(lm, cards, facts.noun)
     name = f"tuned {sha256_of(path)[:16]} {lm.name} {prompts.name}"
     return TunedScorer(model, prompts, model.soft if facts.soft else None, name, folder)
