@@ -27,7 +27,9 @@ def pack_linear(model: nn.Module) -> None:
     """Pack all linear layers of a float32 model on the CPU, in place; where it would bring nothing, they stay."""
     if not torch.backends.mkldnn.is_available() or torch.backends.cpu.get_cpu_capability() != "AVX512":
         return
-    for name, module in list(model.named_modules()):
-        if type(module) is nn.Linear and module.weight.device.type == "cpu" and module.weight.dtype == torch.float32:
+    for name in [name for name, module in model.named_modules() if type(module) is nn.Linear]:
+        layer = model.get_submodule(name)  # by name, so that what is packed is let go of before the next one is
+        assert isinstance(layer, nn.Linear)
+        if layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32:
             parent, _, own = name.rpartition(".")
-            setattr(model.get_submodule(parent), own, PackedLinear(module))
+            setattr(model.get_submodule(parent), own, PackedLinear(layer))
