@@ -168,7 +168,10 @@ def rerank_speed() -> str:
     rows = [
         [entry["variant"], f"{entry['metrics']['tokens']:.0f}"]
         + [f"{entry['metrics'][name]:.2f}" for name in ("one by one, median", "one by one, 95 %", "together")]
-        + [f"{entry['metrics'][name]:.2f}" for name in ("one by one, CPU", "together, CPU")]
+        + [
+            f"{cost:.2f}" if (cost := entry["metrics"].get(name)) else ""
+            for name in ("one by one, CPU", "together, CPU")
+        ]
         + [f"{entry['metrics']['again']:.4f}"]
         for entry in load("rerank_speed")
     ]
