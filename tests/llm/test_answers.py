@@ -122,7 +122,7 @@ def test_failures_are_never_kept(tmp_path: Path, answer: str | None) -> None:
         assert np.isnan(found).all()
         assert stub.prompts  # asked again the second time
     with AnswerCache(tmp_path / "answers.sqlite") as cache:
-        assert cache._connection.execute("SELECT count(*) FROM answers").fetchone() == (0,)
+        assert cache.connection.execute("SELECT count(*) FROM answers").fetchone() == (0,)
 
 
 @pytest.mark.guarantee("G11")
