@@ -45,7 +45,7 @@ LAYERS = (
     ("llm",),
     (
         *("recommend", "query", "export", "targets", "comparison", "tuning", "search_space", "finetuning"),
-        *("transfer", "audit", "update", "plan", "sharded_index"),
+        *("transfer", "audit", "update", "refit", "plan", "sharded_index"),
     ),
     ("fitting",),
     ("pipeline",),

@@ -13,6 +13,7 @@ import distributed_tables
 import people_tables
 import privacy_tables
 import private_tables
+import refit_tables
 import sample_tables
 import scale_tables
 import trust_tables
@@ -250,6 +251,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "rank": rank,
     "speed": speed,
     "scale": scale,
+    "refit": refit_tables.refitted,
     "sampled": sample_tables.sampled,
     "distributed": distributed_tables.distributed,
     "huge": sample_tables.huge,
