@@ -97,8 +97,8 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
         if config.chosen_scorer == "letters":
             server.letter_tokens()  # raises where letters cannot be told apart, before anything is asked
         return LISTS[config.chosen_scorer](server, local, config.noun, answers)
-    # The server's tokenizer is not known: words stand for tokens.
-    return LISTS[config.chosen_scorer](open_server(config), Cards(items, _words, cards), config.noun, answers)
+    endpoint = open_server(config)
+    return LISTS[config.chosen_scorer](endpoint, Cards(items, counted_by(endpoint), cards), config.noun, answers)
 
 
 def tuned_for(run: "Run", config: LLMConfig) -> "Tuned | None":
@@ -126,7 +126,7 @@ def open_list_writer(run: "Run", config: LLMConfig) -> "ListWriter":
     server, folder = open_server(config), kept_for(run)
     answers = folder and folder / ANSWERS
     cards = replace(config.cards(talks=True), fields=())
-    return ListWriter(run, ServerWriter(server, Cards(items, _words, cards), config.noun, answers))
+    return ListWriter(run, ServerWriter(server, Cards(items, counted_by(server), cards), config.noun, answers))
 
 
 def tuned_writer(run: "Run", tuned: "Tuned", beam: int) -> "TreeWriter":
@@ -151,8 +151,9 @@ def open_server(config: LLMConfig) -> "Server":
     return open_any_server(config.provider, config.model, config.base_url, config.budget())
 
 
-def _words(text: str) -> list[int]:
-    return list(range(len(text.split())))
+def counted_by(server: "Server") -> Callable[[str], list[int]]:
+    """As many tokens as the server counts, or is held to count: which ones is not known."""
+    return lambda text: [0] * server.num_tokens(text)
 
 
 def open_reranker(run: "Run", config: LLMConfig, say: Callable[[str], None] = lambda line: None) -> "Reranker":

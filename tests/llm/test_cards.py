@@ -11,12 +11,13 @@ from stub_server import Stub
 
 from gnnrec.datasets import Catalog, Interactions
 from gnnrec.errors import UserError
+from gnnrec.language.endpoint import Budget, Endpoint
 from gnnrec.language.local import LocalLM
 from gnnrec.llm.block_scorer import Prompts
 from gnnrec.llm.cards import CARD_VERSION, CardConfig, Cards, UserCard, card_config
 from gnnrec.llm.list_scorers import PermutationScorer, told
 from gnnrec.llm.past import NOBODY, Past, past_of, pasts_of
-from gnnrec.llm.settings import LLMConfig
+from gnnrec.llm.settings import LLMConfig, counted_by
 from gnnrec.llm.taste import Tastes
 
 TITLES = ["Alien", "Heat", "Big", "Up", "Jaws", "Fargo", "Argo"]
@@ -77,6 +78,12 @@ def test_the_budget_is_counted_by_the_models_own_tokens(tiny_lm: LocalLM) -> Non
         told_of = [card.taste, *card.things] if card.things else []
         assert sum(len(tiny_lm.tokens(f" {text}")) for text in told_of) <= budget
     assert len(card.things) == 5
+
+
+def test_of_a_server_three_octets_count_as_a_token() -> None:
+    server = Endpoint("http://127.0.0.1:9/v1", "m", Budget(1, 1, 1))
+    tight = cards(tokenize=counted_by(server), user_tokens=24).user(PAST)
+    assert [len(f" {text}".encode()) // 3 for text in (tight.taste, *tight.things)] == [12, 6, 5]
 
 
 def test_a_taste_is_of_kinds_that_several_things_share() -> None:
