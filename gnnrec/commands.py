@@ -12,6 +12,8 @@ from typing import Any
 
 from gnnrec.errors import UserError, count
 
+SOFT_OFF = "off, since what they say is not shown to matter"
+
 
 def print_json(document: Any) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=False))
@@ -173,13 +175,13 @@ def tune(options: argparse.Namespace) -> None:
 
     llm, config = load_settings({"llm": LLMConfig, "tune": TuneConfig}, options.set)
     run, say = Run.load(options.run), remarks(options)
-    tuned = tune_model(run, open_model(llm.model), llm, config, say)
+    tuned = tune_model(run, open_model(llm.model, trainable=True), llm, config, say)
     if options.json:
         print_json({"file": str(run.folder / FILE)} | tuned.to_json())
         return
     if tuned.controls:
         print(controls_table(tuned.controls), "", sep="\n")
-    print(f"soft tokens: {'on' if tuned.soft else 'off, since what they say is not shown to matter'}")
+    print(f"soft tokens: {'on' if tuned.soft else SOFT_OFF}")
     print(f"use it: gnnrec recommend {run.folder} --user ID --rerank --set llm.scorer=tuned")
 
 
@@ -209,12 +211,14 @@ def recommend_in_words(options: argparse.Namespace) -> None:
     elif options.generate:
         recommender.run.user_index(options.user)
         lists = open_list_writer(recommender.run, config)
+        if lists.soft is not None:
+            say(f"soft tokens: {'on' if lists.soft else SOFT_OFF}")
         found = lists.recommend(recommender, options.user, options.k)
         for reason in lists.writer.failures:
             say(f"the language model gave no answer, so the places it left are the graph's: {reason}")
         if dropped := lists.writer.dropped:
             say("dropped: " + ", ".join(count(number, f"{kind} title") for kind, number in sorted(dropped.items())))
-        document = {"dropped": dict(lists.writer.dropped), "failures": lists.writer.failures}
+        document = {"dropped": dict(lists.writer.dropped), "failures": lists.writer.failures, "soft": lists.soft}
         shown = generated_table(found, title)
     else:
         found = recommender.recommend(options.user, options.k)

@@ -8,7 +8,6 @@ Letters: B users of a batch, I items, d dimensions, k length of a list.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gnnrec.progress import progress
+from gnnrec.threads import side_by_side
 
 LONGEST = 128  # k up to which sorting by insertion is right
 CHUNK = 64  # scores that are compared at once
@@ -62,14 +62,7 @@ class Shortlist:
             _rank(*(table.numpy() for table in tables), *hidden(users))
             return values, items
 
-        threads = torch.get_num_threads()
-        if threads == 1:
-            return list(progress(map(best, batches), total=len(batches), text="ranking", unit="batch"))
-        try:  # a batch is one thread's, so that none waits for another
-            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                return list(progress(pool.map(best, batches), total=len(batches), text="ranking", unit="batch"))
-        finally:
-            torch.set_num_threads(threads)
+        return list(progress(side_by_side(best, batches), total=len(batches), text="ranking", unit="batch"))
 
 
 def _compiled(**options: Any) -> Callable[[Any], Any]:

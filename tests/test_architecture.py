@@ -67,7 +67,19 @@ LAYERS = (
         *("losses", "metrics", "significance", "ranking", "compression", "shortlist", "cooccurrence", "propagate"),
         *("drift", "ray_cluster", "workers", "sampling", "lazy_adam", "interrupt"),
         *("rekey", "checkpoint", "tensor_files", "sealed_log", "vault", "cipher"),
-        *("files", "commit", "locking", "machine", "untrusted", "errors", "progress", "vectors", "notebook"),
+        *(
+            "files",
+            "commit",
+            "locking",
+            "machine",
+            "untrusted",
+            "errors",
+            "progress",
+            "threads",
+            "sqlite_file",
+            "vectors",
+            "notebook",
+        ),
     ),
 )
 

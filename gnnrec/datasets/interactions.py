@@ -50,6 +50,19 @@ class Interactions:
             rating=None if self.rating is None else self.rating[select],
         )
 
+    @property
+    def scale(self) -> tuple[float, float] | None:
+        """The lowest and the highest rating; None where there are none, or all are the same and tell nothing."""
+        if self.rating is None or not len(self) or self.rating.min() == self.rating.max():
+            return None
+        return float(self.rating.min()), float(self.rating.max())
+
+    def liked(self) -> NDArray[np.bool_]:
+        """Which rows count as liked: those not rated in the lower half of the scale; all where there is none. [E]"""
+        if self.rating is None or self.scale is None:
+            return np.ones(len(self), dtype=np.bool_)
+        return self.rating >= sum(self.scale) / 2
+
     def unordered(self) -> "Interactions":
         """The same rows without their timestamps."""
         return replace(self, timestamp=None)

@@ -7,15 +7,13 @@ Letters: d dimensions.
 
 import hashlib
 import re
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec.errors import UserError
+from gnnrec.sqlite_file import SqliteFile
 
 Row = NDArray[np.float32]  # [d]
 QUERY_SIZE = 500  # keys in one query; SQLite allows 999 in its oldest builds
@@ -28,49 +26,26 @@ def cache_file(folder: Path, encoder: str) -> Path:
     return folder / f"{short}-{digest}.sqlite"
 
 
-class FeatureCache:
+class FeatureCache(SqliteFile):
     """`encoder` is its name with the revision and whatever else decides the numbers. Use as a context manager."""
 
     def __init__(self, folder: Path, encoder: str, dim: int) -> None:
-        self.path = cache_file(folder, encoder)
+        super().__init__(cache_file(folder, encoder), "features (content TEXT PRIMARY KEY, value BLOB)", "features")
         self.dim = dim
-        with self._errors():
-            folder.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self.path, timeout=60)
-            self._connection.execute("PRAGMA journal_mode=WAL")  # readers and one writer at the same time
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS features (content TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID"
-            )
-
-    def __enter__(self) -> "FeatureCache":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
 
     def fetch(self, contents: Iterable[str]) -> Iterator[tuple[str, Row]]:
         """What is known of these content hashes, row by row, in any order."""
         keys = list(contents)
-        with self._errors():
+        with self.using():
             for start in range(0, len(keys), QUERY_SIZE):
                 part = keys[start : start + QUERY_SIZE]
                 marks = ",".join("?" * len(part))
                 query = f"SELECT content, value FROM features WHERE length(value) = ? AND content IN ({marks})"
-                for content, value in self._connection.execute(query, (4 * self.dim, *part)):
+                for content, value in self.connection.execute(query, (4 * self.dim, *part)):
                     yield content, np.frombuffer(value, dtype="<f4")
 
     def store(self, rows: Mapping[str, Row]) -> None:
         """All rows or none, whatever happens meanwhile."""
         values = [(content, row.astype("<f4").tobytes()) for content, row in rows.items()]
-        with self._errors(), self._connection:
-            self._connection.executemany("INSERT OR REPLACE INTO features (content, value) VALUES (?, ?)", values)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise UserError(
-                f"{self.path}: the cache of features cannot be used ({error}); it may be deleted"
-            ) from error
+        with self.using(), self.connection:
+            self.connection.executemany("INSERT OR REPLACE INTO features (content, value) VALUES (?, ?)", values)

@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gnnrec.errors import UserError
+from gnnrec.sqlite_file import SqliteFile
 
 
 def answer_key(model: str, template: str, system: str, prompt: str, **how: Any) -> str:
@@ -40,37 +38,17 @@ def asked_once(
     return text
 
 
-class AnswerCache:
-    """Text by key, in one SQLite file; several processes may use it. Use as a context manager."""
+class AnswerCache(SqliteFile):
+    """Text by key. Use as a context manager."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        with self._errors():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, timeout=60)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, text TEXT) WITHOUT ROWID"
-            )
-
-    def __enter__(self) -> "AnswerCache":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
+        super().__init__(path, "answers (key TEXT PRIMARY KEY, text TEXT)", "answers")
 
     def get(self, key: str) -> str | None:
-        with self._errors():
-            row = self._connection.execute("SELECT text FROM answers WHERE key = ?", (key,)).fetchone()
+        with self.using():
+            row = self.connection.execute("SELECT text FROM answers WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
 
     def put(self, key: str, text: str) -> None:
-        with self._errors(), self._connection:
-            self._connection.execute("INSERT OR REPLACE INTO answers (key, text) VALUES (?, ?)", (key, text))
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise UserError(f"{self.path}: the cache of answers cannot be used ({error}); it may be deleted") from error
+        with self.using(), self.connection:
+            self.connection.execute("INSERT OR REPLACE INTO answers (key, text) VALUES (?, ?)", (key, text))

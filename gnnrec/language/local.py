@@ -6,9 +6,8 @@ Letters: B prefixes, N blocks of each, t tokens of a row, d dimensions, V words 
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gnnrec.encoders.packed import pack_linear
 from gnnrec.errors import UserError, first_line, missing_extra
 
 LOGITS_AT_A_TIME = 2**25  # 128 MB of float32
@@ -29,18 +29,27 @@ Soft = Callable[[Tensor], Tensor]  # numbers of soft tokens [n] -> their vectors
 
 
 class LocalLM:
-    """`name` says which model and which revision it is, for caches and traces. Weights are read when first needed."""
+    """`name` says which model and which revision it is, for caches and traces. Weights are read when first needed; any
+    number of threads may ask. Unless `trainable`, they are packed: faster to read with, and nothing else."""
 
-    def __init__(self, path: Path, name: str, device: torch.device) -> None:
-        self.name, self.device = name, device
+    def __init__(self, path: Path, name: str, device: torch.device, *, trainable: bool = False) -> None:
+        self.name, self.device, self.trainable = name, device, trainable
         self._where: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         self._folder = path
         if path.suffix == ".gguf":
             self._where["gguf_file"], self._folder = path.name, path.parent
         self.tokenizer = self._loaded("AutoTokenizer")
+        self._weights: Any = None
+        self._lock = threading.Lock()
 
-    @cached_property
+    @property
     def model(self) -> Any:
+        with self._lock:  # who comes second waits, instead of reading them again
+            if self._weights is None:
+                self._weights = self._read_weights()
+            return self._weights
+
+    def _read_weights(self) -> Any:
         how: dict[str, Any] = {"use_safetensors": True}
         if "gguf_file" in self._where:
             how = {"quantization_config": load_transformers().GgufConfig(dequantize=True)}
@@ -50,7 +59,10 @@ class LocalLM:
             raise UserError(f"{self._folder}: {config.model_type} bends its logits or its places; not supported")
         if config.model_type not in READ:
             raise UserError(f"{self._folder}: found {config.model_type}; allowed: {', '.join(READ)}")
-        return model.to(self.device).eval()
+        model = model.to(self.device).eval()
+        if not self.trainable:
+            pack_linear(model)
+        return model
 
     def _loaded(self, kind: str, **how: Any) -> Any:
         transformers = load_transformers()
@@ -75,13 +87,7 @@ class LocalLM:
     def log_probs(
         self, prefixes: Sequence[Sequence[int]], blocks: Sequence[Sequence[Sequence[int]]], soft: Soft | None = None
     ) -> list[NDArray[np.float64]]:
-        """As `differentiable_log_probs`, in numbers."""
-        return [values.numpy() for values in self.differentiable_log_probs(prefixes, blocks, soft)]
-
-    def differentiable_log_probs(
-        self, prefixes: Sequence[Sequence[int]], blocks: Sequence[Sequence[Sequence[int]]], soft: Soft | None = None
-    ) -> list[Tensor]:
-        """log p(block | prefix), summed over the block's words: for each of B prefixes its N blocks. [N] each, float64
+        """log p(block | prefix), summed over the block's words: for each of B prefixes its N blocks. [N] each
 
         One pass for all. Every block is read as if it stood alone behind its prefix: it attends to the prefix and to
         itself, and its positions begin where the prefix ends, so that neither the order of the blocks nor what stands
@@ -90,22 +96,18 @@ class LocalLM:
         A negative number in a prefix or a block is a soft token: -1 - n stands for the n-th vector of `soft`; it is
         read, and its own probability counts nothing.
         """
-        tokens, block, hidden = self._read(prefixes, blocks, soft)
-        row, column = ((block >= 0) & (tokens >= 0)).nonzero(as_tuple=True)
-        first = torch.where(column > 0, block[row, column - 1] != block[row, column], True)
-        before = torch.where(first, _ends(block)[row] - 1, column - 1)
-        gained = self._token_log_probs(hidden[row, before], tokens[row, column].to(self.device)).cpu().double()
-        sums = [torch.zeros(len(own), dtype=torch.float64) for own in blocks]
-        return [
-            total.index_add(0, block[index, column[row == index]], gained[row == index])
-            for index, total in enumerate(sums)
-        ]
+        # What follows the last word of a block is not asked for, so that it need not be read.
+        hidden = self._read(prefixes, [[block[:-1] for block in own] for own in blocks], soft)
+        place, word, owner = _words_after(prefixes, blocks, hidden.shape[1])
+        gained = self._word_log_probs(hidden.flatten(0, 1), place, word)
+        totals = torch.zeros(sum(map(len, blocks)), dtype=torch.float64).index_add(0, owner, gained)
+        return [part.numpy() for part in totals.split([len(own) for own in blocks])]
 
     def block_states(
         self, prefixes: Sequence[Sequence[int]], blocks: Sequence[Sequence[Sequence[int]]], soft: Soft | None = None
     ) -> list[Tensor]:
-        """The last layer's state at the end of each block, read as by `differentiable_log_probs`. [N, d] each"""
-        hidden = self._read(prefixes, blocks, soft)[2]
+        """The last layer's state at the end of each block, read as by `log_probs`; differentiable. [N, d] each"""
+        hidden = self._read(prefixes, blocks, soft)
         ends = [
             torch.tensor([len(part) for part in (prefix, *own)]).cumsum(0)[1:] - 1
             for prefix, own in zip(prefixes, blocks)
@@ -114,37 +116,41 @@ class LocalLM:
 
     def _read(
         self, prefixes: Sequence[Sequence[int]], blocks: Sequence[Sequence[Sequence[int]]], soft: Soft | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens and block numbers [B, t], and the last layer's states [B, t, d]."""
+    ) -> Tensor:
+        """The last layer's states, each row its prefix and then its blocks. [B, t, d]"""
         if not all(prefixes):
             raise ValueError("a prefix needs at least one token")
         tokens, position, block = _layout(prefixes, blocks)
-        with _as_many_threads_as_help():
-            hidden = self.model.model(
-                inputs_embeds=self._embedded(tokens.to(self.device), soft),
-                position_ids=position.to(self.device),
-                attention_mask=self.masks(_may_attend(block), position, position),
-                use_cache=False,
-            ).last_hidden_state
-        return tokens, block, hidden
+        hidden: Tensor = self.model.model(
+            inputs_embeds=self.embedded(tokens.to(self.device), soft),
+            position_ids=position.to(self.device),
+            attention_mask=self.masks(_may_attend(block), position, position),
+            use_cache=False,
+        ).last_hidden_state
+        return hidden
 
-    def _embedded(self, tokens: Tensor, soft: Soft | None) -> Tensor:
-        """[B, t] -> [B, t, d]"""
+    def embedded(self, tokens: Tensor, soft: Soft | None = None) -> Tensor:
+        """What the first layer reads: words, and where they are negative soft tokens. [B, t] -> [B, t, d]"""
         vectors: Tensor = self.model.get_input_embeddings()(tokens.clamp(min=0))
         if soft is None or not (tokens < 0).any():
             return vectors
         return vectors.index_put(tuple((tokens < 0).nonzero(as_tuple=True)), soft(-1 - tokens[tokens < 0]))
 
-    def _token_log_probs(self, hidden: Tensor, token: Tensor) -> Tensor:
-        """log p of each token after the state before it. [n, d], [n] -> [n]"""
+    def _word_log_probs(self, hidden: Tensor, place: Tensor, word: Tensor) -> Tensor:
+        """log p of each word after the state at its place; places ascend. [., d], [n], [n] -> [n] float64"""
         head = self.model.get_output_embeddings()
-        step = max(LOGITS_AT_A_TIME // head.weight.shape[0], 1)
-        parts = []
-        with _as_many_threads_as_help():
-            for some, words in zip(hidden.split(step), token.split(step)):
-                logits = head(some).float()  # [step, V]
-                parts.append(logits.gather(1, words[:, None])[:, 0] - logits.logsumexp(1))
-        return torch.cat(parts) if parts else hidden.new_zeros(0)
+        places, counts = place.unique_consecutive(
+            return_counts=True
+        )  # the state behind a prefix is asked for each block
+        step = max(LOGITS_AT_A_TIME // head.out_features, 1)
+        parts, begin = [torch.zeros(0, dtype=torch.float64)], 0
+        for some, number in zip(places.split(step), counts.split(step)):
+            logits = head(hidden[some.to(self.device)]).float()  # [step, V]
+            row = torch.arange(len(some)).repeat_interleave(number).to(self.device)
+            words = word[begin : begin + len(row)].to(self.device)
+            parts.append((logits[row, words] - logits.logsumexp(1)[row]).double().cpu())
+            begin += len(row)
+        return torch.cat(parts)
 
     def new_cache(self) -> dict[str, Any]:
         """For keys and values of what was read, by the name that the model's pass knows it by; of layers that look
@@ -174,19 +180,6 @@ class LocalLM:
         return mask[:, None].to(self.device)  # [B, 1, t, t]
 
 
-@contextmanager
-def _as_many_threads_as_help() -> Iterator[None]:
-    """One where there are two: so small a pass is faster by itself than with a second thread to wait for, 1.5 s instead
-    of 2.4 (scripts/bench/NOTES.md). More than two were not measured and stay."""
-    threads = torch.get_num_threads()
-    if threads == 2:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _layout(
     prefixes: Sequence[Sequence[int]], blocks: Sequence[Sequence[Sequence[int]]]
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -205,9 +198,22 @@ def _layout(
     return tokens, position, block
 
 
-def _ends(block: Tensor) -> Tensor:
-    """Where each row's prefix ends. [B]"""
-    return (block == PREFIX).sum(1)
+def _words_after(
+    prefixes: Sequence[Sequence[int]], blocks: Sequence[Sequence[Sequence[int]]], width: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Every word of the blocks: the place of the state before it among the B * `width` states that were read, the word,
+    and its block, numbered over all rows; in the order of the places. [n] each"""
+    found: list[tuple[int, int, int]] = []
+    number = 0
+    for row, (prefix, own) in enumerate(zip(prefixes, blocks)):
+        begin = row * width + len(prefix)
+        for block in own:
+            before = (row * width + len(prefix) - 1, *range(begin, begin + len(block) - 1))
+            found += [(place, word, number) for place, word in zip(before, block) if word >= 0]
+            begin += max(len(block) - 1, 0)
+            number += 1
+    place, word, owner = torch.tensor(sorted(found), dtype=torch.long).reshape(-1, 3).T
+    return place, word, owner
 
 
 def _may_attend(block: Tensor) -> Tensor:

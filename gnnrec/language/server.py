@@ -29,10 +29,10 @@ class Server(Protocol):
     def num_tokens(self, text: str) -> int: ...
 
 
-def open_model(name: str, section: str = "llm") -> "LocalLM":
+def open_model(name: str, section: str = "llm", *, trainable: bool = False) -> "LocalLM":
     """The language model by name; nothing is downloaded. Raises UserError where it is not here.
 
-    section: of the settings, as errors call it.
+    section: of the settings, as errors call it. trainable: whether anything will be learnt beside its weights.
     """
     from gnnrec.encoders.encode import default_device
     from gnnrec.encoders.huggingface import revision
@@ -41,14 +41,14 @@ def open_model(name: str, section: str = "llm") -> "LocalLM":
 
     path = Path(name).expanduser()
     if path.suffix == ".gguf" and path.is_file():
-        return LocalLM(path, f"{path.name}@{sha256_of_file(path)[:12]}", default_device())
+        return LocalLM(path, f"{path.name}@{sha256_of_file(path)[:12]}", default_device(), trainable=trainable)
     models = [known for known, model in PRETRAINED.items() if model.task == "llm"]
     folder = path if path.is_dir() else locate(name)
     if folder is None and name not in models and "/" not in name:
         allowed = f"{', '.join(models)}, a folder, a .gguf file, or a hub id"
         raise UserError(f"{section}.model is {name!r}: allowed are {allowed}")
     folder = folder or require(name)
-    return LocalLM(folder, f"{name}@{revision(folder)}", default_device())
+    return LocalLM(folder, f"{name}@{revision(folder)}", default_device(), trainable=trainable)
 
 
 def open_server(provider: str, model: str, base_url: str, budget: "Budget", section: str = "llm") -> Server:

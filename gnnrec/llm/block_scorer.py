@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gnnrec.language.local import LocalLM
 from gnnrec.llm.cards import CARD_VERSION, Cards
 from gnnrec.llm.passes import Passes, Tokens
+from gnnrec.llm.past import NOBODY, Past
 
 
 class Prompts:
@@ -26,12 +27,15 @@ class Prompts:
         self.name = f"{CARD_VERSION} {noun} {cards.config}"
         self._end = model.tokens(";")
 
-    def text(self, history: Sequence[int]) -> str:
-        return f"My favourite {self.noun} are:" + "".join(f" {title};" for title in self.cards.history(history))
+    def text(self, past: Past) -> str:
+        """The newest thing stands last, next to the candidate."""
+        card = self.cards.user(past)
+        taste = f"What I like, {card.taste}. " if card.taste else ""
+        return f"{taste}My favourite {self.noun} are:" + "".join(f" {thing};" for thing in reversed(card.things))
 
-    def past(self, history: Sequence[int], soft: Sequence[int] = ()) -> Tokens:
-        """Items of the past, the newest last; `soft` tokens come first."""
-        return (*self.model.start, *soft, *self.model.tokens(self.text(history)))
+    def past(self, past: Past, soft: Sequence[int] = ()) -> Tokens:
+        """`soft` tokens come first."""
+        return (*self.model.start, *soft, *self.model.tokens(self.text(past)))
 
     def card(self, item: int, soft: Sequence[int] = ()) -> Tokens | None:
         """None where nothing is known by which it could be judged."""
@@ -45,14 +49,14 @@ class BlockScorer:
     def __init__(self, model: LocalLM, cards: Cards, noun: str, folder: Path | None = None) -> None:
         self.prompts = Prompts(model, cards, noun)
         self.failures: list[str] = []  # a pass over local weights does not fail
-        self._passes = Passes(model.log_probs, f"{CARD_VERSION} {model.name}", folder)
+        self._passes = Passes(model.log_probs, model.name, folder, model.device)
         self.name = f"block {model.name} {self.prompts.name}"  # everything a score depends on but the items
 
     def score(
-        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
+        self, histories: Sequence[Past], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
     ) -> list[NDArray[np.float64]]:
-        """Items of the past (the newest last) and candidates of B users -> [N] each; nan where an item has no card."""
-        pasts, nothing = [self.prompts.past(history) for history in histories], self.prompts.past([])
+        """Pasts and candidates of B users -> [N] each; nan where an item has no card."""
+        pasts, nothing = [self.prompts.past(history) for history in histories], self.prompts.past(NOBODY)
         cards = {item: card for window in windows for item in window if (card := self.prompts.card(item)) is not None}
         asked = [(past, cards[item]) for past, window in zip(pasts, windows) for item in window if item in cards]
         found = self._passes.values([*asked, *((nothing, card) for card in cards.values())])

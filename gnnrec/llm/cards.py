@@ -1,19 +1,20 @@
 """The verbalizer: what the graph knows of items and users, as short deterministic texts within a budget of tokens.
 
-A prompt holds the newest things a user had and nothing else of her: no id, no name, no trait. Item texts go through
-`clean_text`. Letters: I items.
+A prompt holds what a user liked, what she gave it and what it has in common, and nothing else of her: no id, no name,
+no trait. Item texts go through `clean_text`. Letters: I items.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from gnnrec.datasets import Catalog
 from gnnrec.errors import UserError
 from gnnrec.language.sanitize import clean_text
+from gnnrec.llm.past import Past
+from gnnrec.llm.taste import Tastes
 
 Tokenize = Callable[[str], list[int]]
-CARD_VERSION = 1  # of the wording; part of every cache key
+CARD_VERSION = 2  # of the wording; part of every cache key
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +23,23 @@ class CardConfig:
     title_tokens: int = 24  # of one thing in a history, and of a candidate's title
     fields: tuple[str, ...] = ()  # columns of the items that a candidate's card tells beside the title
     field_tokens: int = 24  # of all these together
+    whole: bool = False  # whether a user's card tells ratings and taste beside titles
+    taste: tuple[str, ...] = ()  # columns whose most frequent values it tells; none: the second text column
+    user_tokens: int = 400  # of a user's card: what does not fit is left out, the oldest first
 
 
-def card_config(history: int, fields: str) -> CardConfig:
-    """`fields`: names of columns with commas between them."""
-    names = (name.strip() for name in fields.split(","))
-    return CardConfig(history=history, fields=tuple(name for name in names if name))
+def card_config(
+    history: int, fields: str, *, whole: bool = False, taste: str = "", user_tokens: int = 400
+) -> CardConfig:
+    """`fields` and `taste`: names of columns with commas between them."""
+    columns, told = (tuple(filter(None, map(str.strip, names.split(",")))) for names in (fields, taste))
+    return CardConfig(history=history, fields=columns, whole=whole, taste=told, user_tokens=user_tokens)
 
 
-def readable_items(items: Catalog | None, folder: Path) -> Catalog:
-    """The items of the run in `folder`. Raises UserError where none has a text."""
-    if items is None or not items.text_columns:
-        raise UserError(f"{folder}: its items have no text, so there is nothing that a language model could read")
-    return items
+@dataclass(frozen=True, slots=True)
+class UserCard:
+    things: tuple[str, ...] = ()  # that she liked, the newest first
+    taste: str = ""  # what all of them have in common, not only those named
 
 
 class Cards:
@@ -46,6 +51,7 @@ class Cards:
         if unknown := [name for name in config.fields if name not in catalog.table.columns]:
             allowed = ", ".join(catalog.table.columns)
             raise UserError(f"llm.fields: the items have no column {unknown[0]!r}; allowed: {allowed}")
+        self._tastes = Tastes(catalog, config.taste) if config.whole else None
 
     def title(self, item: int) -> str | None:
         """How people call it, cleaned; None where it has no title."""
@@ -60,10 +66,25 @@ class Cards:
         fields = self._fields(item)
         return self.tokenize(" " + title)[: self.config.title_tokens] + (self.tokenize(fields) if fields else [])
 
-    def history(self, items: Sequence[int]) -> list[str]:
-        """Titles of the newest `config.history` of a history that have one, in the order given (the newest last)."""
-        named = [title for item in items if (title := self.title(item)) is not None]
-        return [self._short(title) for title in named[-self.config.history :]]
+    def user(self, past: Past) -> UserCard:
+        """The newest `config.history` things that have a title, each with its rating where the log has ratings, as many
+        as fit `config.user_tokens` beside the taste."""
+        taste = self._tastes.of(past.items) if self._tastes else ""
+        left = self.config.user_tokens - self._length(taste)
+        things: list[str] = []
+        for place in reversed(range(len(past))):
+            if (title := self.title(past.items[place])) is None:
+                continue
+            rated = self.config.whole and past.ratings
+            thing = self._short(title) + (f", rated {past.ratings[place]:g} of {past.best:g}" if rated else "")
+            left -= self._length(thing)
+            if len(things) == self.config.history or left < 0:
+                break
+            things.append(thing)
+        return UserCard(tuple(things), taste if things else "")
+
+    def _length(self, text: str) -> int:
+        return len(self.tokenize(" " + text)) if text else 0
 
     def short(self, item: int) -> str | None:
         """Title and fields of a candidate, each cut to whole words within its budget; None where it has no title."""

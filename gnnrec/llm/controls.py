@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from gnnrec.llm.past import Past
 from gnnrec.llm.rerank import SURE, window_ndcg
 from gnnrec.llm.soft_tokens import Vectors
 from gnnrec.llm.tuned_scorer import TunedScorer
-from gnnrec.ranking import fast_arithmetic
 from gnnrec.significance import randomisation_test
 
-Asked = tuple[list[list[int]], list[list[int]], list[int]]  # histories and windows of users
+Asked = tuple[list[Past], list[list[int]], list[int]]  # pasts and windows of users
 Control = Mapping[str, float]  # ndcg, likelihood, p
 
 
@@ -68,8 +68,7 @@ def held_against_controls(
     likelihood: dict[str, NDArray[np.float64]] = {}
     found: dict[str, dict[str, float]] = {}
     for name, scorer in scorers.items():
-        with fast_arithmetic(soft.model.lm.device):
-            scores = np.nan_to_num(np.stack(scorer.score(*asked)), nan=-1e9)  # [n, N]
+        scores = np.nan_to_num(np.stack(scorer.score(*asked)), nan=-1e9)  # [n, N]
         orders = np.argsort(-scores, axis=1, kind="stable")
         likelihood[name] = _likelihood(scores, hits)
         p = 1.0 if name == "real" else randomisation_test(likelihood["real"] - likelihood[name])

@@ -12,6 +12,7 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.errors import UserError
 from gnnrec.graph import item_modalities, owners
+from gnnrec.llm.past import Past
 
 MODALITY = "text"
 
@@ -33,13 +34,13 @@ class CosineScorer:
         self._unit = unit  # [I, d]
 
     def score(
-        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
+        self, histories: Sequence[Past], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
     ) -> list[NDArray[np.float64]]:
         """Cosines with the mean direction of the newest things that have a text. [N] each"""
         return [self._unit[list(window)] @ self._taste(history) for history, window in zip(histories, windows)]
 
-    def _taste(self, history: Sequence[int]) -> NDArray[np.float64]:
-        rows = self._unit[list(history)[-self.history :]]
+    def _taste(self, history: Past) -> NDArray[np.float64]:
+        rows = self._unit[list(history.items[-self.history :])]
         known = rows[~np.isnan(rows).any(axis=1)]
         if not len(known):
             return np.full(self._unit.shape[1], np.nan)

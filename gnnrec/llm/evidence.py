@@ -140,7 +140,7 @@ class EvidenceFinder:
 
     def _rating(self, user: int, item: int) -> float | None:
         log = self.run.known
-        if log.rating is None or log.rating.min() == log.rating.max():  # of a log of ones nobody gave anything
+        if log.rating is None or log.scale is None:  # of a log of ones nobody gave anything
             return None
         return float(log.rating[np.flatnonzero((log.user == user) & (log.item == item))[-1]])
 

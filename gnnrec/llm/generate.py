@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from gnnrec.language.local import LocalLM
+from gnnrec.language.local import LocalLM, Soft
 from gnnrec.llm.cards import Cards
 from gnnrec.llm.token_tree import TokenTree
 
@@ -55,13 +55,19 @@ def title_trie(cards: Cards, excluded: Collection[int], end: Sequence[int]) -> B
 
 
 def likeliest_titles(
-    model: LocalLM, trie: Branch, prompt: Sequence[int], neutral: Sequence[int], k: int, beam: int = BEAM
+    model: LocalLM,
+    trie: Branch,
+    prompt: Sequence[int],
+    neutral: Sequence[int],
+    k: int,
+    beam: int = BEAM,
+    soft: Soft | None = None,
 ) -> list[Titled]:
     """The k titles whose score is highest, as far as a beam finds them; equal scores in the order of the catalogue.
 
-    `prompt` and `neutral` are tokens that end where a title begins.
+    `prompt` and `neutral` are tokens that end where a title begins; negative ones are tokens of `soft`.
     """
-    tree = TokenTree(model, [prompt, neutral])
+    tree = TokenTree(model, [prompt, neutral], soft)
     alive = _children(trie, None, 0.0, tree.root)
     done: list[Titled] = []
     while alive:

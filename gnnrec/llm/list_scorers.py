@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from gnnrec.language.answers import answer_key, asked_once
 from gnnrec.language.endpoint import LETTERS, NoAnswer
 from gnnrec.language.server import Server
-from gnnrec.llm.cards import CARD_VERSION, Cards
+from gnnrec.llm.cards import CARD_VERSION, Cards, UserCard
+from gnnrec.llm.past import Past
 from gnnrec.progress import progress
 
 Scores = NDArray[np.float64]
@@ -57,17 +58,17 @@ class ListScorer:
         return f"{self.kind} {how} {self.noun} {self.cards.config} {self.server.name}"
 
     def score(
-        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
+        self, histories: Sequence[Past], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
     ) -> list[Scores]:
         pairs = progress(list(zip(histories, windows)), text="asking", unit="user")
         return [self._one(history, window) for history, window in pairs]
 
-    def _one(self, history: Sequence[int], window: Sequence[int]) -> Scores:
+    def _one(self, history: Past, window: Sequence[int]) -> Scores:
         scores = np.full(len(window), np.nan)
         titles = {place: title for place, item in enumerate(window) if (title := self.cards.short(item))}
         places = list(titles)[:MOST_CANDIDATES]
-        past = self.cards.history(history)
-        if len(places) < 2 or not past:
+        past = self.cards.user(history)
+        if len(places) < 2 or not past.things:
             return scores
         if self._in_a_row >= BROKEN:
             self.failures.append(f"the server is left alone after {BROKEN} failures in a row")
@@ -90,7 +91,7 @@ class ListScorer:
         scores[places] = np.mean(rounds, axis=0)
         return scores
 
-    def _ask(self, past: list[str], titles: list[str]) -> Scores:
+    def _ask(self, past: UserCard, titles: list[str]) -> Scores:
         """One question; scores in the order of the titles. Raises NoAnswer."""
         raise NotImplementedError
 
@@ -98,11 +99,9 @@ class ListScorer:
         """The answer to a prompt asked in this way, from the cache where it is there."""
         return asked_once(self.cache, answer_key(self.server.name, self.name, SYSTEM, prompt, **how), answer)
 
-    def _prompt(self, past: list[str], labelled: list[str], question: str) -> str:
-        had = "\n".join(f"- {title}" for title in past) or "- nothing yet"
+    def _prompt(self, past: UserCard, labelled: list[str], question: str) -> str:
         candidates = "\n".join(labelled)
-        liked = f"{self.noun.capitalize()} this person liked, the newest last:\n{had}"
-        return f"{liked}\n\nCandidates:\n{candidates}\n\n{question}"
+        return f"{told(past, self.noun)}\n\nCandidates:\n{candidates}\n\n{question}"
 
 
 class NullScorer:
@@ -114,7 +113,7 @@ class NullScorer:
         self.failures: list[str] = []
 
     def score(
-        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
+        self, histories: Sequence[Past], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
     ) -> list[Scores]:
         return [np.full(len(window), np.nan) for window in windows]
 
@@ -124,7 +123,7 @@ class PermutationScorer(ListScorer):
 
     kind = "permutation"
 
-    def _ask(self, past: list[str], titles: list[str]) -> Scores:
+    def _ask(self, past: UserCard, titles: list[str]) -> Scores:
         num = len(titles)
         prompt = self._prompt(
             past,
@@ -158,18 +157,18 @@ class LetterScorer(ListScorer):
 
     kind = "letters"
 
-    def _ask(self, past: list[str], titles: list[str]) -> Scores:
+    def _ask(self, past: UserCard, titles: list[str]) -> Scores:
         letters = LETTERS[: len(titles)]
-        told = self._log_probs(past, [f"({letter}) {title}" for letter, title in zip(letters, titles)], letters)
-        prior = self._log_probs([], [f"({letter}) n/a" for letter in letters], letters)
-        return told - prior
+        judged = self._log_probs(past, [f"({letter}) {title}" for letter, title in zip(letters, titles)], letters)
+        prior = self._log_probs(UserCard(), [f"({letter}) n/a" for letter in letters], letters)
+        return judged - prior
 
-    def _log_probs(self, past: list[str], labelled: list[str], letters: str) -> Scores:
+    def _log_probs(self, past: UserCard, labelled: list[str], letters: str) -> Scores:
         prompt = self._prompt(past, labelled, "Answer with the letter of the best candidate only:")
 
         def checked() -> str:
-            told = self.server.letter_log_probs(SYSTEM, prompt)
-            found = {letter: told[name] for letter in letters for name in (letter, f"({letter}") if name in told}
+            said = self.server.letter_log_probs(SYSTEM, prompt)
+            found = {letter: said[name] for letter in letters for name in (letter, f"({letter}") if name in said}
             if 2 * len(found) < len(letters):
                 raise NoAnswer("fewer than half of the letters have a probability")
             return json.dumps(found)
@@ -177,6 +176,13 @@ class LetterScorer(ListScorer):
         found: dict[str, float] = json.loads(self._kept(prompt, checked))
         least = min(found.values()) - FLOOR
         return np.array([found.get(letter, least) for letter in letters])
+
+
+def told(card: UserCard, noun: str) -> str:
+    """A user's card as a model that is talked to reads it."""
+    had = "\n".join(f"- {thing}" for thing in card.things) or "- nothing yet"
+    taste = f"\nMost frequent among all of them, with counts: {card.taste}" if card.taste else ""
+    return f"{noun.capitalize()} this person liked, the newest first:\n{had}{taste}"
 
 
 LISTS = {"permutation": PermutationScorer, "letters": LetterScorer}

@@ -6,7 +6,7 @@ of the catalogue to the letter (cleaned, whatever the case); all else is dropped
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,10 +17,11 @@ from gnnrec.language.local import LocalLM
 from gnnrec.language.sanitize import clean_text
 from gnnrec.language.server import Server, json_in
 from gnnrec.llm.block_scorer import Prompts
-from gnnrec.llm.cards import CARD_VERSION, Cards
+from gnnrec.llm.cards import CARD_VERSION, Cards, UserCard
 from gnnrec.llm.generate import BEAM, likeliest_titles, title_trie
-from gnnrec.llm.list_scorers import THOUGHT
-from gnnrec.llm.rerank import history_of
+from gnnrec.llm.list_scorers import THOUGHT, told
+from gnnrec.llm.past import Past, past_of
+from gnnrec.llm.soft_tokens import SoftTokens
 from gnnrec.recommend import Recommender
 from gnnrec.run_folder import Run
 
@@ -59,33 +60,39 @@ class Writer(Protocol):
     failures: list[str]
     dropped: Counter[str]
 
-    def propose(self, history: Sequence[int], excluded: Collection[int], k: int) -> list[Proposal]:
+    def propose(self, user: int, history: Past, excluded: Collection[int], k: int) -> list[Proposal]:
         """At most k items, the best first; none of `excluded`, none twice."""
         ...
 
 
 class TreeWriter:
-    """By local weights, down the trie of titles."""
+    """By local weights, down the trie of titles. `soft`: what the graph knows of a user stands before what she liked.
 
-    def __init__(self, model: LocalLM, cards: Cards, noun: str, beam: int = BEAM) -> None:
-        self.model, self.cards, self.beam = model, cards, beam
+    Cards of titles alone: `anybody` gave nothing a rating.
+    """
+
+    def __init__(
+        self, model: LocalLM, cards: Cards, noun: str, beam: int = BEAM, soft: SoftTokens | None = None
+    ) -> None:
+        self.model, self.cards, self.beam, self.soft = model, cards, beam, soft
         self.prompts = Prompts(model, cards, noun)
         self.failures: list[str] = []
         self.dropped: Counter[str] = Counter()
 
-    def propose(self, history: Sequence[int], excluded: Collection[int], k: int) -> list[Proposal]:
-        if not self.cards.history(history):
+    def propose(self, user: int, history: Past, excluded: Collection[int], k: int) -> list[Proposal]:
+        if not self.cards.user(history).things:
             return []
         trie = title_trie(self.cards, excluded, self.model.tokens(";"))
-        asked, neutral = self.prompts.past(history), self.prompts.past(self.anybody())
-        found = likeliest_titles(self.model, trie, asked, neutral, k, self.beam)
+        about, nobody = ((), ()) if self.soft is None else ((self.soft.user(user),), (self.soft.nobody(),))
+        asked, neutral = self.prompts.past(history, about), self.prompts.past(self.anybody(), nobody)
+        found = likeliest_titles(self.model, trie, asked, neutral, k, self.beam, self.soft)
         return [(title.items[0], title.score) for title in found]
 
-    def anybody(self) -> list[int]:
+    def anybody(self) -> Past:
         """A past that says nothing of anybody: items from all over the catalogue. Without titles in the neutral prompt
         their very form, such as a year in brackets, would seem to be taste."""
         num, length = len(self.cards.catalog), self.cards.config.history
-        return [place * num // length for place in range(min(length, num))]
+        return Past(tuple(place * num // length for place in range(min(length, num))))
 
 
 class ServerWriter:
@@ -100,10 +107,10 @@ class ServerWriter:
             if (title := cards.title(item)) is not None:
                 self._by_title.setdefault(title.casefold(), []).append(item)
 
-    def propose(self, history: Sequence[int], excluded: Collection[int], k: int) -> list[Proposal]:
-        past, left_out = self.cards.history(history), set(excluded)
+    def propose(self, user: int, history: Past, excluded: Collection[int], k: int) -> list[Proposal]:
+        past, left_out = self.cards.user(history), set(excluded)
         found: list[int] = []
-        for _ in range(ROUNDS if past else 0):
+        for _ in range(ROUNDS if past.things else 0):
             before = len(found)
             try:
                 titles = told_titles(self._answer(self._prompt(past, found, k - len(found)), k))
@@ -125,9 +132,8 @@ class ServerWriter:
         else:
             self.dropped["repeated" if new else "known" if items else "unknown"] += 1
 
-    def _prompt(self, past: list[str], named: list[int], num: int) -> str:
-        had = "\n".join(f"- {title}" for title in past)
-        prompt = f"{self.noun.capitalize()} this person liked, the newest last:\n{had}\n\n"
+    def _prompt(self, past: UserCard, named: list[int], num: int) -> str:
+        prompt = f"{told(past, self.noun)}\n\n"
         if named:
             listed = "\n".join(f"- {self.cards.short(item)}" for item in named)
             prompt += f"Already recommended:\n{listed}\n\n"
@@ -153,10 +159,10 @@ def told_titles(text: str) -> list[str]:
 
 
 class ListWriter:
-    """Lists of a run by a `Writer`."""
+    """Lists of a run by a `Writer`. `soft`: whether soft tokens of the graph are read; None: nobody tuned any."""
 
-    def __init__(self, run: Run, writer: Writer) -> None:
-        self.run, self.writer = run, writer
+    def __init__(self, run: Run, writer: Writer, soft: bool | None = None) -> None:
+        self.run, self.writer, self.soft = run, writer, soft
 
     def recommend(self, recommender: Recommender, user: str, k: int) -> list[Written]:
         """k items for a known user: what the model proposes, then the graph's best that it did not."""
@@ -165,7 +171,7 @@ class ListWriter:
         had = set(known.item[known.user == index].tolist())
         base = recommender.recommend(user, k + k)
         place = {self.run.item_index(one.id): one for one in base}
-        proposed = self.writer.propose(history_of(known, index), had, k)
+        proposed = self.writer.propose(index, past_of(known, index), had, k)
         own = dict(proposed)
         assert not had & own.keys() and len(own) == len(proposed) <= k
         rows = [(item, score, "model") for item, score in proposed]

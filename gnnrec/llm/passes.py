@@ -1,4 +1,7 @@
-"""Passes of a language model over cards behind prompts: each pair once, as many as fit at a time, kept on disk."""
+"""Passes of a language model over cards behind prompts: each pair once, as many as fit a pass, kept on disk.
+
+Passes run side by side, one on each of torch's threads; what a single prompt asks is dealt out among them.
+"""
 
 import hashlib
 import json
@@ -6,10 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from gnnrec.encoders.cache import FeatureCache
 from gnnrec.progress import progress
+from gnnrec.threads import side_by_side
 
 MAX_BLOCKS = 32  # cards of one row
 BATCH_TOKENS = 1500  # of one pass, padding included
@@ -21,11 +26,11 @@ Read = Callable[[Sequence[Tokens], Sequence[Sequence[Tokens]]], list[NDArray[np.
 
 
 class Passes:
-    """`read`: prompts and the cards of each -> a number for each card. `name`: what the numbers depend on beside the
-    tokens. With `folder`, nothing is computed twice; what was computed is kept pass by pass."""
+    """`read`: prompts and the cards of each -> a number for each card, on `device`. `name`: what the numbers depend on
+    beside the tokens. With `folder`, nothing is computed twice; what was computed is kept pass by pass."""
 
-    def __init__(self, read: Read, name: str, folder: Path | None) -> None:
-        self.read, self.name, self.folder = read, name, folder
+    def __init__(self, read: Read, name: str, folder: Path | None, device: torch.device) -> None:
+        self.read, self.name, self.folder, self.device = read, name, folder, device
 
     def values(self, asked: Iterable[Pair]) -> dict[Pair, float]:
         pairs = list(dict.fromkeys(asked))
@@ -45,26 +50,34 @@ class Passes:
         by_prompt: dict[Tokens, list[Tokens]] = {}
         for prompt, card in asked:
             by_prompt.setdefault(prompt, []).append(card)
-        rows = [
-            (prompt, cards[first : first + MAX_BLOCKS])
-            for prompt, cards in by_prompt.items()
-            for first in range(0, len(cards), MAX_BLOCKS)
-        ]
-        for batch in progress(_batches(rows), text="reading", unit="pass"):
-            read = self.read([prompt for prompt, _ in batch], [cards for _, cards in batch])
-            yield {
-                (prompt, card): float(value)
-                for (prompt, cards), values in zip(batch, read)
-                for card, value in zip(cards, values)
-            }
+        threads = torch.get_num_threads() if self.device.type == "cpu" else 1
+        share = -(-threads // max(len(by_prompt), 1))
+        batches = _batches([row for prompt, cards in by_prompt.items() for row in _rows(prompt, cards, share)], threads)
+        found = side_by_side(self._values, batches) if threads > 1 else map(self._values, batches)
+        yield from progress(found, total=len(batches), text="reading", unit="pass")
+
+    def _values(self, batch: list[Row]) -> dict[Pair, float]:
+        read = self.read([prompt for prompt, _ in batch], [cards for _, cards in batch])
+        return {
+            (prompt, card): float(value)
+            for (prompt, cards), values in zip(batch, read)
+            for card, value in zip(cards, values)
+        }
 
 
-def _batches(rows: list[Row]) -> list[list[Row]]:
-    """Rows of like length together, as many as fit a pass."""
+def _rows(prompt: Tokens, cards: list[Tokens], least: int) -> list[Row]:
+    """The cards of one prompt, MAX_BLOCKS to a row at most, in `least` rows where there are as many cards."""
+    number = max(-(-len(cards) // MAX_BLOCKS), min(least, len(cards)))
+    return [(prompt, cards[place::number]) for place in range(number)]
+
+
+def _batches(rows: list[Row], threads: int) -> list[list[Row]]:
+    """Rows of like length together, as many as fit a pass, but no more than leave every thread its share."""
     length = {id(row): len(row[0]) + sum(map(len, row[1])) for row in rows}
+    most = min(BATCH_TOKENS, -(-sum(length.values()) // threads))
     batches: list[list[Row]] = []
     for row in sorted(rows, key=lambda row: -length[id(row)]):
-        if batches and length[id(batches[-1][0])] * (len(batches[-1]) + 1) <= BATCH_TOKENS:
+        if batches and length[id(batches[-1][0])] * (len(batches[-1]) + 1) <= most:
             batches[-1].append(row)
         else:
             batches.append([row])

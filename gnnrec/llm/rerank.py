@@ -8,38 +8,30 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec import metrics
-from gnnrec.errors import UserError, count
+from gnnrec.errors import count
 from gnnrec.llm.blend import blended, bounded_order, standardized
 from gnnrec.llm.list_scorers import SHAKE, LetterScorer
+from gnnrec.llm.past import Past, pasts_of
 from gnnrec.ranking import top_k
 from gnnrec.recommend import Recommender
 from gnnrec.run_folder import Run
 from gnnrec.significance import surest
 from gnnrec.vault import read_text, sha256_of, write_json
 
+if TYPE_CHECKING:
+    from gnnrec.llm.settings import LLMConfig
+
 WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)  # tried, beside none at all
 GATE = 2  # version of how the weight is chosen; part of the key it is kept by
 SURE = 0.05  # two-sided p under which a gain on validation is believed
 K = 10  # of the NDCG that decides
 NEAR = 1e-3  # deviations of a window under which two scores are equal: what rounding may move
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RerankConfig:
-    window: int = 20  # candidates that are reordered
-    cap: int = 5  # places that a candidate can win at most, whatever its text says
-    val_users: int = 300  # at most, whose windows hold what they took: the others say nothing about an order
-
-    def __post_init__(self) -> None:
-        for name in ("window", "cap", "val_users"):
-            if getattr(self, name) < 1:
-                raise UserError(f"llm.{name}: found {getattr(self, name)}; allowed: 1 or more")
 
 
 class CardScorer(Protocol):
@@ -53,7 +45,7 @@ class CardScorer(Protocol):
         ...
 
     def score(
-        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int]
+        self, histories: Sequence[Past], windows: Sequence[Sequence[int]], users: Sequence[int]
     ) -> list[NDArray[np.float64]]:
         """Of each candidate of each user, [N] each; nan for one that cannot be judged."""
         ...
@@ -116,7 +108,7 @@ class Reranked:
 
 
 class Reranker:
-    def __init__(self, run: Run, scorer: CardScorer, config: RerankConfig, weight: Weight) -> None:
+    def __init__(self, run: Run, scorer: CardScorer, config: "LLMConfig", weight: Weight) -> None:
         self.run, self.scorer, self.config, self.weight = run, scorer, config, weight
 
     def rerank(
@@ -131,8 +123,7 @@ class Reranker:
         if self.weight.value:
             first = sorted(range(len(users)), key=lambda place: cut_margin(base[place]))
             asked, windows = [users[place] for place in first], [items[place] for place in first]
-            histories = [history_of(self.run.known, user) for user in asked]
-            for place, found in zip(first, self.scorer.score(histories, windows, asked)):
+            for place, found in zip(first, self.scorer.score(pasts_of(self.run.known, asked), windows, asked)):
                 judged[place] = found
         return [
             Window(
@@ -189,22 +180,13 @@ def cut_margin(base: Sequence[float]) -> float:
     return float(scores[cut - 1] - scores[cut]) if cut > 0 else 0.0
 
 
-def history_of(log: Any, user: int) -> list[int]:
-    """What a user had, the newest last; where the log has ratings, without what is in the lower half of their scale."""
-    mine = log.user == user
-    if log.rating is not None:
-        mine = mine & (log.rating >= (log.rating.min() + log.rating.max()) / 2)
-    items: list[int] = log.item[mine].tolist()
-    return items
-
-
 def weight_for(
-    run: Run, scorer: CardScorer, config: RerankConfig, folder: Path, say: Callable[[str], None] = lambda line: None
+    run: Run, scorer: CardScorer, config: "LLMConfig", folder: Path, say: Callable[[str], None] = lambda line: None
 ) -> Weight:
     """As `choose_weight`, kept in `folder` for this run, scorer and window."""
     model = sha256_of(run.folder / "weights.safetensors")
     facts = [model, run.provenance["settings_sha256"], run.provenance["dataset"]["fingerprint"], scorer.name]
-    facts += [asdict(config), WEIGHTS, SURE, NEAR, SHAKE, K]
+    facts += [config.window, config.cap, config.val_users, WEIGHTS, GATE, SURE, NEAR, SHAKE, K]
     path = folder / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]}.json"
     if path.exists():
         return Weight(**json.loads(read_text(path)))
@@ -217,7 +199,7 @@ def weight_for(
     return weight
 
 
-def choose_weight(run: Run, scorer: CardScorer, config: RerankConfig) -> Weight:
+def choose_weight(run: Run, scorer: CardScorer, config: "LLMConfig") -> Weight:
     """The weight whose gain of NDCG@10 on validation is the surest (mean over standard error), or 0 where it could be
     chance, that of having been chosen among several included. The largest gain would more often be luck: large weights
     move more, for the better and for the worse.
@@ -227,8 +209,7 @@ def choose_weight(run: Run, scorer: CardScorer, config: RerankConfig) -> Weight:
     users, items, base, hits = validation_windows(run, config.window, config.val_users)
     if not len(users):
         return NO_WEIGHT
-    histories = [history_of(run.train, user) for user in users.tolist()]
-    judged = scorer.score(histories, items.tolist(), users.tolist())
+    judged = scorer.score(pasts_of(run.train, users.tolist()), items.tolist(), users.tolist())
     before, tried = window_ndcg(hits), []
     for weight in WEIGHTS:
         orders = [order_of(scorer, b, j, weight, config.cap) for b, j in zip(base, judged)]

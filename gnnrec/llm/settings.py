@@ -1,7 +1,7 @@
 """Which language model, where it is, and how it is used: `--set llm.key=value`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,17 +10,19 @@ from gnnrec.errors import UserError
 from gnnrec.language.server import open_model
 from gnnrec.language.server import open_server as open_any_server
 from gnnrec.language.settings import ModelConfig
-from gnnrec.llm.cards import CardConfig, Cards, card_config, readable_items
+from gnnrec.llm.cards import CardConfig, Cards, card_config
 from gnnrec.vault import is_encrypted
 
 if TYPE_CHECKING:
     from gnnrec.language.server import Server
-    from gnnrec.llm.list_writer import ListWriter
+    from gnnrec.llm.list_writer import ListWriter, TreeWriter
     from gnnrec.llm.rerank import CardScorer, Reranker
+    from gnnrec.llm.tuned_scorer import Tuned
     from gnnrec.run_folder import Run
 
 CACHE = "llm"  # folder of scores and weights in the cache
 ANSWERS = "answers.sqlite"  # in it
+PASTS = ("titles", "card")  # what is told of a user
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,10 @@ class LLMConfig(ModelConfig):
     phrase: bool = False  # whether the model puts reasons into its own words, which are checked
     noun: str = "things"  # what the items are, in the plural, as the prompt calls them: movies, courses, …
     history: int = 10  # things of the user's past in the prompt, the newest ones
-    fields: str = ""  # columns of the items, such as genres,year, that a candidate's card tells beside the title
+    past: str = ""  # titles, or card: what she gave them and what they have in common, too; empty: see `cards`
+    taste: str = ""  # columns whose most frequent values a card tells, such as genres,year; empty: the second text
+    user_tokens: int = 400  # of all that is told of a user
+    fields: str = ""  # columns of the items that a candidate's card tells, such as genres,year; description, profile
     window: int = 20  # candidates that are reordered
     beam: int = 32  # beginnings of titles that --generate follows at a time, with local weights
     cap: int = 5  # places that a candidate can win at most, whatever its text says
@@ -42,7 +47,9 @@ class LLMConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         ModelConfig.__post_init__(self)
-        self.check_least_one("history", "window", "beam", "cap", "val_users")
+        self.check_least_one("history", "user_tokens", "window", "beam", "cap", "val_users")
+        if self.past not in ("", *PASTS):
+            raise UserError(f"llm.past: found {self.past!r}; allowed: {', '.join(PASTS)}")
         self.check_noun(self.noun)
         allowed = ("block", "tuned", "cosine") * (self.provider == "local") + ("permutation", "letters", "none")
         if self.scorer and self.scorer not in allowed:
@@ -51,9 +58,11 @@ class LLMConfig(ModelConfig):
         if self.chosen_scorer in ("permutation", "letters") and self.window > 20:
             raise UserError(f"llm.window: found {self.window}; allowed with {self.chosen_scorer}: 20 or less")
 
-    @property
-    def card(self) -> CardConfig:
-        return card_config(self.history, self.fields)
+    def cards(self, talks: bool) -> CardConfig:
+        """`talks`: whether the model answers in words; by default such a one is told more than titles, since what
+        likelihoods are read of is a list of titles (README has what either brings)."""
+        whole = (self.past or PASTS[talks]) == "card"
+        return card_config(self.history, self.fields, whole=whole, taste=self.taste, user_tokens=self.user_tokens)
 
     @property
     def chosen_scorer(self) -> str:
@@ -66,20 +75,18 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
     from gnnrec.language.local_server import LocalServer
     from gnnrec.llm.block_scorer import BlockScorer
     from gnnrec.llm.cosine_scorer import CosineScorer
+    from gnnrec.llm.items import readable_items
     from gnnrec.llm.list_scorers import LISTS, NullScorer
-    from gnnrec.llm.tuned_scorer import FILE, open_tuned, read_tuned
+    from gnnrec.llm.tuned_scorer import open_tuned
 
-    if config.chosen_scorer == "tuned" or (
-        not config.scorer and config.provider == "local" and (run.folder / FILE).exists()
-    ):
-        tuned = read_tuned(run)
-        return open_tuned(run, tuned, open_model(tuned.model), kept_for(run))
+    if (tuned := tuned_for(run, config)) is not None:
+        return open_tuned(run, tuned, open_model(tuned.model, trainable=True), kept_for(run))
     if config.chosen_scorer == "none":
         return NullScorer()
     if config.chosen_scorer == "cosine":
         return CosineScorer(run.graph, config.history)
-    items = readable_items(run.items, run.folder)
-    folder, cards = kept_for(run), config.card
+    folder, cards = kept_for(run), config.cards(talks=config.chosen_scorer != "block")
+    items = readable_items(run, cards.fields)
     answers = folder and folder / ANSWERS
     if config.provider == "local":
         model = open_model(config.model)
@@ -90,21 +97,48 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
         if config.chosen_scorer == "letters":
             server.letter_tokens()  # raises where letters cannot be told apart, before anything is asked
         return LISTS[config.chosen_scorer](server, local, config.noun, answers)
-    # The server's tokenizer is not known: words stand for tokens.
-    return LISTS[config.chosen_scorer](open_server(config), Cards(items, _words, cards), config.noun, answers)
+    endpoint = open_server(config)
+    return LISTS[config.chosen_scorer](endpoint, Cards(items, counted_by(endpoint), cards), config.noun, answers)
+
+
+def tuned_for(run: "Run", config: LLMConfig) -> "Tuned | None":
+    """The run's tuned model where it is to be used: asked for, or there and no other scorer asked for."""
+    from gnnrec.llm.tuned_scorer import FILE, read_tuned
+
+    there = not config.scorer and config.provider == "local" and (run.folder / FILE).exists()
+    return read_tuned(run) if there or config.scorer == "tuned" else None
 
 
 def open_list_writer(run: "Run", config: LLMConfig) -> "ListWriter":
-    """What writes whole lists for a run. Raises UserError where its items have no text, or the model is not here."""
+    """What writes whole lists for a run: a tuned model with its soft tokens where these are on, else the model as it
+    comes. Raises UserError where its items have no text, or the model is not here."""
+    from gnnrec.llm.items import readable_items
     from gnnrec.llm.list_writer import ListWriter, ServerWriter, TreeWriter
 
-    items, cards = readable_items(run.items, run.folder), CardConfig(history=config.history)
+    items, tuned = readable_items(run), tuned_for(run, config)
+    if tuned is not None and tuned.soft:
+        return ListWriter(run, tuned_writer(run, tuned, config.beam), soft=True)
     if config.provider == "local":
         model = open_model(config.model)
-        return ListWriter(run, TreeWriter(model, Cards(items, model.tokens, cards), config.noun, config.beam))
+        cards = replace(config.cards(talks=False), fields=(), whole=False)
+        writer = TreeWriter(model, Cards(items, model.tokens, cards), config.noun, config.beam)
+        return ListWriter(run, writer, soft=None if tuned is None else False)
     server, folder = open_server(config), kept_for(run)
     answers = folder and folder / ANSWERS
-    return ListWriter(run, ServerWriter(server, Cards(items, _words, cards), config.noun, answers))
+    cards = replace(config.cards(talks=True), fields=())
+    return ListWriter(run, ServerWriter(server, Cards(items, counted_by(server), cards), config.noun, answers))
+
+
+def tuned_writer(run: "Run", tuned: "Tuned", beam: int) -> "TreeWriter":
+    """By the tuned weights, with everything the run knows behind the soft tokens."""
+    from gnnrec.llm.list_writer import TreeWriter
+    from gnnrec.llm.tuned_scorer import open_tuned
+
+    scorer, items = open_tuned(run, tuned, open_model(tuned.model, trainable=True), None).knowing_all(run), run.items
+    assert items is not None
+    model = scorer.model.lm
+    cards = Cards(items, model.tokens, replace(tuned.cards, fields=(), whole=False))
+    return TreeWriter(model, cards, tuned.noun, beam, scorer.soft)
 
 
 def kept_for(run: "Run") -> Path | None:
@@ -117,18 +151,18 @@ def open_server(config: LLMConfig) -> "Server":
     return open_any_server(config.provider, config.model, config.base_url, config.budget())
 
 
-def _words(text: str) -> list[int]:
-    return list(range(len(text.split())))
+def counted_by(server: "Server") -> Callable[[str], list[int]]:
+    """As many tokens as the server counts, or is held to count: which ones is not known."""
+    return lambda text: [0] * server.num_tokens(text)
 
 
 def open_reranker(run: "Run", config: LLMConfig, say: Callable[[str], None] = lambda line: None) -> "Reranker":
     """The reranker of a run; its weight is chosen on validation the first time, and kept in the cache."""
-    from gnnrec.llm.rerank import RerankConfig, Reranker, weight_for
+    from gnnrec.llm.rerank import Reranker, weight_for
     from gnnrec.llm.tuned_scorer import TunedScorer
 
     scorer = open_scorer(run, config)
-    bounds = RerankConfig(window=config.window, cap=config.cap, val_users=config.val_users)
-    weight = weight_for(run, scorer, bounds, kept_for(run) or run.folder, say)
+    weight = weight_for(run, scorer, config, kept_for(run) or run.folder, say)
     if isinstance(scorer, TunedScorer):
         scorer = scorer.knowing_all(run)
-    return Reranker(run, scorer, bounds, weight)
+    return Reranker(run, scorer, config, weight)

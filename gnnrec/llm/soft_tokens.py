@@ -30,11 +30,17 @@ class SoftTokens(nn.Module):
     def item(self, index: int) -> int:
         return -1 - len(self._vectors[0]) - index
 
+    def nobody(self) -> int:
+        """The mean of all users: a token that is there, and says nothing of anybody."""
+        return -1 - sum(map(len, self._vectors))
+
     def forward(self, numbers: Tensor) -> Tensor:
         """[n] -> [n, w]"""
-        num_users, device, rows = len(self._vectors[0]), next(self.parameters()).device, numbers.cpu()
-        of_users = rows < num_users
-        users, items = self._vectors[0][rows[of_users]], self._vectors[1][rows[~of_users] - num_users]
+        num_users, num_items = map(len, self._vectors)
+        device, rows = next(self.parameters()).device, numbers.cpu()
+        of_users = (rows < num_users) | (rows == num_users + num_items)
+        everybody = torch.cat([self._vectors[0], self._vectors[0].mean(0, keepdim=True)])
+        users, items = everybody[rows[of_users].clamp(max=num_users)], self._vectors[1][rows[~of_users] - num_users]
         made = [projector(table.to(device)).float() for projector, table in zip(self.projectors, (users, items))]
         place = torch.cat([of_users.nonzero()[:, 0], (~of_users).nonzero()[:, 0]]).argsort()
         return torch.cat(made)[place.to(device)]

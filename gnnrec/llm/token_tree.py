@@ -12,15 +12,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gnnrec.language.local import LocalLM
+from gnnrec.language.local import LocalLM, Soft
 
 
 class TokenTree:
-    """`root` holds log p of every first token behind each prefix. [B, V]"""
+    """`root` holds log p of every first token behind each prefix. [B, V]
+
+    A negative number in a prefix is a soft token of `soft`, as `LocalLM.log_probs` takes it.
+    """
 
     @torch.no_grad()
-    def __init__(self, model: LocalLM, prefixes: Sequence[Sequence[int]]) -> None:
-        self._model, self._cache = model, model.new_cache()
+    def __init__(self, model: LocalLM, prefixes: Sequence[Sequence[int]], soft: Soft | None = None) -> None:
+        self._model, self._cache, self._soft = model, model.new_cache(), soft
         lengths = torch.tensor([len(prefix) for prefix in prefixes])  # [B]
         tokens = torch.zeros(len(prefixes), int(lengths.max()), dtype=torch.long)
         for row, prefix in enumerate(prefixes):
@@ -61,13 +64,10 @@ class TokenTree:
         return self._log_probs(self._read(torch.tensor(tokens).expand(rows, new), places, allowed))
 
     def _read(self, tokens: Tensor, places: Tensor, allowed: Tensor) -> Tensor:
-        """States after the tokens, whose keys and values join the kept ones. [B, n], [B, n], [B, n, t] -> [B, n, d]
-
-        Soft tokens would enter here: vectors (`inputs_embeds`) in the place of some tokens of a prefix.
-        """
+        """States after the tokens, whose keys and values join the kept ones. [B, n], [B, n], [B, n, t] -> [B, n, d]"""
         device = self._model.device
         hidden: Tensor = self._model.model.model(
-            input_ids=tokens.to(device),
+            inputs_embeds=self._model.embedded(tokens.to(device), self._soft),
             position_ids=places.to(device),
             attention_mask=self._model.masks(allowed, places, self._places),
             use_cache=True,

@@ -21,14 +21,17 @@ from gnnrec.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from gnnrec.errors import UserError, count
 from gnnrec.language.local import LocalLM
 from gnnrec.llm.block_scorer import Prompts
-from gnnrec.llm.cards import Cards, readable_items
+from gnnrec.llm.cards import Cards
 from gnnrec.llm.controls import held_against_controls, matters
-from gnnrec.llm.rerank import history_of, validation_windows
+from gnnrec.llm.items import readable_items
+from gnnrec.llm.past import pasts_of
+from gnnrec.llm.rerank import validation_windows
 from gnnrec.llm.tuned_model import TunedModel
 from gnnrec.llm.tuned_scorer import FILE, Tuned, TunedScorer, graph_vectors, save_tuned
 from gnnrec.llm.windows import TrainingWindow, training_windows
 from gnnrec.progress import progress
 from gnnrec.ranking import fast_arithmetic
+from gnnrec.threads import one_thread
 from gnnrec.vault import sha256_of
 
 if TYPE_CHECKING:
@@ -69,8 +72,8 @@ class Tuning:
 
     def __init__(self, run: "Run", model: TunedModel, prompts: Prompts, config: TuneConfig, window: int) -> None:
         self.run, self.model, self.config, self.window = run, model, config, window
-        self.text = TunedScorer(model, prompts, None, "text")
-        self.soft = TunedScorer(model, prompts, model.soft, "real") if model.soft is not None else None
+        self.text = TunedScorer(model, prompts, None, "text", fast=True)
+        self.soft = TunedScorer(model, prompts, model.soft, "real", fast=True) if model.soft is not None else None
         self.losses: list[list[float]] = []
         weights = sha256_of(run.folder / "weights.safetensors")
         self._settings = json.dumps([asdict(config), window, model.lm.name, prompts.name, weights])
@@ -136,11 +139,12 @@ def step(
     """One step on the windows of `batch`; its loss: minus log p of the thing taken, by a softmax over its window."""
     pasts = [scorer.past(window.user, window.past) for window in batch]
     cards = [[card for item in window.items if (card := scorer.card(item)) is not None] for window in batch]
-    with fast_arithmetic(model.lm.device):
-        scores = model.scores(pasts, cards, scorer.soft)
-        loss = -torch.stack([values.log_softmax(0)[0] for values in scores]).mean()
-    optimizer.zero_grad()
-    loss.backward()
+    with one_thread():  # two would wait for each other (scripts/bench/NOTES.md)
+        with fast_arithmetic(model.lm.device):
+            scores = model.scores(pasts, cards, scorer.soft)
+            loss = -torch.stack([values.log_softmax(0)[0] for values in scores]).mean()
+        optimizer.zero_grad()
+        loss.backward()
     optimizer.step()
     return float(loss.detach())
 
@@ -153,16 +157,17 @@ def tune(
     path = run.folder / FILE
     if path.exists():
         raise UserError(f"{path}: there is a tuned language model already; delete it to make another")
-    items = readable_items(run.items, run.folder)
+    cards = llm.cards(talks=False)
+    items = readable_items(run, cards.fields)
     vectors = graph_vectors(run, run.graph) if config.soft_windows else None
     model = TunedModel(lm, config.rank, vectors, Generator().manual_seed(config.seed))
-    prompts = Prompts(lm, Cards(items, lm.tokens, llm.card), llm.noun)
+    prompts = Prompts(lm, Cards(items, lm.tokens, cards), llm.noun)
     tuning = Tuning(run, model, prompts, config, llm.window)
     tuning.learn(say)
     controls = {}
     if tuning.soft is not None and vectors is not None:
         users, windows, _, hits = validation_windows(run, llm.window, config.val_users)
-        asked = ([history_of(run.train, user) for user in users.tolist()], windows.tolist(), users.tolist())
+        asked = (pasts_of(run.train, users.tolist()), windows.tolist(), users.tolist())
         controls = held_against_controls(tuning.soft, tuning.text, vectors, asked, hits, config.seed)
     facts = Tuned(
         weights=sha256_of(run.folder / "weights.safetensors"),
@@ -171,6 +176,9 @@ def tune(
         noun=llm.noun,
         history=llm.history,
         fields=llm.fields,
+        whole=cards.whole,
+        taste=llm.taste,
+        user_tokens=llm.user_tokens,
         rank=config.rank,
         projectors=vectors is not None,
         soft=matters(controls),

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor, nn
 
-from gnnrec.encoders.lora import ADAPTER, add_adapters
+from gnnrec.encoders.lora import ADAPTER, add_adapters, merge_adapters
+from gnnrec.encoders.packed import pack_linear
 from gnnrec.errors import UserError
 from gnnrec.language.local import LocalLM
 from gnnrec.llm.passes import Tokens
@@ -57,6 +58,12 @@ class TunedModel(nn.Module):
             for name, weight in self.adapters().items():
                 weight.copy_(tensors[f"adapter.{name}"])
         self.load_state_dict({name: tensors[name] for name in self.state_dict()})
+
+    def only_to_read(self) -> None:
+        """Nothing more will be learnt: what was learnt beside the model's weights becomes part of them."""
+        merge_adapters(self.lm.model)
+        pack_linear(self.lm.model)
+        self.requires_grad_(False)
 
     def scores(
         self, prefixes: Sequence[Tokens], blocks: Sequence[Sequence[Tokens]], soft: SoftTokens | None = None

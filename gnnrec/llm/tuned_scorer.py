@@ -6,6 +6,7 @@ what its soft tokens were worth.
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,13 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.errors import UserError, damaged
 from gnnrec.llm.block_scorer import Prompts
-from gnnrec.llm.cards import Cards, card_config, readable_items
+from gnnrec.llm.cards import CardConfig, Cards, card_config
+from gnnrec.llm.items import readable_items
 from gnnrec.llm.passes import Passes, Tokens
+from gnnrec.llm.past import Past
 from gnnrec.llm.soft_tokens import SoftTokens, Vectors
 from gnnrec.llm.tuned_model import TunedModel
+from gnnrec.ranking import fast_arithmetic
 from gnnrec.tensor_files import open_tensors, save_tensors
 from gnnrec.vault import sha256_of
 
@@ -43,35 +47,51 @@ class Tuned:
     noun: str
     history: int
     fields: str
+    whole: bool = False
+    taste: str = ""
+    user_tokens: int = 400
     rank: int
     projectors: bool  # whether any were learnt
     soft: bool  # and whether they are used
     controls: dict[str, dict[str, float]]
     settings: dict[str, Any]
 
+    @property
+    def cards(self) -> CardConfig:
+        how: dict[str, Any] = {"whole": self.whole, "taste": self.taste, "user_tokens": self.user_tokens}
+        return card_config(self.history, self.fields, **how)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 class TunedScorer:
-    """`soft`: None: the text alone counts. `name`: what the scores depend on beside prompts and cards."""
+    """`soft`: None: the text alone counts. `name`: what the scores depend on beside prompts and cards. `fast`: with
+    rounded products, where the hardware is faster with them: for figures that are means over many users."""
 
     def __init__(
-        self, model: TunedModel, prompts: Prompts, soft: SoftTokens | None, name: str, folder: Path | None = None
+        self,
+        model: TunedModel,
+        prompts: Prompts,
+        soft: SoftTokens | None,
+        name: str,
+        folder: Path | None = None,
+        *,
+        fast: bool = False,
     ) -> None:
-        self.model, self.prompts, self.soft, self.folder = model, prompts, soft, folder
+        self.model, self.prompts, self.soft, self.folder, self.fast = model, prompts, soft, folder, fast
         self.name = name
         self.failures: list[str] = []
-        self._passes = Passes(self._read, name, folder)
+        self._passes = Passes(self._read, name, folder, model.lm.device)
 
-    def past(self, user: int, history: Sequence[int]) -> Tokens:
+    def past(self, user: int, history: Past) -> Tokens:
         return self.prompts.past(history, () if self.soft is None else (self.soft.user(user),))
 
     def card(self, item: int) -> Tokens | None:
         return self.prompts.card(item, () if self.soft is None else (self.soft.item(item),))
 
     def score(
-        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int]
+        self, histories: Sequence[Past], windows: Sequence[Sequence[int]], users: Sequence[int]
     ) -> list[NDArray[np.float64]]:
         """Candidates of B users -> [N] each; nan where an item has no card."""
         pasts = [self.past(user, history) for user, history in zip(users, histories)]
@@ -88,7 +108,8 @@ class TunedScorer:
         """The same with other embeddings behind the soft tokens; itself where it has none."""
         if self.soft is None:
             return self
-        return TunedScorer(self.model, self.prompts, self.soft.reading(vectors), f"{self.name} {name}", self.folder)
+        soft, name = self.soft.reading(vectors), f"{self.name} {name}"
+        return TunedScorer(self.model, self.prompts, soft, name, self.folder, fast=self.fast)
 
     def knowing_all(self, run: "Run") -> "TunedScorer":
         """The same with everything the run knows behind the soft tokens, validation included: for the time of use."""
@@ -99,7 +120,8 @@ class TunedScorer:
 
     @torch.no_grad()
     def _read(self, prefixes: Sequence[Tokens], blocks: Sequence[Sequence[Tokens]]) -> list[NDArray[np.float64]]:
-        return [values.double().cpu().numpy() for values in self.model.scores(prefixes, blocks, self.soft)]
+        with fast_arithmetic(self.model.lm.device) if self.fast else nullcontext():
+            return [values.double().cpu().numpy() for values in self.model.scores(prefixes, blocks, self.soft)]
 
 
 def graph_vectors(run: "Run", graph: HeteroData) -> Vectors | None:
@@ -133,7 +155,8 @@ def read_tuned(run: "Run") -> Tuned:
 
 
 def open_tuned(run: "Run", facts: Tuned, lm: "LocalLM", folder: Path | None) -> TunedScorer:
-    """With the train rows as what the graph knows, as validation asks for; see `TunedScorer.reading`."""
+    """With the train rows as what the graph knows, as validation asks for; see `TunedScorer.reading`. lm: trainable,
+    and this scorer's own."""
     path = run.folder / FILE
     if lm.name != facts.revision:
         raise UserError(f"{path}: was tuned from {facts.revision}, found {lm.name}")
@@ -141,10 +164,8 @@ def open_tuned(run: "Run", facts: Tuned, lm: "LocalLM", folder: Path | None) -> 
     model = TunedModel(lm, facts.rank, vectors, Generator().manual_seed(0))
     with open_tensors(path, "pt") as file:
         model.load({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a dict)
-    prompts = Prompts(
-        lm,
-        Cards(readable_items(run.items, run.folder), lm.tokens, card_config(facts.history, facts.fields)),
-        facts.noun,
-    )
+    model.only_to_read()
+    cards = Cards(readable_items(run, facts.cards.fields), lm.tokens, facts.cards)
+    prompts = Prompts(lm, cards, facts.noun)
     name = f"tuned {sha256_of(path)[:16]} {lm.name} {prompts.name}"
     return TunedScorer(model, prompts, model.soft if facts.soft else None, name, folder)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec.errors import UserError
-from gnnrec.llm.rerank import history_of
+from gnnrec.llm.past import Past, pasts_of
 
 if TYPE_CHECKING:
     from gnnrec.run_folder import Run
@@ -25,7 +25,7 @@ NEWEST = 30  # things of a user's past, of which one is drawn as the one taken
 @dataclass(frozen=True, slots=True)
 class TrainingWindow:
     user: int
-    past: tuple[int, ...]  # before the thing taken, the newest last
+    past: Past  # before the thing taken
     items: tuple[int, ...]  # the thing taken, and then the negatives
 
 
@@ -41,11 +41,12 @@ def training_windows(
     from gnnrec.models import model_scorer
 
     texts = np.array([readable(item) for item in range(len(run.item_ids))], dtype=np.bool_)  # [I]
-    pasts: dict[int, list[int]] = {}
-    for user in np.unique(run.train.user).tolist():
-        past = [item for item in dict.fromkeys(history_of(run.train, user)) if texts[item]]
-        if len(past) > 1:
-            pasts[user] = past
+    everybody = np.unique(run.train.user).tolist()
+    pasts: dict[int, Past] = {}
+    for user, past in zip(everybody, pasts_of(run.train, everybody)):
+        first = {item: place for place, item in reversed(list(enumerate(past.items))) if texts[item]}
+        if len(first) > 1:
+            pasts[user] = past.at(sorted(first.values()))
     matrix, scorer = run.train.matrix(), model_scorer(run.model, run.graph)
     if not pasts or texts.sum() <= negatives:
         raise UserError(f"{run.folder}: no user had two things with a text, so there is nothing to tune on")
@@ -58,10 +59,10 @@ def training_windows(
             scores = scorer(torch.tensor([user]))[0].cpu().numpy()  # [I]
         others = texts.copy()
         others[matrix.indices[matrix.indptr[user] : matrix.indptr[user + 1]]] = False
-        near = nearest_in_order(scores, np.flatnonzero(others), past[place], size)
+        near = nearest_in_order(scores, np.flatnonzero(others), past.items[place], size)
         drawn = random.permutation(near)[:negatives].tolist()
         if drawn:
-            yield TrainingWindow(user, tuple(past[:place]), (past[place], *drawn))
+            yield TrainingWindow(user, past.at(range(place)), (past.items[place], *drawn))
 
 
 def nearest_in_order(

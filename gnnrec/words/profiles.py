@@ -29,7 +29,7 @@ from gnnrec.words.concepts import WORD, Unusual, Vocabulary
 from gnnrec.words.look import listed
 from gnnrec.words.settings import ProfilesConfig
 
-VERSION = 1  # of the template and of what a model is asked; part of the cache's key
+VERSION = 2  # of the template and of what a model is asked; part of the cache's key
 TEMPLATE = "template"  # made_by of a profile that no model wrote
 MAX_TOKENS = 100  # of an answer
 SAMPLING = {"temperature": 0}  # as both kinds of server do it: the likeliest answer
@@ -79,8 +79,8 @@ class Profiles:
 
 
 def user_facts(catalog: Catalog, train: Interactions, config: ProfilesConfig) -> list[Facts]:
-    """Of every user, from her rows of `train` alone; where there are ratings, from those not below her own mean. [U]"""
-    liked = _liked(train)
+    """Of every user, from what she liked in `train` alone. [U]"""
+    liked = train.rows(train.liked())
     words = Vocabulary.of(catalog).unusual(liked.matrix(), TASTE)
     titles, past = _titles(catalog), dict[int, list[str]]()
     for user, item in zip(liked.user.tolist(), liked.item.tolist()):
@@ -88,15 +88,6 @@ def user_facts(catalog: Catalog, train: Interactions, config: ProfilesConfig) ->
             past.setdefault(user, []).append(title)
     newest = [past.get(user, [])[-config.history :] for user in range(train.num_users)]
     return [Facts(tuple(own), tuple(names)) for own, names in zip(words, newest)]
-
-
-def _liked(log: Interactions) -> Interactions:
-    if log.rating is None:
-        return log
-    rating = log.rating.astype(np.float64)
-    total = np.bincount(log.user, weights=rating, minlength=log.num_users)
-    mean = total / np.maximum(np.bincount(log.user, minlength=log.num_users), 1)
-    return log.rows(rating >= mean[log.user] - 1e-9)
 
 
 def item_facts(catalog: Catalog, train: Interactions) -> list[Facts]:

@@ -3,6 +3,8 @@
     python scripts/bench/generate.py RUN --users 100
 
 Of a run on movies: users with a test row, drawn at random; full catalogue; histories hold train and validation.
+"rerank": the graph's lists reordered by the same model, with the weight that is best on validation. "soft tokens": by
+the model that `gnnrec tune` made, where it did; read whether or not they passed their controls.
 "from the model": the share of places that are not filled up from the graph; "popularity": train users of an item, mean.
 Seconds are those of the processor for one list. p: paired randomisation test of NDCG@10 against the graph's lists.
 """
@@ -10,6 +12,7 @@ Seconds are those of the processor for one list. p: paired randomisation test of
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +22,10 @@ from rows import row, save
 
 from gnnrec import metrics
 from gnnrec.datasets import Dataset
-from gnnrec.llm.settings import LLMConfig, open_list_writer
+from gnnrec.llm.block_scorer import BlockScorer
+from gnnrec.llm.list_writer import ListWriter
+from gnnrec.llm.settings import LLMConfig, open_list_writer, open_reranker, tuned_writer
+from gnnrec.llm.tuned_scorer import FILE, read_tuned
 from gnnrec.pipeline import held_out
 from gnnrec.recipe import load_settings
 from gnnrec.recommend import Recommender
@@ -68,24 +74,43 @@ def main() -> None:
     torch.set_num_threads(1)
     run, dataset = Run.load(options.run), Dataset.load(Path("data/movies"))
     (config,) = load_settings({"llm": LLMConfig}, ['llm.noun="movies"', *options.set])
-    recommender, writer = Recommender(run), open_list_writer(run, config)
+    recommender, writer = Recommender(run), open_list_writer(run, replace(config, scorer="block"))
+    reranker = open_reranker(run, replace(config, scorer="block"), say=print)
+    reranker.weight = replace(reranker.weight, value=reranker.weight.best)
+    assert isinstance(reranker.scorer, BlockScorer)
+    prompts = reranker.scorer.prompts
+    reranker.scorer = BlockScorer(
+        prompts.model, prompts.cards, prompts.noun
+    )  # without a cache, so that it can be timed
     drawn = np.random.default_rng(options.seed).permutation(np.unique(held_out(run, dataset).test.user))
     users = np.sort(drawn[: options.users]).astype(np.int64)
 
     def base(user: int) -> tuple[list[int], float]:
         return [run.item_index(place.id) for place in recommender.recommend(run.user_ids[user], K)], 0.0
 
-    def generated(user: int) -> tuple[list[int], float]:
-        found = writer.recommend(recommender, run.user_ids[user], K)
-        return [run.item_index(place.id) for place in found], sum(place.source == "model" for place in found) / K
+    def reranked(user: int) -> tuple[list[int], float]:
+        found = reranker.recommend(recommender, run.user_ids[user], K)
+        return [run.item_index(place.id) for place in found], 0.0
 
-    name, rows = f"generate, {config.model}", []
-    first, before, seconds = measured(run, dataset, users, base)
-    rows.append(row("movies", "base", [options.seed], [first], seconds, users=len(users)))
-    second, after, seconds = measured(run, dataset, users, generated)
-    p = randomisation_test(after - before)
-    rows.append(row("movies", name, [options.seed], [second], seconds, p=p, users=len(users)))
-    print(*(f"{one['variant']}: {one['metrics']}, {one['seconds']} s" for one in rows), f"p {p:.3f}", sep="\n")
+    def written(lists: ListWriter) -> Lists:
+        def by(user: int) -> tuple[list[int], float]:
+            found = lists.recommend(recommender, run.user_ids[user], K)
+            return [run.item_index(place.id) for place in found], sum(place.source == "model" for place in found) / K
+
+        return by
+
+    variants = {"base": base, f"rerank, {config.model}": reranked, f"generate, {config.model}": written(writer)}
+    if (run.folder / FILE).exists() and (tuned := read_tuned(run)).projectors:
+        soft = ListWriter(run, tuned_writer(run, replace(tuned, soft=True), config.beam))
+        variants["generate, tuned + soft tokens"] = written(soft)
+    rows, before = [], np.zeros(len(users))
+    for name, lists in variants.items():
+        values, after, seconds = measured(run, dataset, users, lists)
+        if name == "base":
+            before = after
+        p = randomisation_test(after - before) if (after != before).any() else 1.0
+        rows.append(row("movies", name, [options.seed], [values], seconds, p=p, users=len(users)))
+        print(name, values, f"{seconds:.2f} s, p {p:.3f}", flush=True)
     if not options.set:
         save("generate", rows)
 

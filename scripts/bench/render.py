@@ -170,11 +170,15 @@ def rerank_speed() -> str:
     rows = [
         [entry["variant"], f"{entry['metrics']['tokens']:.0f}"]
         + [f"{entry['metrics'][name]:.2f}" for name in ("one by one, median", "one by one, 95 %", "together")]
+        + [
+            f"{cost:.2f}" if (cost := entry["metrics"].get(name)) else ""
+            for name in ("one by one, CPU", "together, CPU")
+        ]
         + [f"{entry['metrics']['again']:.4f}"]
         for entry in load("rerank_speed")
     ]
-    head = ["model", "tokens a user", "one by one, median s", "95 % under", "together, s a user", "again, s a user"]
-    return table(head, rows)
+    head = ["model", "tokens a user", "one by one, median s", "95 % under", "together, s a user"]
+    return table([*head, "one by one, CPU s", "together, CPU s a user", "again, s a user"], rows)
 
 
 def generated() -> str:

@@ -30,7 +30,8 @@ from gnnrec.llm.blend import blended, bounded_order
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.cosine_scorer import CosineScorer
-from gnnrec.llm.rerank import NEAR, NO_WEIGHT, CardScorer, RerankConfig, Weight, choose_weight, history_of
+from gnnrec.llm.past import Past, pasts_of
+from gnnrec.llm.rerank import NEAR, NO_WEIGHT, CardScorer, Weight, choose_weight
 from gnnrec.llm.settings import LLMConfig
 from gnnrec.llm.tuned_scorer import TunedScorer, open_tuned, read_tuned
 from gnnrec.models import model_scorer
@@ -40,7 +41,7 @@ from gnnrec.recipe import load_recipe, load_settings
 from gnnrec.run_folder import Run
 from gnnrec.significance import randomisation_test
 
-VARIANTS = ("popularity", "random", "cosine", "block", "tuned", "tuned + soft tokens")
+VARIANTS = ("popularity", "random", "cosine", "block", "block + card", "tuned", "tuned + soft tokens")
 GATED = {"block": "default", "tuned": "tuned, gated"}  # as the product does it: only where validation is sure
 NOUNS = {"movies": "movies", "lfm2k": "musicians", "beauty": "beauty products"}
 Scores = NDArray[np.float64]
@@ -62,9 +63,7 @@ class Popularity(Plain):
         super().__init__()
         self.values = np.log1p(np.bincount(run.train.item, minlength=len(run.item_ids)))
 
-    def score(
-        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int]
-    ) -> list[Scores]:
+    def score(self, histories: Sequence[Past], windows: Sequence[Sequence[int]], users: Sequence[int]) -> list[Scores]:
         return [self.values[list(window)] for window in windows]
 
 
@@ -75,9 +74,7 @@ class Random(Plain):
         super().__init__()
         self.random = np.random.default_rng(seed)
 
-    def score(
-        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int]
-    ) -> list[Scores]:
+    def score(self, histories: Sequence[Past], windows: Sequence[Sequence[int]], users: Sequence[int]) -> list[Scores]:
         return [self.random.random(len(window)) for window in windows]
 
 
@@ -99,12 +96,12 @@ class Bench:
         self.num_wanted = np.diff(wanted.indptr)[self.users]
         self.inside = np.flatnonzero(self.hits.any(axis=1))
 
-    def orders(self, scorer: CardScorer, weight: float, config: RerankConfig) -> NDArray[np.int64]:
+    def orders(self, scorer: CardScorer, weight: float, config: LLMConfig) -> NDArray[np.int64]:
         """Places of the windows; those without a hit cannot matter and stay as they are. [n, N]"""
         orders = np.tile(np.arange(self.items.shape[1]), (len(self.users), 1))
         if weight:
-            histories = [history_of(self.known, user) for user in self.users[self.inside].tolist()]
-            judged = scorer.score(histories, self.items[self.inside].tolist(), self.users[self.inside].tolist())
+            pasts = pasts_of(self.known, self.users[self.inside].tolist())
+            judged = scorer.score(pasts, self.items[self.inside].tolist(), self.users[self.inside].tolist())
             for place, values in zip(self.inside, judged):
                 orders[place] = bounded_order(blended(self.base[place], values, weight), config.cap, NEAR)
         return orders
@@ -122,11 +119,12 @@ def open_variant(name: str, bench: Bench, seed: int, llm: LLMConfig, model: Loca
         return Random(seed)
     if name == "cosine":
         return CosineScorer(run.graph, llm.history)
-    if name == "block":
+    if name.startswith("block"):
         assert run.items is not None
-        return BlockScorer(model, Cards(run.items, model.tokens, CardConfig(history=llm.history)), llm.noun, folder)
+        config = CardConfig(history=llm.history, whole=name == "block + card")
+        return BlockScorer(model, Cards(run.items, model.tokens, config), llm.noun, folder)
     tuned = replace(read_tuned(run), soft=name == "tuned + soft tokens")
-    return open_tuned(run, tuned, open_model(tuned.model), folder)
+    return open_tuned(run, tuned, open_model(tuned.model, trainable=True), folder)
 
 
 def main() -> None:
@@ -140,21 +138,21 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     (llm,) = load_settings({"llm": LLMConfig}, [f'llm.noun="{NOUNS[options.dataset]}"', *options.set])
-    config, model = RerankConfig(window=llm.window, cap=llm.cap, val_users=llm.val_users), open_model(llm.model)
+    model = open_model(llm.model)
     found: dict[str, list[tuple[Bench, Weight, Scores]]] = {}
     for seed in options.seeds:
-        bench = Bench(options.dataset, seed, options.keep, config.window)
+        bench = Bench(options.dataset, seed, options.keep, llm.window)
         untouched = np.tile(np.arange(bench.items.shape[1]), (len(bench.users), 1))
         found.setdefault("base", []).append((bench, NO_WEIGHT, bench.per_user(untouched)))
         best = np.argsort(~bench.hits, axis=1, kind="stable")
         found.setdefault("oracle", []).append((bench, NO_WEIGHT, bench.per_user(best)))
         for name in options.variants:
             scorer = open_variant(name, bench, seed, llm, model)
-            weight = choose_weight(bench.run, scorer, config)
+            weight = choose_weight(bench.run, scorer, llm)
             if isinstance(scorer, TunedScorer) and bench.known is not bench.run.train:
                 scorer = scorer.knowing_all(bench.run)
-            values = bench.per_user(bench.orders(scorer, weight.best, config))
-            shown = f"{name}, {llm.model}" if name == "block" else name
+            values = bench.per_user(bench.orders(scorer, weight.best, llm))
+            shown = f"{name}, {llm.model}" if name.startswith("block") else name
             found.setdefault(shown, []).append((bench, weight, values))
             if name in GATED:
                 gated = values if weight.value else found["base"][-1][2]

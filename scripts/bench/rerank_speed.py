@@ -2,8 +2,8 @@
 
     python scripts/bench/rerank_speed.py RUN [--threads 2]
 
-Users drawn at random; the model is read before. Wall seconds a user. "one by one": each asked for alone; "together":
-the same users in one call; "again": the same call once more, from the cache.
+Users drawn at random; the model is read before. Wall seconds a user, and seconds of the processor ("CPU"). "one by
+one": each asked for alone; "together": the same users in one call; "again": the same call once more, from the cache.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from rows import row, save
 from gnnrec.language.server import open_model
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards
-from gnnrec.llm.rerank import history_of
+from gnnrec.llm.past import NOBODY, pasts_of
 from gnnrec.recommend import Recommender
 from gnnrec.run_folder import Run
 
@@ -36,22 +36,23 @@ def main() -> None:
     recommender, cards = Recommender(run), Cards(run.items, model.tokens, CardConfig())
     users = np.random.default_rng(0).choice(len(run.user_ids), options.users, replace=False).tolist()
     windows = [[run.item_index(place.id) for place in recommender.recommend(run.user_ids[user], 20)] for user in users]
-    pasts = [history_of(run.known, user) for user in users]
+    pasts = pasts_of(run.known, users)
     with tempfile.TemporaryDirectory() as kept:
         alone, together = (BlockScorer(model, cards, options.noun, Path(kept) / name) for name in ("alone", "together"))
         # The model is read, and the cards behind no past, which all users share, are in both caches.
         for scorer in (alone, together):
-            scorer.score([[]] * len(windows), windows)
-        each, tokens = [], []
+            scorer.score([NOBODY] * len(windows), windows)
+        each, tokens, processor = [], [], time.process_time()
         for past, window in zip(pasts, windows):
             began = time.perf_counter()
             alone.score([past], [window])
             each.append(time.perf_counter() - began)
             blocks = [alone.prompts.card(item) or () for item in window]
             tokens.append(len(alone.prompts.past(past)) + sum(map(len, blocks)))
-        began = time.perf_counter()
+        of_one = time.process_time() - processor
+        began, processor = time.perf_counter(), time.process_time()
         first = together.score(pasts, windows)
-        at_once = time.perf_counter() - began
+        at_once, of_all = time.perf_counter() - began, time.process_time() - processor
         began = time.perf_counter()
         second = together.score(pasts, windows)
         again = time.perf_counter() - began
@@ -60,7 +61,9 @@ def main() -> None:
         "one by one, median": float(np.median(each)),
         "one by one, 95 %": float(np.quantile(each, 0.95)),
         "one by one": float(np.mean(each)),
+        "one by one, CPU": of_one / len(users),
         "together": at_once / len(users),
+        "together, CPU": of_all / len(users),
         "again": again / len(users),
         "tokens": float(np.mean(tokens)),
         "threads": float(options.threads),

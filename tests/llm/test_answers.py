@@ -19,6 +19,7 @@ from gnnrec.llm import block_scorer, list_scorers
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.list_scorers import LetterScorer, ListScorer, PermutationScorer
+from gnnrec.llm.past import Past
 
 TITLES = ["Zulu", "Yak", "Xenon", "Whale", "Vulture", "Unicorn"]
 PART = {
@@ -87,7 +88,7 @@ def test_a_question_is_asked_anew_where_anything_is_different(
 ) -> None:
     for settings, asked in (({}, True), ({}, False), (changed, True), (changed, False), ({}, False)):
         scorer, stub = scorer_of(kind, tmp_path / "answers.sqlite", **settings)
-        (found,) = scorer.score([[0, 1]], [[2, 3, 4, 5]])
+        (found,) = scorer.score([Past((0, 1))], [[2, 3, 4, 5]])
         assert np.isfinite(found).all()
         assert bool(stub.prompts) == asked, settings
 
@@ -117,11 +118,11 @@ def test_failures_are_never_kept(tmp_path: Path, answer: str | None) -> None:
     for _ in range(2):
         scorer, stub = scorer_of(PermutationScorer, tmp_path / "answers.sqlite")
         stub.answer = fails
-        (found,) = scorer.score([[0, 1]], [[2, 3, 4, 5]])
+        (found,) = scorer.score([Past((0, 1))], [[2, 3, 4, 5]])
         assert np.isnan(found).all()
         assert stub.prompts  # asked again the second time
     with AnswerCache(tmp_path / "answers.sqlite") as cache:
-        assert cache._connection.execute("SELECT count(*) FROM answers").fetchone() == (0,)
+        assert cache.connection.execute("SELECT count(*) FROM answers").fetchone() == (0,)
 
 
 @pytest.mark.guarantee("G11")

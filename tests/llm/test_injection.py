@@ -15,6 +15,7 @@ from gnnrec.language.sanitize import clean_text, visible
 from gnnrec.llm.blend import blended, bounded_order
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards
+from gnnrec.llm.past import Past
 
 CAP = 2
 TITLES = {
@@ -89,7 +90,7 @@ PAYLOADS = (
 def scores(lm: LocalLM, titles: Sequence[str], noun: str) -> np.ndarray:
     """Of the titles from the third on, for someone who had the first two."""
     cards = Cards(Catalog(pl.DataFrame({"title": list(titles)}), ("title",)), lm.tokens, CardConfig())
-    return BlockScorer(lm, cards, noun).score([[0, 1]], [range(2, len(titles))])[0]
+    return BlockScorer(lm, cards, noun).score([Past((0, 1))], [range(2, len(titles))])[0]
 
 
 @pytest.mark.guarantee("G6")

@@ -18,7 +18,7 @@ from gnnrec.language.endpoint import NoAnswer
 from gnnrec.language.local import LocalLM
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.list_writer import ROUNDS, ListWriter, ServerWriter, TreeWriter, told_titles
-from gnnrec.llm.rerank import history_of
+from gnnrec.llm.past import NOBODY, Past, past_of
 from gnnrec.llm.settings import LLMConfig, open_list_writer
 from gnnrec.recommend import Recommender
 from gnnrec.run_folder import Run
@@ -42,7 +42,7 @@ def answering(*rounds: Sequence[object]) -> Stub:
 
 
 def items(writer: ServerWriter, excluded: Sequence[int] = (), k: int = 4) -> list[int]:
-    return [item for item, score in writer.propose([6, 7], excluded, k) if score is None]
+    return [item for item, score in writer.propose(0, Past((6, 7)), excluded, k) if score is None]
 
 
 def test_titles_count_where_they_are_the_catalogues_to_the_letter() -> None:
@@ -50,7 +50,7 @@ def test_titles_count_where_they_are_the_catalogues_to_the_letter() -> None:
     assert items(writer) == [0, 4, 3, 2]
     # Asked again it says the same, and its Alien is the other one then.
     assert dict(writer.dropped) == {"unknown": 6, "repeated": 2}
-    assert past(writer.server.prompts[0] + "Candidates:") == ("Swan", "Tiger")
+    assert past(writer.server.prompts[0] + "Candidates:") == ("Tiger", "Swan")
     assert "Recommend 4 others" in writer.server.prompts[0]
 
 
@@ -70,7 +70,7 @@ def test_what_is_missing_is_asked_for_again_a_few_times() -> None:
 
 def test_nobody_is_asked_about_someone_unknown() -> None:
     stub = answering(["Alien"])
-    assert writer_of(stub).propose([5], [], 3) == []  # all that she had has no title
+    assert writer_of(stub).propose(0, Past((5,)), [], 3) == []  # all that she had has no title
     assert stub.prompts == []
 
 
@@ -141,8 +141,8 @@ def test_a_server_that_fails_leaves_the_graphs_list(tiny_run: Run) -> None:
 def test_the_neutral_past_comes_from_all_over_the_catalogue(tiny_run: Run, tiny_lm: LocalLM) -> None:
     assert tiny_run.items is not None
     writer = TreeWriter(tiny_lm, Cards(tiny_run.items, tiny_lm.tokens, CardConfig(history=4)), "films")
-    assert writer.anybody() == [0, 8, 16, 24]
-    assert writer.propose([], [], 3) == []
+    assert writer.anybody() == Past((0, 8, 16, 24))
+    assert writer.propose(0, NOBODY, [], 3) == []
 
 
 @pytest.fixture(autouse=True)
@@ -156,7 +156,7 @@ def test_generate_with_local_weights(one_document, run_command, tiny_run, tiny_f
     writer = open_list_writer(tiny_run, LLMConfig(model=str(tiny_folder), beam=4)).writer
     user = tiny_run.user_index("u3")
     had = tiny_run.known.item[tiny_run.known.user == user].tolist()
-    proposed = writer.propose(history_of(tiny_run.known, user), had, 5)
+    proposed = writer.propose(user, past_of(tiny_run.known, user), had, 5)
     own = [place for place in found["items"] if place["source"] == "model"]
     assert [place["id"] for place in own] == [tiny_run.item_ids[item] for item, _ in proposed]
     assert [place["score"] for place in own] == pytest.approx([score for _, score in proposed], abs=1e-4)

@@ -1,5 +1,6 @@
 """One pass over many blocks is what one pass each would be (G5)."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -92,12 +93,22 @@ def test_a_kind_of_model_that_is_not_known_is_refused(tmp_path: Path) -> None:
         LocalLM(tmp_path, "x", torch.device("cpu")).log_probs([[1]], [[[2]]])
 
 
-def test_the_number_of_threads_is_what_it_was_after_a_pass(tiny_lm: LocalLM) -> None:
-    before = torch.get_num_threads()
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            tiny_lm.log_probs([tiny_lm.tokens(PREFIXES[0])], [[tiny_lm.tokens(CARDS[0])]])
-            assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)
+def test_the_weights_are_read_once_whoever_asks_first(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lm, read = LocalLM(tiny_folder, "x", torch.device("cpu")), []
+    whole = LocalLM._read_weights
+    monkeypatch.setattr(LocalLM, "_read_weights", lambda self: read.append(0) or whole(self))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: lm.model, range(4)))
+    assert len(read) == 1 and all(model is found[0] for model in found)
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+def test_packed_weights_read_as_the_others(tiny_folder: Path, tiny_lm: LocalLM, trainable: bool) -> None:
+    lm = LocalLM(tiny_folder, "x", torch.device("cpu"), trainable=trainable)
+    prefix, blocks = lm.start + lm.tokens(PREFIXES[0]), [lm.tokens(card) for card in CARDS]
+    assert lm.log_probs([prefix], [blocks])[0] == pytest.approx(tiny_lm.log_probs([prefix], [blocks])[0], abs=1e-4)
+    assert any(isinstance(module, torch.nn.Linear) for module in lm.model.modules()) == (trainable or not packs())
+
+
+def packs() -> bool:
+    return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"

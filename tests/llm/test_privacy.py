@@ -3,6 +3,7 @@
 import ast
 import inspect
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from fake_server import in_order, said, serving
+from fake_server import Fake, in_order, said, serving
 from stub_server import Stub, past
 
 from gnnrec.datasets import Dataset
@@ -18,22 +19,25 @@ from gnnrec.language import endpoint, local, local_server
 from gnnrec.llm import block_scorer, cards, cosine_scorer, list_scorers
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.list_scorers import PermutationScorer
-from gnnrec.llm.rerank import RerankConfig, choose_weight, validation_windows
+from gnnrec.llm.past import Past
+from gnnrec.llm.rerank import choose_weight, validation_windows
+from gnnrec.llm.settings import LLMConfig
 from gnnrec.pipeline import train
 from gnnrec.recipe import load_recipe
 from gnnrec.run_folder import Run
 
-CONFIG = RerankConfig(window=10, cap=9)
+CONFIG = LLMConfig(window=10, cap=9)
 KEY = "sk-canary-4711"
 SECRETS = ("@example.org", "+49 30 1234567", "born 1970", "female", "lives in Utrecht", KEY)
 TOML = """
 name = "private"
 [interactions]
 path = "log.csv"
+rating = "rating"
 timestamp = "timestamp"
 [items]
 path = "items.csv"
-text = ["title"]
+text = ["title", "genres"]
 [users]
 path = "users.csv"
 text = ["bio"]
@@ -51,13 +55,13 @@ def private_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, random = tmp_path_factory.mktemp("private"), np.random.default_rng(0)
     users = [f"jane{number}@example.org" for number in range(30)]
     rows = [
-        f"{user},film{item},{60 * place + step}"
+        f"{user},film{item},{5 - step % 3},{60 * place + step}"
         for place, user in enumerate(users)
         for step, item in enumerate(random.permutation(24)[:8])
     ]
-    (folder / "log.csv").write_text("\n".join(["user,item,timestamp", *rows]) + "\n")
-    titles = [f"film{item},Film number {'abcdefghijklmnopqrstuvwx'[item]}" for item in range(24)]
-    (folder / "items.csv").write_text("\n".join(["item,title", *titles]) + "\n")
+    (folder / "log.csv").write_text("\n".join(["user,item,rating,timestamp", *rows]) + "\n")
+    titles = [f"film{item},Film number {'abcdefghijklmnopqrstuvwx'[item]},Drama|War" for item in range(24)]
+    (folder / "items.csv").write_text("\n".join(["item,title,genres", *titles]) + "\n")
     bios = [f"{user},female; born 1970; lives in Utrecht; {SECRETS[1]}; write to {user}" for user in users]
     (folder / "users.csv").write_text("\n".join(["user,bio", *bios]) + "\n")
     pairs = [f"{users[place]},{users[(place + 1) % 30]}" for place in range(30)]
@@ -91,6 +95,10 @@ def test_no_person_and_no_key_leaves_or_stays_behind(run_command, private_run, t
             assert done == 0
             shown += [out.replace(f"for user {user}", ""), err]
     assert len(fake.requests) >= 3
+    if status == 200:  # a person's card: what she liked, how much, and of what kind
+        (card,) = {text.split("\n\n")[0] for text in prompts_of(fake, "Recommend ")}
+        assert re.findall(r"^- Film number \w, rated [45] of 5$", card, re.MULTILINE) == card.splitlines()[1:-1]
+        assert re.search(r"counts: genres: Drama (\d), War \1$", card)
     headers = [{name: value for name, value in told.items() if name != "authorization"} for told in fake.headers]
     assert {told["authorization"] for told in fake.headers} == {f"Bearer {KEY}"}
     kept = [path.read_bytes().decode(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]
@@ -99,6 +107,12 @@ def test_no_person_and_no_key_leaves_or_stays_behind(run_command, private_run, t
     assert {key for request in fake.requests for key in request} <= {
         *("messages", "model", "temperature", "max_tokens", "response_format")
     }
+
+
+def prompts_of(fake: Fake, word: str) -> list[str]:
+    """Those that hold a word."""
+    texts = [request["messages"][-1]["content"] for request in fake.requests]
+    return [text for text in texts if word in text]
 
 
 def retitled(run: Run, user: int) -> Run:
@@ -123,9 +137,9 @@ class Recorder:
         self.seen: list[tuple[list[int], list[int]]] = []
 
     def score(
-        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int]
+        self, histories: Sequence[Past], windows: Sequence[Sequence[int]], users: Sequence[int]
     ) -> list[np.ndarray]:
-        self.seen += [(list(history), list(window)) for history, window in zip(histories, windows)]
+        self.seen += [(list(history.items), list(window)) for history, window in zip(histories, windows)]
         return [-np.arange(len(window), dtype=float) for window in windows]
 
 
@@ -169,13 +183,14 @@ def test_a_thing_taken_in_validation_is_in_no_past(planted_run: Run) -> None:
     users, *_ = validation_windows(planted_run, 10, 300)
     histories = {past(prompt) for prompt in stub.prompts}
     expected = {
-        tuple(f"Title of {planted_run.item_ids[item]}" for item in train.item[train.user == user]) for user in users
+        tuple(f"Title of {planted_run.item_ids[item]}" for item in train.item[train.user == user][::-1])
+        for user in users
     }
     assert histories <= expected
     for user in users:
         held_out = {f"Title of {planted_run.item_ids[item]}" for item in val.item[val.user == user]}
-        mine = tuple(f"Title of {planted_run.item_ids[item]}" for item in train.item[train.user == user])
-        assert not held_out & set(mine)
+        mine = {f"Title of {planted_run.item_ids[item]}" for item in train.item[train.user == user]}
+        assert not held_out & mine
 
 
 @pytest.mark.guarantee("G10")

@@ -3,54 +3,23 @@
 It takes no schema and tells no log probabilities, and answers 200 all the same: what a new user has to live with.
 """
 
-import os
-import re
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from planted_model import save_planted
+from real_server import transformers_server
 
 from gnnrec.recommend import Recommender
 
-PATIENCE = 60.0  # seconds until it answers; it takes about ten
 ORDER = '{"order": [8, 7, 6, 5, 4, 3, 2, 1]}'
 PHRASE = "It goes with what you had."
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Its address. The system chooses the port; the process ends with the module, whatever happens."""
-    folder = tmp_path_factory.mktemp("hub")
-    command = (sys.executable, "-m", "transformers.cli.transformers", "serve", "--host", "127.0.0.1", "--port", "0")
-    process = subprocess.Popen(
-        [*command, "--device", "cpu", "--dtype", "float32"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder), "OMP_NUM_THREADS": "1"},
-    )
-    too_long = threading.Timer(PATIENCE, process.kill)
-    too_long.start()
-    told: list[str] = []
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            told.append(line)
-            if found := re.search(r"running on (http://127\.0\.0\.1:\d+)", line):
-                break
-        else:
-            pytest.fail("transformers serve did not start:\n" + "".join(told[-20:]))
-        too_long.cancel()
-        threading.Thread(target=process.stderr.read, daemon=True).start()  # a full pipe would stop it
-        yield f"{found[1]}/v1"
-    finally:
-        too_long.cancel()
-        process.kill()
-        process.wait()
+    with transformers_server(tmp_path_factory.mktemp("hub")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -15,19 +15,19 @@ from gnnrec.language.local import LocalLM
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards, card_config
 from gnnrec.llm.cosine_scorer import CosineScorer
+from gnnrec.llm.past import NOBODY, Past, past_of
 from gnnrec.llm.rerank import (
-    RerankConfig,
     Reranker,
     Weight,
     choose_weight,
-    history_of,
     validation_windows,
     weight_for,
 )
+from gnnrec.llm.settings import LLMConfig
 from gnnrec.recommend import Recommender
 from gnnrec.run_folder import Run
 
-CONFIG = RerankConfig(window=10, cap=9)
+CONFIG = LLMConfig(window=10, cap=9)
 NO_WEIGHT = Weight(0.0, 0, 0.0, 0.0, 0.0, 1.0)
 FULL_WEIGHT = Weight(100.0, 0, 0.0, 0.0, 0.0, 0.0)
 
@@ -42,9 +42,9 @@ class Judge:
     failures: list[str] = field(default_factory=list)
 
     def score(
-        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
+        self, histories: Sequence[Past], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
     ) -> list[NDArray[np.float64]]:
-        self.asked += [(list(history), list(window)) for history, window in zip(histories, windows)]
+        self.asked += [(list(history.items), list(window)) for history, window in zip(histories, windows)]
         return [self.values[list(window)] for window in windows]
 
 
@@ -58,9 +58,9 @@ class Oracle(Judge):
         self.by_history = {tuple(run.train.item[run.train.user == user].tolist()): user for user in self.wanted}
 
     def score(
-        self, histories: Sequence[Sequence[int]], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
+        self, histories: Sequence[Past], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
     ) -> list[NDArray[np.float64]]:
-        users = [self.by_history[tuple(history)] for history in histories]
+        users = [self.by_history[history.items] for history in histories]
         return [
             np.array([self.sign * (item in self.wanted[user]) for item in window], dtype=np.float64)
             for user, window in zip(users, windows)
@@ -71,9 +71,7 @@ def judge(run: Run, seed: int = 0) -> Judge:
     return Judge(np.random.default_rng(seed).normal(size=len(run.item_ids)))
 
 
-def listed(
-    run: Run, scorer: Judge, weight: Weight, k: int = 20, config: RerankConfig = CONFIG
-) -> list[tuple[str, int]]:
+def listed(run: Run, scorer: Judge, weight: Weight, k: int = 20, config: LLMConfig = CONFIG) -> list[tuple[str, int]]:
     found = Reranker(run, scorer, config, weight).recommend(Recommender(run), run.user_ids[3], k)
     assert [place.rank for place in found] == list(range(1, k + 1))
     return [(place.id, place.base_rank) for place in found]
@@ -137,7 +135,7 @@ def test_a_chosen_weight_is_kept_for_its_run_scorer_and_window(planted_run: Run,
     asked = len(scorer.asked)
     assert weight_for(planted_run, scorer, CONFIG, tmp_path) == first
     assert len(scorer.asked) == asked
-    weight_for(planted_run, scorer, RerankConfig(window=10, cap=2), tmp_path)
+    weight_for(planted_run, scorer, LLMConfig(window=10, cap=2), tmp_path)
     weight_for(planted_run, Judge(scorer.values, name="another"), CONFIG, tmp_path)
     assert len(scorer.asked) == 2 * asked
     assert len(list(tmp_path.iterdir())) == 3
@@ -150,8 +148,8 @@ def block_scorer(run: Run, lm: LocalLM, cache: Path | None = None, history: int 
 
 def test_block_scores_are_pointwise_mutual_information(planted_run: Run, tiny_lm: LocalLM) -> None:
     scorer = block_scorer(planted_run, tiny_lm)
-    (found,) = scorer.score([[4, 7]], [[1, 2, 3]])
-    past = scorer.prompts.text([4, 7])
+    (found,) = scorer.score([Past((4, 7))], [[1, 2, 3]])
+    past = scorer.prompts.text(Past((4, 7)))
     titles = planted_run.items.titles()  # type: ignore[union-attr]
     assert past == f"My favourite films are: {titles[4]}; {titles[7]};"
     for item, value in zip((1, 2, 3), found):
@@ -165,8 +163,8 @@ def test_block_scores_are_pointwise_mutual_information(planted_run: Run, tiny_lm
 
 def test_only_the_newest_things_are_shown(planted_run: Run, tiny_lm: LocalLM) -> None:
     scorer = block_scorer(planted_run, tiny_lm, history=3)
-    assert scorer.prompts.text(range(10)) == scorer.prompts.text([7, 8, 9])
-    assert str(planted_run.user_ids[0]) not in scorer.prompts.text(range(10))
+    assert scorer.prompts.text(Past(tuple(range(10)))) == scorer.prompts.text(Past((7, 8, 9)))
+    assert str(planted_run.user_ids[0]) not in scorer.prompts.text(Past(tuple(range(10))))
 
 
 def test_a_card_tells_the_fields_asked_for(tiny_lm: LocalLM) -> None:
@@ -179,7 +177,7 @@ def test_a_card_tells_the_fields_asked_for(tiny_lm: LocalLM) -> None:
     cards = Cards(catalog, tiny_lm.tokens, card_config(10, "genres, year"))
     assert [cards.short(item) for item in (0, 1)] == ["A B (x|y; 1999)", "C (2001)"]
     assert cards.item(0) == tiny_lm.tokens(" A B (x|y; 1999)")
-    assert cards.history([0, 1]) == ["A B", "C"]  # a past stays short
+    assert cards.user(Past((0, 1))).things == ("C", "A B")  # a past stays short
     short = Cards(catalog, tiny_lm.tokens, CardConfig(fields=("genres", "year"), field_tokens=5))
     assert short.short(0) == "A B (x|y;)"
     with pytest.raises(UserError, match="llm.fields: the items have no column 'plot'; allowed: title, genres, year"):
@@ -188,7 +186,7 @@ def test_a_card_tells_the_fields_asked_for(tiny_lm: LocalLM) -> None:
 
 def test_many_users_at_once_are_as_one_by_one(planted_run: Run, tiny_lm: LocalLM) -> None:
     scorer = block_scorer(planted_run, tiny_lm)
-    histories = [[user, user + 1][: 1 + user % 2] for user in range(9)]
+    histories = [Past((user, user + 1)[: 1 + user % 2]) for user in range(9)]
     windows = [list(range(user + 3, user + 3 + 2 * (user % 4) + 1)) for user in range(9)]
     together = scorer.score(histories, windows)
     for history, window, values in zip(histories, windows, together):
@@ -202,18 +200,18 @@ def test_what_is_cached_costs_no_model_time(planted_run: Run, tiny_folder: Path,
     def fresh(name: str = "m") -> LocalLM:
         return LocalLM(tiny_folder, name, torch.device("cpu"))
 
-    first = block_scorer(planted_run, fresh(), tmp_path).score([[4, 7]], [[1, 2, 3]])
+    first = block_scorer(planted_run, fresh(), tmp_path).score([Past((4, 7))], [[1, 2, 3]])
     again = fresh()
-    second = block_scorer(planted_run, again, tmp_path).score([[4, 7]], [[1, 2, 3]])
+    second = block_scorer(planted_run, again, tmp_path).score([Past((4, 7))], [[1, 2, 3]])
     assert second[0].tolist() == first[0].tolist()
-    assert "model" not in again.__dict__  # its weights were not even read
+    assert again._weights is None  # its weights were not even read
     for scorer, history in (
-        (block_scorer(planted_run, other := fresh("another")), [4, 7]),
-        (block_scorer(planted_run, changed := fresh(), tmp_path), [4, 8]),
+        (block_scorer(planted_run, other := fresh("another")), Past((4, 7))),
+        (block_scorer(planted_run, changed := fresh(), tmp_path), Past((4, 8))),
     ):
         scorer.score([history], [[1, 2, 3]])
-    assert "model" in other.__dict__
-    assert "model" in changed.__dict__
+    assert other._weights is not None
+    assert changed._weights is not None
 
 
 @pytest.mark.guarantee("G2")
@@ -224,7 +222,7 @@ def test_items_without_a_title_are_not_judged(planted_run: Run, tiny_lm: LocalLM
 
     catalog = Catalog(pl.DataFrame({"title": ["A", None, "A", " \u200b"]}), ("title",))
     scorer = BlockScorer(tiny_lm, Cards(catalog, tiny_lm.tokens, CardConfig()), "films")
-    (found,) = scorer.score([[0, 1]], [[0, 1, 2, 3]])
+    (found,) = scorer.score([Past((0, 1))], [[0, 1, 2, 3]])
     assert np.isnan(found).tolist() == [False, True, False, True]
     assert found[0] == pytest.approx(found[2], abs=1e-4)  # equal texts are judged alike, and stay two items
 
@@ -234,10 +232,10 @@ def test_cosines_are_those_of_the_text_features(planted_run: Run) -> None:
     features = np.full((graph["item"].num_nodes, graph["text"].x.shape[1]), np.nan)
     features[owners(graph, "text").numpy()] = graph["text"].x.double().numpy()
     features /= np.linalg.norm(features, axis=1, keepdims=True)
-    (found,) = CosineScorer(graph, 2).score([[9, 4, 7]], [[1, 2]])
+    (found,) = CosineScorer(graph, 2).score([Past((9, 4, 7))], [[1, 2]])
     taste = features[[4, 7]].sum(axis=0)  # the newest two
     assert found == pytest.approx(features[[1, 2]] @ taste / np.linalg.norm(taste))
-    assert np.isnan(CosineScorer(graph, 2).score([[]], [[1, 2]])[0]).all()
+    assert np.isnan(CosineScorer(graph, 2).score([NOBODY], [[1, 2]])[0]).all()
 
 
 @pytest.mark.guarantee("G11")
@@ -257,6 +255,6 @@ def test_what_was_rated_low_is_no_favourite() -> None:
     user, item = np.array([0, 1, 1, 1, 1], dtype=np.int32), np.array([9, 5, 6, 7, 8], dtype=np.int32)
     rating = np.array([0.5, 5.0, 2.5, 3.0, 1.0], dtype=np.float32)
     log = Interactions(user=user, item=item, rating=rating, num_users=2, num_items=10)
-    assert history_of(log, 1) == [5, 7]  # the middle of .5 to 5 is 2.75
-    assert history_of(replace(log, rating=np.ones(5, dtype=np.float32)), 1) == [5, 6, 7, 8]
-    assert history_of(replace(log, rating=None), 1) == [5, 6, 7, 8]
+    assert past_of(log, 1) == Past((5, 7), (5.0, 3.0), 5.0)  # the middle of .5 to 5 is 2.75
+    assert past_of(replace(log, rating=np.ones(5, dtype=np.float32)), 1) == Past((5, 6, 7, 8))
+    assert past_of(replace(log, rating=None), 1) == Past((5, 6, 7, 8))

@@ -19,10 +19,11 @@ from gnnrec.errors import UserError
 from gnnrec.language.endpoint import Budget, Endpoint
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.list_scorers import BROKEN, LetterScorer, ListScorer, PermutationScorer, kendall_tau, named, repaired
+from gnnrec.llm.past import NOBODY, Past
 
 TITLES = ["Zulu", "Yak", "Xenon", "Whale", "Vulture", "Unicorn", "Tiger", "Swan"]
 WINDOW = [7, 2, 5, 0, 3, 1]
-PAST = [4, 6]
+PAST = Past((4, 6))
 
 
 def scorer_of(
@@ -50,7 +51,7 @@ def test_an_order_becomes_scores_whatever_order_it_was_asked_in() -> None:
     first, second = fake.requests
     assert titles_of(first) != titles_of(second)
     assert set(titles_of(first)) == {TITLES[item] for item in WINDOW}
-    assert "- Vulture\n- Tiger" in first["messages"][1]["content"]
+    assert "- Tiger\n- Vulture" in first["messages"][1]["content"]
 
 
 def test_letters_become_scores_without_the_letters_own_bias() -> None:
@@ -79,7 +80,7 @@ def test_who_only_looks_at_places_is_not_believed(kind: type[ListScorer]) -> Non
 
 def test_nobody_is_asked_about_someone_unknown() -> None:
     with serving(in_order(str)) as fake:
-        (scores,) = scorer_of(PermutationScorer, fake).score([[]], [WINDOW])
+        (scores,) = scorer_of(PermutationScorer, fake).score([NOBODY], [WINDOW])
     assert np.isnan(scores).all()
     assert fake.requests == []
 
@@ -233,7 +234,7 @@ def test_answers_are_kept_and_failures_are_not(tmp_path: Path) -> None:
         assert (len(fake.requests), second.tolist()) == (asked, first.tolist())
         scorer_of(PermutationScorer, fake, cache, model="another").score([PAST], [WINDOW])
         assert len(fake.requests) == asked + 2
-        scorer_of(PermutationScorer, fake, cache).score([PAST[:1]], [WINDOW])
+        scorer_of(PermutationScorer, fake, cache).score([PAST.at([0])], [WINDOW])
         assert len(fake.requests) == asked + 4
 
 
@@ -251,7 +252,7 @@ def test_nothing_private_leaves_and_the_key_goes_to_its_server_only(
     assert "canary" not in scorer.name + repr(scorer.__dict__)
     kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"canary" not in kept
-    allowed = {*TITLES, "Animals this person liked, the newest last:", "Candidates:"}
+    allowed = {*TITLES, "Animals this person liked, the newest first:", "Candidates:"}
     lines = [
         line.split("] ")[-1].removeprefix("- ") for line in fake.requests[0]["messages"][1]["content"].splitlines()
     ]

@@ -20,6 +20,7 @@ from gnnrec.llm import tune as tuning
 from gnnrec.llm.block_scorer import Prompts
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.controls import CONTROLS, held_against_controls, matters
+from gnnrec.llm.past import NOBODY, Past
 from gnnrec.llm.settings import LLMConfig
 from gnnrec.llm.soft_tokens import SoftTokens
 from gnnrec.llm.tune import TuneConfig, Tuning, tune
@@ -36,7 +37,7 @@ CONFIG = TuneConfig(windows=12, soft_windows=8, negatives=3, batch=2, val_users=
 @pytest.fixture
 def llama(llama_folder: Path) -> Callable[[], LocalLM]:
     """A new one at each call: tuning changes a model."""
-    return lambda: LocalLM(llama_folder, "tiny@1", torch.device("cpu"))
+    return lambda: LocalLM(llama_folder, "tiny@1", torch.device("cpu"), trainable=True)
 
 
 @pytest.fixture
@@ -63,11 +64,11 @@ def test_windows_hold_what_was_taken_and_what_stands_next_to_it(planted_run: Run
     for window in islice(training_windows(planted_run, lambda item: item != 3, 8, 5, 0), 200):
         taken, *others = window.items
         assert taken in had[window.user]
-        assert taken not in window.past
-        assert set(window.past) <= had[window.user]
+        assert taken not in window.past.items
+        assert set(window.past.items) <= had[window.user]
         assert not set(others) & had[window.user]
         assert len(set(others)) == len(others) == 5
-        assert 3 not in (*window.items, *window.past)
+        assert 3 not in (*window.items, *window.past.items)
         with torch.no_grad():
             scores = scorer(torch.tensor([window.user]))[0]
         above += int((scores[others] > scores[taken]).sum())
@@ -158,7 +159,7 @@ class Planted:
         for user in random.integers(60, size=900).tolist():
             own, others = (np.flatnonzero((kind == taste[user]) == same) for same in (True, False))
             items = (random.choice(own), *random.choice(others, 3, replace=False))
-            self.windows.append(TrainingWindow(user, (), tuple(map(int, items))))
+            self.windows.append(TrainingWindow(user, NOBODY, tuple(map(int, items))))
         catalog = Catalog(pl.DataFrame({"title": ["A film"] * 40}), ("title",))
         prompts = Prompts(lm, Cards(catalog, lm.tokens, CardConfig()), "films")
         self.model = TunedModel(lm, 2, self.vectors, Generator().manual_seed(0))
@@ -174,7 +175,7 @@ class Planted:
             batch = self.windows[6 * step : 6 * step + 6]
             tuning.step(model, self.soft, batch, optimizer)
         rest = self.windows[6 * steps :]
-        asked = ([[] for _ in rest], [list(w.items) for w in rest], [w.user for w in rest])
+        asked = ([NOBODY] * len(rest), [list(w.items) for w in rest], [w.user for w in rest])
         hits = np.tile(np.arange(4) == 0, (len(rest), 1))
         return held_against_controls(self.soft, self.text, self.vectors, asked, hits, 0)
 
@@ -248,7 +249,7 @@ def test_titles_that_tell_the_taste_are_learnt(llama) -> None:
     def window() -> TrainingWindow:
         mine = int(random.integers(2))
         own, others = (random.permutation(np.flatnonzero((kind == mine) == same)).tolist() for same in (True, False))
-        return TrainingWindow(0, tuple(own[1:4]), (own[0], *others[:3]))
+        return TrainingWindow(0, Past(tuple(own[1:4])), (own[0], *others[:3]))
 
     losses = [tuning.step(model, scorer, [window() for _ in range(6)], optimizer) for _ in range(120)]
     assert np.mean(losses[:5]) == pytest.approx(np.log(4), abs=0.2)
@@ -264,16 +265,16 @@ def test_a_tuned_model_is_kept_and_judges_as_it_did(own_run: Run, llama, llama_f
     assert [line.split(":")[0] for line in said] == ["adapters", "soft tokens"]
     assert read_tuned(own_run) == facts
     assert not [path for path in own_run.folder.iterdir() if "checkpoint" in path.name]
-    asked = ([[1, 2]], [[4, 5, 6, 7]], [3])
+    asked = ([Past((1, 2))], [[4, 5, 6, 7]], [3])
     first, again = (open_tuned(own_run, facts, llama(), None) for _ in range(2))
     values = first.score(*asked)[0]
     assert np.ptp(values) > 0
     assert again.score(*asked)[0] == pytest.approx(values, abs=1e-6)
-    turned = first.score([[1, 2]], [[7, 6, 5, 4]], [3])[0]
+    turned = first.score([Past((1, 2))], [[7, 6, 5, 4]], [3])[0]
     assert turned[::-1] == pytest.approx(values, abs=1e-4)
     with pytest.raises(UserError, match=f"{FILE}: there is a tuned language model already"):
         tune(own_run, llama(), LLM, CONFIG)
-    other = LocalLM(llama_folder, "tiny@2", torch.device("cpu"))
+    other = LocalLM(llama_folder, "tiny@2", torch.device("cpu"), trainable=True)
     with pytest.raises(UserError, match="was tuned from tiny@1, found tiny@2"):
         open_tuned(own_run, facts, other, None)
 
@@ -288,7 +289,7 @@ def test_what_is_tuned_for_an_encrypted_run_is_encrypted(encrypted_run: Run, lla
 
 def test_soft_tokens_move_the_scores_of_a_kept_model(own_run: Run, llama) -> None:
     facts = tune(own_run, llama(), LLM, CONFIG)
-    asked = ([[1, 2]], [[4, 5, 6, 7]], [3])
+    asked = ([Past((1, 2))], [[4, 5, 6, 7]], [3])
     with_soft, without = (
         open_tuned(own_run, replace(facts, soft=soft), llama(), None).score(*asked)[0] for soft in (True, False)
     )
@@ -327,7 +328,7 @@ def test_a_model_without_embeddings_is_tuned_on_the_text_alone(
     assert not facts.projectors and not facts.soft and facts.controls == {}
     scorer = open_tuned(run, facts, llama(), None)
     assert scorer.soft is None
-    assert np.isfinite(scorer.score([[1]], [[2, 3]], [0])[0]).all()
+    assert np.isfinite(scorer.score([Past((1,))], [[2, 3]], [0])[0]).all()
 
 
 def test_a_run_without_validation_has_no_controls_and_no_soft_tokens(own_run: Run, llama) -> None:

@@ -136,7 +136,7 @@ def test_what_a_user_rated_low_is_nothing_she_likes() -> None:
     assert dataset.items is not None
     facts = user_facts(dataset.items, replace(log, rating=rating), CONFIG)
     assert facts[0].titles == ("Film A0", "Film E4")
-    assert facts[1].titles == ("Film B1", "Film D3", "Film F5", "Film H7")  # all are at her mean
+    assert facts[1].titles == ("Film B1", "Film D3", "Film F5", "Film H7")  # nothing in the lower half of the scale
 
 
 def test_g14_no_id_leaves(tmp_path: Path) -> None:
