@@ -27,7 +27,7 @@ from gnnrec.fingerprints import catalog_fingerprint, content_fingerprint, finger
 from gnnrec.graph import build_graph, interactions_of, item_modalities, owners
 from gnnrec.locking import alone_in
 from gnnrec.machine import machine, versions
-from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
+from gnnrec.models import MODELS, ClosedFormModel, Model, embeddings_of, has_embeddings, model_scorer
 from gnnrec.parallel.fit import fit_in_workers
 from gnnrec.parallel.settings import ALONE, ParallelConfig
 from gnnrec.private_runs import check_private, privacy_of
@@ -324,17 +324,14 @@ def evaluate_model(
     resamples: int = 1000,
 ) -> Evaluation:
     """A model on the rows `relevant`, with the interactions of `graph` as histories and those of `known` masked."""
-    item_vectors = None
-    if has_embeddings(model):
-        with torch.no_grad():
-            item_vectors = model(graph).item
+    embeddings = embeddings_of(model, graph) if has_embeddings(model) else None
     return evaluate_ranking(
-        model_scorer(model, graph),
+        model_scorer(model, graph, embeddings),
         relevant=relevant,
         train=train_log,
         seen=known,
         ks=ks,
-        item_vectors=item_vectors,
+        item_vectors=None if embeddings is None else embeddings.item,
         modality_masks=modality_masks(graph),
         candidates=candidates,
         resamples=resamples,

@@ -7,6 +7,7 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.graph import INTERACTS, REV_INTERACTS, operator
 from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, check_least, normal, rows_of, similarity_space
+from gnnrec.models.layerwise import in_space, mean_of_layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class LightGCNConfig:
 class LightGCN(EmbeddingModel):
     def __init__(self, config: LightGCNConfig, graph: HeteroData, generator: Generator) -> None:
         super().__init__()
-        self.config, self.hops = config, config.layers
+        self.config, self.hops, self.table_width = config, config.layers, config.dim
         self.user = normal((graph["user"].num_nodes, config.dim), config.init_scale, generator)
         self.item = normal((graph["item"].num_nodes, config.dim), config.init_scale, generator)
 
@@ -32,6 +33,10 @@ class LightGCN(EmbeddingModel):
         user, item = rows_of(self.user, graph, "user"), rows_of(self.item, graph, "item")
         smoothed = light_propagation(graph, user, item, self.config.layers)
         return similarity_space(smoothed, self.config.similarity)
+
+    def in_blocks(self, graph: HeteroData) -> Embeddings:
+        tables = mean_of_layers(graph, self.user, self.item, self.config.layers)
+        return Embeddings(*(in_space(table, self.config.similarity) for table in tables))
 
 
 def light_propagation(graph: HeteroData, user: Tensor, item: Tensor, layers: int) -> Embeddings:

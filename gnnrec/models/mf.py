@@ -6,6 +6,7 @@ from torch import Generator
 from torch_geometric.data import HeteroData
 
 from gnnrec.models.base import EmbeddingModel, Embeddings, check_choice, check_least, normal, rows_of, similarity_space
+from gnnrec.models.layerwise import copied, in_space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +25,14 @@ class MF(EmbeddingModel):
 
     def __init__(self, config: MFConfig, graph: HeteroData, generator: Generator) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.table_width = config, config.dim
         self.user = normal((graph["user"].num_nodes, config.dim), config.init_scale, generator)
         self.item = normal((graph["item"].num_nodes, config.dim), config.init_scale, generator)
 
     def forward(self, graph: HeteroData) -> Embeddings:
         user, item = rows_of(self.user, graph, "user"), rows_of(self.item, graph, "item")
         return similarity_space(Embeddings(user, item), self.config.similarity)
+
+    def in_blocks(self, graph: HeteroData) -> Embeddings:
+        tables = copied(self.user), copied(self.item)
+        return Embeddings(*(in_space(table, self.config.similarity) for table in tables))

@@ -72,18 +72,22 @@ def placed(graph: HeteroData, embeddings: Embeddings, placement: Placement) -> E
 
     An item stands where the largest of the fitted sets whose modalities it has puts it.
     """
-    left = num_interactions(graph, "item") == 0
-    if not left.any():
+    if not (num_interactions(graph, "item") == 0).any():
         return embeddings
-    there, item = contents(graph), embeddings.item.clone()
-    for place, weights in enumerate(placement.weights):
+    return embeddings._replace(item=place(graph, embeddings.item.clone(), placement))
+
+
+def place(graph: HeteroData, item: Tensor, placement: Placement) -> Tensor:
+    """The same of the items' rows [I, D], in place."""
+    left, there = num_interactions(graph, "item") == 0, contents(graph)
+    for position, weights in enumerate(placement.weights):
         mine = left & there[:, weights > 0].all(1)
         left = left & ~mine
-        part = slice(*placement.offsets[place : place + 2].tolist())
+        part = slice(*placement.offsets[position : position + 2].tolist())
         for block in mine.nonzero().squeeze(1).split(BLOCK):
             near = mixed(graph, weights, block, placement.landmarks[part]).float()
-            item[block] = near @ placement.coefficients[part] + placement.means[place]
-    return embeddings._replace(item=item)
+            item[block] = near @ placement.coefficients[part] + placement.means[position]
+    return item
 
 
 def sets_of(num_modalities: int) -> list[tuple[int, ...]]:

@@ -18,6 +18,7 @@ from gnnrec.errors import UserError
 from gnnrec.graph import INTERACTS, REV_INTERACTS, operator
 from gnnrec.models.base import EmbeddingModel, Embeddings, check_above_zero, check_choice, check_least, normal, rows_of
 from gnnrec.models.contrast import contrast
+from gnnrec.models.layerwise import mean_of_layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +43,15 @@ class XSimGCLConfig:
 class XSimGCL(EmbeddingModel):
     def __init__(self, config: XSimGCLConfig, graph: HeteroData, generator: Generator) -> None:
         super().__init__()
-        self.config, self.hops = config, config.layers
+        self.config, self.hops, self.table_width = config, config.layers, config.dim
         self.user = normal((graph["user"].num_nodes, config.dim), config.init_scale, generator)
         self.item = normal((graph["item"].num_nodes, config.dim), config.init_scale, generator)
 
     def forward(self, graph: HeteroData) -> Embeddings:
         return self._smoothed(graph, None)[0]
+
+    def in_blocks(self, graph: HeteroData) -> Embeddings:
+        return Embeddings(*mean_of_layers(graph, self.user, self.item, self.config.layers, first=1))
 
     def training_pass(self, graph: HeteroData, generator: Generator) -> Embeddings:
         if self.config.views == "layers":
