@@ -76,7 +76,7 @@ def read(path: Path) -> bytes:
 
 def read_array(path: Path) -> NDArray[Any]:
     """An .npy file; one that is not encrypted is read as it is used."""
-    return parse_npy(read(path), path) if is_sealed_folder(path.parent) else map_npy(there(path), str(path))
+    return parse_npy(read(path), path) if is_sealed_folder(path.parent) else map_npy(there(path), str(path), "c")
 
 
 def there(path: Path) -> Path:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -47,12 +47,12 @@ def parse_npy(content: bytes, where: str | Path) -> NDArray[Any]:
         return _whole(np.load(io.BytesIO(content), allow_pickle=False))
 
 
-def map_npy(path: Path, where: str) -> NDArray[Any]:
-    """As `parse_npy`, of a file that is read as it is used."""
+def map_npy(path: Path, where: str, mode: Literal["r", "c"] = "r") -> NDArray[Any]:
+    """As `parse_npy`, of a file that is read as it is used. mode: c for an array that may be written to, in memory."""
     with refusing(where, NO_NPY):
         with path.open("rb") as file:
             np.lib.format.read_magic(file)
-        return _whole(np.load(path, mmap_mode="r", allow_pickle=False))
+        return _whole(np.load(path, mmap_mode=mode, allow_pickle=False))
 
 
 def _whole(array: NDArray[Any]) -> NDArray[Any]:

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gnnrec.datasets.dataset import SPLIT_NAMES, Dataset, SplitConfig
-from gnnrec.datasets.interactions import Interactions, join_logs
+from gnnrec.datasets.interactions import Interactions, join_logs, rows_of_users
 from gnnrec.errors import UserError
 
 TRAIN, VAL, TEST = range(len(SPLIT_NAMES))
@@ -175,13 +175,16 @@ def cut_users(
     log: Interactions, order: NDArray[np.generic], num_val: NDArray[np.int64], num_test: NDArray[np.int64]
 ) -> Part:
     """Of each user the last `num_test` rows by `order` are test, the `num_val` before them val."""
-    rows = np.lexsort((order, log.user))  # user by user, each in order
-    user = log.user[rows]
-    end = np.cumsum(sizes(log))
-    left = end[user] - np.arange(len(log))  # 1 for the last row of a user, 2 for the one before
     part = np.full(len(log), TRAIN, dtype=np.int8)
-    part[rows[left <= num_test[user] + num_val[user]]] = VAL
-    part[rows[left <= num_test[user]]] = TEST
+    end = np.cumsum(sizes(log))
+    begin = end - sizes(log)
+    for some in rows_of_users(log.user, log.num_users):
+        rows = some[np.lexsort((order[some], log.user[some]))]  # user by user, each in order
+        user = log.user[rows]
+        if len(rows):
+            left = end[user] - begin[user[0]] - np.arange(len(rows))  # 1 for a user's last row, 2 for the one before
+            part[rows[left <= num_test[user] + num_val[user]]] = VAL
+            part[rows[left <= num_test[user]]] = TEST
     return part
 
 
