@@ -113,7 +113,8 @@ def evaluate(options: argparse.Namespace) -> None:
         print_json(documents[0] | ({"against": documents[1], "comparison": comparison} if comparison else {}))
         return
     names = [str(run) for run in runs]
-    title = f"{options.split}, {count(documents[0]['users'], 'user')}, known: {documents[0]['mask']}"
+    drawn = " drawn by split.users" if "sample" in documents[0] else ""
+    title = f"{options.split}, {count(documents[0]['users'], 'user')}{drawn}, known: {documents[0]['mask']}"
     print(metrics_table(dict(zip(names, documents)), title=title))
     print()
     print(comparison_table(comparison, *names) if comparison else cohorts_table(documents[0]["cohorts"]))

@@ -14,7 +14,7 @@ from torch import Generator
 from torch_geometric.data import HeteroData
 
 from gnnrec.checkpoint import TrainState
-from gnnrec.datasets import Dataset, Interactions, Split, in_order, join_logs, settled, split
+from gnnrec.datasets import Dataset, Interactions, Split, SplitConfig, in_order, join_logs, settled, split
 from gnnrec.datasets.pseudonyms import without_ids
 from gnnrec.encoders import Features, default_device, encode_dataset, unusable_content
 from gnnrec.encoders.encode import MODALITIES
@@ -181,10 +181,11 @@ def check_encoders(dataset: Dataset, recipe: Recipe) -> None:
         known = (facts_of(encoder) or {}).get("learnt_from")
         if not known or known["data"] != fingerprint(dataset):
             continue
-        if known["split"] != (here := learnt_from(dataset, recipe)["split"]):
-            key = next(key for key in here if here[key] != known["split"].get(key))
+        before = asdict(SplitConfig()) | known["split"]  # which may be from before there was a key
+        if before != (here := learnt_from(dataset, recipe)["split"]):
+            key = next(key for key in here if here[key] != before[key])
             raise UserError(
-                f"encoders.{modality}: {encoder} learnt this log with split.{key} = {known['split'].get(key)!r}, "
+                f"encoders.{modality}: {encoder} learnt this log with split.{key} = {before[key]!r}, "
                 f"so it may know of test rows; found {here[key]!r}; allowed: the same split"
             )
 

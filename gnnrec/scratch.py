@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gnnrec.errors import UserError
 
 IN_MEMORY = 2**28  # bytes; arrays up to that size are in memory as any other
-BLOCK_BYTES = 2**24  # of a table that are looked at together
+BLOCK_BYTES = 2**22  # of a table that are looked at together
 
 
 def empty(shape: tuple[int, ...], kind: Any = np.float32, in_memory: int | None = None) -> NDArray[Any]:
@@ -32,7 +32,7 @@ def empty(shape: tuple[int, ...], kind: Any = np.float32, in_memory: int | None 
     try:
         with tempfile.TemporaryFile(prefix="gnnrec-", dir=folder) as file:
             os.posix_fallocate(file.fileno(), 0, size)
-            return np.memmap(file, dtype=kind, mode="r+", shape=shape)
+            return np.asarray(np.memmap(file, dtype=kind, mode="r+", shape=shape))
     except OSError as error:
         raise UserError(
             f"{folder}: no room for a table of {size:,} bytes ({error.strerror}); TMPDIR names another"

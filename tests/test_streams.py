@@ -35,6 +35,15 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scratch, "BLOCK_BYTES", 40)
 
 
+def mapping(array: np.ndarray) -> str:
+    """What the kernel says of the memory that an array is in."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        first, last = (int(end, 16) for end in line.split()[0].split("-"))
+        if first <= array.ctypes.data < last:
+            return line
+    raise AssertionError
+
+
 def test_a_tensor_file_is_the_one_of_the_library(tmp_path: Path) -> None:
     save_tensors(tmp_path / "t.safetensors", TENSORS)
     assert (tmp_path / "t.safetensors").read_bytes() == save({k: v.contiguous() for k, v in TENSORS.items()})
@@ -61,12 +70,12 @@ def test_an_array_is_mapped_and_what_is_written_to_it_stays_in_memory(
     if sealed:
         encrypt_folder(tmp_path / "run")
     path = tmp_path / "run" / "t.safetensors"
-    save_tensors(path, TENSORS)
+    save_tensors(path, {name: TENSORS[name] for name in ("a", "b", "int", "wide")})  # NumPy knows these types
     content = path.read_bytes()
     for name in ("a", "b", "int", "wide"):
         assert np.array_equal(map_tensor(path, name), TENSORS[name].numpy())
     found = map_tensor(path, "a")
-    assert isinstance(found.base, np.memmap) is not sealed
+    assert ("t.safetensors" in mapping(found)) is not sealed
     found[:] = 7
     assert path.read_bytes() == content
 

@@ -1,12 +1,13 @@
-"""A large log from files to exported embeddings by the command line: peak memory and seconds, stage by stage.
+"""A large log from files to exported embeddings by the command line: peak memory and CPU seconds, stage by stage.
 
     python scripts/bench/stream.py --scale 0.1 [--checkout FOLDER --variant before] [--keep FOLDER]
 
 Made first (huge.py): Parquet files of a power-law log with times and of its items, 384 float16 numbers an item in an
-.npy file. Then `gnnrec train` on sampled pieces, `evaluate` and `export` run as they are typed, each in a process of
-its own whose memory is looked at every 20 ms: RssAnon, which has to be there, apart from RssFile, pages of mapped
-files, which the kernel may drop. Stages of a training are told by its own functions. --scale 1: 5 million users, 1 million
-items, 200 million interactions. --checkout: another checkout of gnnrec, to be measured in the same way.
+.npy file; the last two rows of 10,000 users are validation and test. Then `gnnrec train` on sampled pieces, `evaluate`
+and `export` run as they are typed, each in a process of its own whose memory is looked at every 20 ms: RssAnon, which
+has to be there, apart from RssFile, pages of mapped files, which the kernel may drop. Stages of a training are told by
+its functions. --scale 1: 5 million users, 1 million items, 200 million interactions. --checkout: another checkout of
+gnnrec, to be measured in the same way.
 """
 
 import argparse
@@ -23,18 +24,22 @@ from typing import Any
 import numpy as np
 import polars as pl
 from huge import INTERACTIONS, ITEMS, USERS, power_law_blocks, write_features
+from numpy.typing import NDArray
 from rows import row, save
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = [
-    *("train.sampling=neighbours", "train.fanout=5", "train.epochs=1", "train.batch_size=16384"),
-    *("train.max_steps=1000000", "model.layers=2", "model.dim=64"),
+    *("train.sampling=neighbours", "train.fanout=5", "train.epochs=1", "train.batch_size=262144"),
+    *("train.max_steps=1000000", "model.layers=1", "model.dim=64", "graph.neighbors=0"),
+    *("model.factors=false", "model.paths=false", "model.placement=false"),
 ]
+START, MEASURED_USERS = 1_500_000_000, 10_000
 TOLD = """
 name = "stream"
 [interactions]
 path = "interactions.parquet"
 timestamp = "timestamp"
+split = "split"
 [items]
 path = "items.parquet"
 id = "item"
@@ -68,11 +73,12 @@ def write_data(folder: Path, num_users: int, num_items: int, num_edges: int) -> 
     import pyarrow.parquet as pq
 
     folder.mkdir()
-    writer, start = None, 1_500_000_000
-    for user, item, _ in power_law_blocks(num_users, num_items, num_edges, seed=0)():
-        time_of = np.arange(start, start + len(user), dtype=np.int64) // 4
-        start += len(user)
-        table = pa.table({"user": user, "item": item, "timestamp": time_of})
+    blocks = power_law_blocks(num_users, num_items, num_edges, seed=0)
+    parts = last_rows(np.concatenate([user for user, _, _ in blocks()]), num_users)
+    writer, first = None, 0
+    for user, item, _ in blocks():
+        rows = np.arange(first, first := first + len(user), dtype=np.int64)
+        table = pa.table({"user": user, "item": item, "timestamp": START + rows // 4, "split": parts[rows]})
         writer = writer or pq.ParquetWriter(folder / "interactions.parquet", table.schema)
         writer.write_table(table)
     assert writer is not None
@@ -83,6 +89,24 @@ def write_data(folder: Path, num_users: int, num_items: int, num_edges: int) -> 
     return folder
 
 
+def last_rows(user: NDArray[np.int32], num_users: int) -> NDArray[np.int8]:
+    """0, but 2 for the last row of MEASURED_USERS users and 1 for the one before. [E]"""
+    parts = np.zeros(len(user), np.int8)
+    active = np.flatnonzero(np.bincount(user, minlength=num_users) >= 3)
+    chosen = np.zeros(num_users, bool)
+    chosen[np.random.default_rng(1).permutation(active)[:MEASURED_USERS]] = True
+    rows = np.flatnonzero(chosen[user])
+    rows = rows[np.argsort(user[rows], kind="stable")]
+    last = np.append(np.flatnonzero(np.diff(user[rows])), len(rows) - 1)
+    parts[rows[last]], parts[rows[last - 1]] = 2, 1
+    return parts
+
+
+def cpu_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def memory(process: int) -> tuple[float, float]:
     """GB: own, of mapped files."""
     lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
@@ -91,7 +115,7 @@ def memory(process: int) -> tuple[float, float]:
 
 
 def measured(checkout: Path, name: str, *typed: str) -> dict[str, dict[str, float]]:
-    """Of each stage of a command: seconds, and the most GB at any time in it."""
+    """Of each stage of a command: seconds of CPU, and the most GB at any time in it."""
     environment = os.environ | {"PYTHONPATH": str(checkout)}
     process = subprocess.Popen(
         [sys.executable, "-c", MARKED, *typed], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment
@@ -109,16 +133,15 @@ def measured(checkout: Path, name: str, *typed: str) -> dict[str, dict[str, floa
 
     listener = threading.Thread(target=listen)
     listener.start()
-    last = time.perf_counter()
+    last = 0.0
     while process.poll() is None:
         time.sleep(0.02)
         found = stages.setdefault(now[0], {"seconds": 0.0, "own_gb": 0.0, "mapped_gb": 0.0})
-        tick = time.perf_counter()
-        found["seconds"], last = found["seconds"] + tick - last, tick
         try:
-            own, mapped = memory(process.pid)
-        except (OSError, ProcessLookupError):
+            (own, mapped), cpu = memory(process.pid), cpu_seconds(process.pid)
+        except OSError:  # it has ended
             continue
+        found["seconds"], last = found["seconds"] + cpu - last, cpu
         found["own_gb"], found["mapped_gb"] = max(found["own_gb"], own), max(found["mapped_gb"], mapped)
     listener.join()
     if process.returncode:
