@@ -102,7 +102,7 @@ def add_interactions(graph: HeteroData, log: Interactions) -> None:
     """Set the interaction edges of `graph`, both ways, in the order of the log. Both share their memory."""
     rows = torch.empty(3, len(log), dtype=torch.int64)
     for row, column in zip(rows, (log.user, log.item, log.user)):
-        row[:] = torch.from_numpy(column)
+        row.numpy()[:] = column
     time = None if log.timestamp is None else torch.from_numpy(log.timestamp.copy())
     for edge_type, index in ((INTERACTS, rows[:2]), (REV_INTERACTS, rows[1:])):
         graph[edge_type].edge_index = index

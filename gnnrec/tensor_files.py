@@ -85,10 +85,8 @@ def map_tensor(path: Path, name: str) -> NDArray[Any]:
     """
     with open_tensors(path) as file:
         whole = file.get_slice(name)  # the library has looked at the header
-        if isinstance(file, _InMemory):
+        if isinstance(file, _InMemory) or not np.prod(whole.get_shape()):  # of nothing there is no map
             return np.asarray(file.get_tensor(name))
-        if not np.prod(whole.get_shape()):
-            return np.asarray(whole[:])
     with path.open("rb") as plain:
         length = int.from_bytes(plain.read(8), "little")
         entry = json.loads(plain.read(length))[name]

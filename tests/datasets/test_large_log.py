@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
         "at": random.integers(0, 90, 600),
         "stars": random.integers(1, 6, 600),
     }
-    frame = pl.DataFrame(rows).with_columns(pl.when(pl.col("at") > 3).then("user"), at=pl.col("at") - 1)
+    frame = pl.DataFrame(rows).with_columns(pl.when(pl.col("item") != 7).then("user"), at=pl.col("at") - 1)
     pl.concat([frame, frame.head(50)]).write_parquet(tmp_path / "log.parquet")
     items = [f"{item}" for item in range(30)]
     pl.DataFrame({"item": items, "title": items}).write_parquet(tmp_path / "items.parquet")
