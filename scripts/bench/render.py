@@ -15,6 +15,7 @@ import privacy_tables
 import private_tables
 import sample_tables
 import scale_tables
+import stream_tables
 import trust_tables
 from goals import goals
 from tables import load, table, value
@@ -248,6 +249,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "scale": scale,
     "sampled": sample_tables.sampled,
     "distributed": distributed_tables.distributed,
+    "stream": stream_tables.stream,
     "huge": sample_tables.huge,
     "huge_curve": sample_tables.huge_curve,
     "read": read,
