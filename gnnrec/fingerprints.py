@@ -53,6 +53,6 @@ def content_fingerprint(graph: HeteroData) -> str:
     return digest.hexdigest()
 
 
-def _bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+def _bytes(values: NDArray[Any]) -> memoryview:
     """Of an array in row order, without a copy where it is in that order."""
-    return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data

@@ -149,9 +149,10 @@ def diversity(items: NDArray[np.int64], vectors: NDArray[np.float32]) -> PerUser
     for rows in blocks(vectors):
         unit[rows] = unit_length(vectors[rows])
         there[rows] = (unit[rows] != 0).any(axis=1)
-    return np.concatenate(
-        [_diversity(items[rows], unit, there) for rows in row_blocks(len(items), BLOCK_LISTS)] or [[]]
-    )
+    values = np.empty(len(items))
+    for rows in row_blocks(len(items), BLOCK_LISTS):
+        values[rows] = _diversity(items[rows], unit, there)
+    return values
 
 
 def _diversity(items: NDArray[np.int64], unit: NDArray[np.float32], there: NDArray[np.bool_]) -> PerUser:

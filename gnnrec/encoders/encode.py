@@ -145,7 +145,9 @@ def encode_query(
 
 def from_array(values: NDArray[np.float32]) -> Features:
     """Features made elsewhere: a row with NaN or infinity is missing. [I, d]"""
-    mask = np.concatenate([np.isfinite(values[rows]).all(axis=1) for rows in blocks(values)] or [[]]).astype(np.bool_)
+    mask = np.zeros(len(values), dtype=np.bool_)
+    for rows in blocks(values):
+        mask[rows] = np.isfinite(values[rows]).all(axis=1)
     if not mask.all() or values.dtype != np.float32:
         whole, values = values, empty(values.shape)
         for rows in blocks(whole):

@@ -133,6 +133,7 @@ def has_embeddings(model: Model) -> bool:
 def embeddings_of(model: Model, graph: HeteroData) -> Embeddings:
     """Of everybody, without gradients, by a model that has them. Where a layer would take more than TABLE_BYTES, on a
     CPU, they are made in blocks and lie in scratch files, if the model can."""
+    assert isinstance(model, EmbeddingModel | ClosedFormEmbeddingModel)
     width = model.table_width if isinstance(model, EmbeddingModel) else None
     num_nodes, device = graph["user"].num_nodes + graph["item"].num_nodes, graph[INTERACTS].edge_index.device
     with torch.no_grad():

@@ -36,7 +36,8 @@ class LightGCN(EmbeddingModel):
 
     def in_blocks(self, graph: HeteroData) -> Embeddings:
         tables = mean_of_layers(graph, self.user, self.item, self.config.layers)
-        return Embeddings(*(in_space(table, self.config.similarity) for table in tables))
+        user, item = (in_space(table, self.config.similarity) for table in tables)
+        return Embeddings(user, item)
 
 
 def light_propagation(graph: HeteroData, user: Tensor, item: Tensor, layers: int) -> Embeddings:

@@ -34,5 +34,5 @@ class MF(EmbeddingModel):
         return similarity_space(Embeddings(user, item), self.config.similarity)
 
     def in_blocks(self, graph: HeteroData) -> Embeddings:
-        tables = copied(self.user), copied(self.item)
-        return Embeddings(*(in_space(table, self.config.similarity) for table in tables))
+        user, item = (in_space(copied(table), self.config.similarity) for table in (self.user, self.item))
+        return Embeddings(user, item)
