@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,10 @@ from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.files import claim_folder
 from gnnrec.fingerprints import catalog_fingerprint, content_fingerprint, fingerprint
-from gnnrec.graph import build_graph, interactions_of, item_modalities, owners
+from gnnrec.graph import INTERACTS, build_graph, interactions_of, item_modalities, owners
 from gnnrec.locking import alone_in
 from gnnrec.machine import machine, versions
-from gnnrec.models import MODELS, ClosedFormModel, Model, embeddings_of, has_embeddings, model_scorer
+from gnnrec.models import MODELS, ClosedFormModel, EmbeddingModel, Model, embeddings_of, has_embeddings, model_scorer
 from gnnrec.parallel.fit import fit_in_workers
 from gnnrec.parallel.settings import ALONE, ParallelConfig
 from gnnrec.private_runs import check_private, privacy_of
@@ -50,6 +50,7 @@ def train(
     recipe: Recipe | None = None,
     *,
     start: WarmStart | None = None,
+    like: Run | None = None,
     say: Say = lambda line: None,
     on_epoch: OnEpoch = lambda history: None,
     parallel: ParallelConfig = ALONE,
@@ -59,7 +60,8 @@ def train(
     No test row enters the graph, the training or the run; the dataset's fingerprint knows of all rows. Raises UserError
     where `out` holds a finished run or the checkpoint of another, or another process writes there, and
     training.Interrupted after Ctrl-C. start: a run whose weights this one begins with; what that run learnt stays
-    train, whatever the split says.
+    train, whatever the split says. like: a run of the same data, whose train and validation rows are trained on, with
+    what that run chose by the latter (refit.py).
     """
     out, recipe, began = Path(out), recipe or Recipe(), time.time()
     recipe = recipe.resolved(dataset)
@@ -68,7 +70,7 @@ def train(
     check_private(dataset, recipe, split_method(dataset, recipe))
     claim_folder(out, FILES)
     with alone_in(out):
-        return _train(dataset, out, recipe, began, say, on_epoch, start, parallel)
+        return _train(dataset, out, recipe, began, say, on_epoch, start, like, parallel)
 
 
 def _train(
@@ -79,6 +81,7 @@ def _train(
     say: Say,
     on_epoch: OnEpoch,
     start: WarmStart | None,
+    like: Run | None,
     parallel: ParallelConfig,
 ) -> Run:
     refuse_finished(out)  # by somebody else, meanwhile
@@ -86,6 +89,7 @@ def _train(
         say(f"{out}: an interrupted training goes on")
     parts = split(dataset, recipe.split_config(dataset))
     parts = parts if start is None else settled(parts, start.train, start.val)
+    parts = parts if like is None else Split(like.known, parts.val.rows(np.zeros(0, dtype=np.int64)), parts.test)
     encoders = recipe.encoders_in(out)
     item_features, user_features = encode_dataset(dataset, encoders)
     content = [describe_content(item_features, "items"), describe_content(user_features, "users")]
@@ -99,11 +103,14 @@ def _train(
         )
     save_rejected(out, unusable)
     written = written_content(dataset, parts, item_features, recipe, say)
-    graph = training_graph(dataset, parts, item_features, user_features, recipe, written)
+    order = parts if like is None or "time" in like.graph[INTERACTS] else replace(parts, train=parts.train.unordered())
+    graph = training_graph(dataset, order, item_features, user_features, recipe, written)
     settings = recipe.to_toml() + fingerprint(dataset) + content_fingerprint(graph)
-    settings += "" if start is None else start.origin
+    settings += ("" if start is None else start.origin) + ("" if like is None else origin_of(like))
     fit_in_workers(graph, parts.val, recipe, out, settings, parallel, on_epoch)
     model, state = fit_model(graph, parts.val, recipe, start=start, out=out, settings=settings, on_epoch=on_epoch)
+    if like is not None and isinstance(model, EmbeddingModel):
+        model.finish_like(graph, like.model)
     metrics = {}
     if len(parts.val):
         metrics = evaluate_model(model, graph, parts.val, parts.train, parts.train).to_json("val")
@@ -120,6 +127,7 @@ def _train(
         "epochs": state.epoch,
         "updates": state.updates,
         "started_from": None if start is None else start.origin,
+        "refit_of": None if like is None else origin_of(like),
         "training_seconds": round(state.seconds, 3),
         "total_seconds": round(time.time() - began, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -130,6 +138,11 @@ def _train(
     run = save_run(out, recipe, dataset, graph, parts.train, parts.val, model, metrics, provenance)
     (out / "checkpoint.safetensors").unlink(missing_ok=True)
     return run
+
+
+def origin_of(run: Run) -> str:
+    """Names a run, so that a checkpoint is not taken for that of one made of another."""
+    return f"{run.folder.resolve()} {run.provenance['finished']}"
 
 
 def refuse_finished(out: Path) -> None:

@@ -1,4 +1,4 @@
-"""The commands about much and growing data: update, encode and plan; what can be typed, what they call and print."""
+"""The commands about much and growing data (update, refit, encode, plan): what can be typed, called and printed."""
 
 import argparse
 from pathlib import Path
@@ -31,6 +31,16 @@ def add_commands(add: Add) -> None:
     parser.add_argument("--data", type=folder, help="the dataset folder, where it has moved")
     parser.add_argument("--set", **SETTING | {"help": "settings laid over the run's (default: train.epochs=10)"})
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    again = add(
+        "refit",
+        refit,
+        "train a run once more, on its validation rows too, with what was chosen by them",
+        "gnnrec refit runs/movies --out runs/movies_all",
+    )
+    again.add_argument("run", type=folder)
+    again.add_argument("--out", type=Path, required=True, help="new run folder; an interrupted one is resumed")
+    again.add_argument("--data", type=folder, help="the dataset folder, where it has moved")
+    again.add_argument("--json", action="store_true", help="print one JSON document")
     encode = add(
         "encode",
         content_commands.encode,
@@ -88,6 +98,16 @@ def update(options: argparse.Namespace) -> None:
     made = update_run(Run.load(options.run), options.partitions, options.out, options.set, data=options.data, say=say)
     document = {"run": str(made.run.folder)} | made.document
     show(options, document, lambda: f"{update_tables(document)}\nrun: {made.run.folder}")
+
+
+def refit(options: argparse.Namespace) -> None:
+    check_runs(options.run)
+    from gnnrec.refit import refit as refit_run
+    from gnnrec.run_folder import Run
+
+    run = refit_run(Run.load(options.run), options.out, data=options.data, say=remarks(options))
+    document = {"run": str(run.folder), "of": run.provenance["refit_of"], "rows": len(run.train)}
+    show(options, document, lambda: f"run: {run.folder}")
 
 
 def plan(options: argparse.Namespace) -> None:

@@ -34,7 +34,7 @@ from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.graph import item_modalities, nodes_of
 from gnnrec.models import EmbeddingModel, model_scorer
 from gnnrec.models.fold_in import FoldIn, history_log
-from gnnrec.pipeline import default_mask, held_out, train
+from gnnrec.pipeline import default_mask, held_out, origin_of, train
 from gnnrec.ranking import Scorer
 from gnnrec.recipe import Recipe, with_overrides
 from gnnrec.run_folder import Run
@@ -84,7 +84,7 @@ def update(
     say(dataset.summary())
     users, items = places(dataset.user_ids, old.user_ids), places(dataset.item_ids, old.item_ids)
     start = WarmStart(
-        origin=f"{old.folder.resolve()} {old.provenance['finished']}",
+        origin=origin_of(old),
         weights=dict(old.model.named_parameters()) if isinstance(old.model, EmbeddingModel) else {},
         users=users,
         items=items,

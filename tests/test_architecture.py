@@ -57,7 +57,7 @@ LAYERS = (
             "search_space",
             "finetuning",
         ),
-        *("transfer", "audit", "update", "plan", "sharded_index"),
+        *("transfer", "audit", "update", "refit", "plan", "sharded_index"),
     ),
     ("fitting",),
     ("pipeline",),

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = (
     *("demo", "train", "tune-settings", "evaluate", "export", "import", "recommend"),
     *("explain", "tune", "fit-encoder", "describe", "profiles"),
-    *("inspect", "clean", "modalities", "serve", "key", "transfer", "update", "encode", "plan", "report"),
+    *("inspect", "clean", "modalities", "serve", "key", "transfer", "update", "refit", "encode", "plan", "report"),
     *("audit", "randomize"),
     *("forget", "audit-export", "policy", "make-key", "rekey", "user-vector", "private-recommend", "models", "doctor"),
 )

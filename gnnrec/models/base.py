@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +69,9 @@ class EmbeddingModel(nn.Module):
 
     def finish(self, graph: HeteroData, measure: Callable[[Scorer], float]) -> None:
         """What is fitted after the gradients, by a measure of scores on validation. Nothing here."""
+
+    def finish_like(self, graph: HeteroData, other: Any) -> None:
+        """The same to this graph with what `other`, a model of this class, chose on validation. Nothing here."""
 
     def path_scores(self, graph: HeteroData) -> Scorer | None:
         """Scores [B, I] that are added to the inner products, if there are any."""

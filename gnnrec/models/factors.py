@@ -62,6 +62,13 @@ def choose_factors(
     return (tried[place].item, torch.tensor([chosen, *tried[place][1:]])) if chosen else None
 
 
+def factors_like(tried: Sequence[Factors], settings: Tensor) -> tuple[Tensor, Tensor]:
+    """Those of `tried` that settings, as of `choose_factors` for another log, name; with these. The same SETTINGS."""
+    _, l2, confidence = settings.tolist()
+    (item,) = (found.item for found in tried if (found.l2, found.confidence) == (l2, confidence))
+    return item, settings
+
+
 def middle_one(graph: HeteroData, tried: Sequence[Factors]) -> Embeddings | None:
     """What the log alone says of users and items, by the middle one of SETTINGS."""
     return factor_embeddings(graph, *tried[len(tried) // 2]) if tried else None

@@ -54,11 +54,19 @@ from gnnrec.models.base import (
     rows_of,
     summed,
 )
-from gnnrec.models.factors import choose_factors, factors_in_blocks, fit_factors, middle_one, with_factors
+from gnnrec.models.factors import (
+    Factors,
+    choose_factors,
+    factors_in_blocks,
+    factors_like,
+    fit_factors,
+    middle_one,
+    with_factors,
+)
 from gnnrec.models.interest import ShortTermInterest
 from gnnrec.models.lightgcn import light_propagation
 from gnnrec.models.modality_blocks import long_term, with_short_term
-from gnnrec.models.paths import choose_paths, histories
+from gnnrec.models.paths import choose_paths, combined, histories, path_parts
 from gnnrec.models.placement import Placement, fit_placement, place, placed
 from gnnrec.models.slim import matrix_of, parts_of, sparse_scores
 from gnnrec.models.unit import unit_rows
@@ -243,20 +251,42 @@ class ModalityGNN(EmbeddingModel):
     def finish(self, graph: HeteroData, measure: Callable[[Scorer], float]) -> None:
         embeddings = embeddings_of(self, graph)
         tried = fit_factors(graph) if self.config.factors or self.config.placement else []
-        if self.config.factors and (found := choose_factors(graph, embeddings, tried, measure)):
-            self.factor_items, self.factor_settings = found
-            embeddings = with_factors(graph, embeddings, *found)
-        if self.config.placement and (fitted := fit_placement(graph, embeddings, middle_one(graph, tried))):
-            for name, part in zip(PLACEMENT, fitted):
-                self.register_buffer(name, part)
+        found = choose_factors(graph, embeddings, tried, measure) if self.config.factors else None
+        scores = self._finished_embeddings(graph, embeddings, found, tried)
         if not self.config.paths:
             return
-        scores = embedding_scorer(embeddings.user, embeddings.item)
 
         def measured(paths: csr_array | None) -> float:
             return measure(scores if paths is None else summed(scores, self._path_scorer(graph, paths)))
 
-        paths, self.path_weights = choose_paths(graph, scores, self.config.recent, self.config.half_life, measured)
+        recent, half_life = self.config.recent, self.config.half_life
+        self._set_paths(*choose_paths(graph, scores, recent, half_life, measured))
+
+    @torch.no_grad()
+    def finish_like(self, graph: HeteroData, other: "ModalityGNN") -> None:
+        embeddings = embeddings_of(self, graph)
+        tried = fit_factors(graph) if self.config.placement or len(other.factor_items) else []
+        found = factors_like(tried, other.factor_settings) if len(other.factor_items) else None
+        scores = self._finished_embeddings(graph, embeddings, found, tried)
+        if len(other.path_offsets):
+            recent, half_life, weights = self.config.recent, self.config.half_life, other.path_weights
+            parts = path_parts(graph, scores, recent, half_life)
+            self._set_paths(combined(parts, weights.tolist()), weights)
+
+    def _finished_embeddings(
+        self, graph: HeteroData, embeddings: Embeddings, factors: tuple[Tensor, Tensor] | None, tried: list[Factors]
+    ) -> Scorer:
+        """Keep the factors and fit the placement; returns the scores with the factors, which paths are added to."""
+        if factors is not None:
+            self.factor_items, self.factor_settings = factors
+            embeddings = with_factors(graph, embeddings, *factors)
+        if self.config.placement and (fitted := fit_placement(graph, embeddings, middle_one(graph, tried))):
+            for name, part in zip(PLACEMENT, fitted):
+                self.register_buffer(name, part)
+        return embedding_scorer(embeddings.user, embeddings.item)
+
+    def _set_paths(self, paths: csr_array | None, weights: Tensor) -> None:
+        self.path_weights = weights
         if paths is not None:
             for name, part in zip(PATHS, parts_of(paths)):
                 self.register_buffer(name, part)

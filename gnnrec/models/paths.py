@@ -9,7 +9,7 @@ validation, and may be nothing.
 Letters: U users, I items, B a batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import torch
@@ -81,7 +81,8 @@ def path_parts(
     return [part * float(spread / sparse_scores(starts, some, part).std(1).mean()) for part in parts]
 
 
-def combined(parts: list[csr_array], weights: tuple[float, ...]) -> csr_array:
+def combined(parts: list[csr_array], weights: Sequence[float]) -> csr_array:
+    """Their weighted sum; of one part the first weight."""
     total = weights[0] * parts[0]
     for weight, part in zip(weights[1:], parts[1:]):
         total = total + weight * part

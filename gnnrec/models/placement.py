@@ -34,6 +34,8 @@ PENALTIES = tuple(10.0 ** (step / 2) for step in range(-4, 5))  # tried, .01 to 
 FACTORS = (0.1, 0.3, 3.0, 10.0)  # by which the weight of one modality is moved, the others held
 ROUNDS = 2  # through all modalities
 BLOCK = 4_096  # items that are placed at a time
+FIT_BLOCK = 8_192  # items that are fitted to at a time; not fewer than LANDMARKS
+BLOCK_USERS = 262_144  # in double precision at a time
 JITTER = 1e-8
 ALL_SETS = 3  # up to so many modalities each set of them is fitted; of more only all together and each alone
 
@@ -112,11 +114,15 @@ def _fit(
     _, penalty = leave_one_out_error(embeddings, sample, weighted(parts, found))
     weights = torch.zeros(len(modalities), device=rows.device)
     weights[list(chosen)] = torch.tensor(found, device=rows.device)
-    across = mixed(graph, weights, items, landmarks)  # [n, L]
-    among = across[: len(landmarks)]
-    left = across.T @ across + penalty * among
+    near = mixed(graph, weights, items[:FIT_BLOCK], landmarks)  # [n, L], a block at a time
+    left, right = near.T @ near, near.T @ (rows[:FIT_BLOCK] - mean)
+    for first in range(FIT_BLOCK, len(items), FIT_BLOCK):
+        block = mixed(graph, weights, items[first : first + FIT_BLOCK], landmarks)
+        left += block.T @ block
+        right += block.T @ (rows[first : first + FIT_BLOCK] - mean)
+    left += penalty * near[: len(landmarks)]  # landmarks are the first of the items
     left.diagonal().add_(JITTER * left.diagonal().mean())
-    coefficients = torch.linalg.solve(left, across.T @ (rows - mean))
+    coefficients = torch.linalg.solve(left, right)
     return weights, mean.float(), landmarks, coefficients.float()
 
 
@@ -177,8 +183,9 @@ def leave_one_out_error(embeddings: Embeddings, items: Tensor, kernel: Tensor) -
     It is the squared error of the users' scores, r' (sum_u u u') r over the items' errors r. Ranking the users' own
     things instead is noisier: where several modalities do about as well, chance decides between them.
     """
-    rows, users = embeddings.item[items].double(), embeddings.user.double()
-    metric = users.T @ users / len(users)  # [D, D]
+    rows = embeddings.item[items].double()
+    blocks = (users.double() for users in embeddings.user.split(BLOCK_USERS))
+    metric = torch.stack([users.T @ users for users in blocks]).sum(0) / len(embeddings.user)  # [D, D]
     errors = ((foretold - rows, penalty) for penalty, foretold in leave_one_out(kernel, rows))
     return min((float(((error @ metric) * error).sum()), penalty) for error, penalty in errors)
 

@@ -187,6 +187,8 @@ def retrain(
     names of those that were not made again."""
     if key in dataset.user_ids:
         raise UserError(f"{dataset.root}: still holds the user")
+    if (origin := run.provenance.get("refit_of")) is not None:
+        raise UserError(f"{run.folder}: is a refit; allowed: forget in {origin.split()[0]}, then refit that")
     folder = run.folder.resolve()
     work, old = (folder.with_name(f"{folder.name}.{what}") for what in ("forgetting", "replaced"))
     if (work / "run.json").exists() and (Run.load(work).provenance["dataset"]["fingerprint"] != fingerprint(dataset)):

@@ -40,14 +40,19 @@ def make(size: int, path: Path) -> None:
     np.savez(path, user=log.user, item=log.item, sizes=np.array([users, items]))
 
 
+def trainer_of(log: Interactions) -> Trainer:
+    graph = build_graph(log, {}, config=GraphConfig(together=0))
+    model = LightGCN(LightGCNConfig(), graph, torch.Generator().manual_seed(0))
+    return Trainer(model, graph, log.rows(np.zeros(0, dtype=np.int64)), TrainConfig())
+
+
 def measure(path: Path, steps: int) -> dict[str, Any]:
     with np.load(path, allow_pickle=False) as file:
         users, items = file["sizes"].tolist()
         log = Interactions(user=file["user"], item=file["item"], num_users=users, num_items=items)
+    trainer_of(powerlaw(50, 50, 500).interactions.unordered()).step(torch.arange(100))  # loads what is loaded late
     began = time.process_time()
-    graph = build_graph(log, {}, config=GraphConfig(together=0))
-    model = LightGCN(LightGCNConfig(), graph, torch.Generator().manual_seed(0))
-    trainer = Trainer(model, graph, log.rows(np.zeros(0, dtype=np.int64)), TrainConfig())
+    trainer = trainer_of(log)
     batches = torch.randperm(len(log), generator=torch.Generator().manual_seed(0)).split(trainer.batch_size)
     first = time.process_time()
     trainer.step(batches[0])  # makes the operators

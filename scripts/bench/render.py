@@ -13,6 +13,7 @@ import distributed_tables
 import people_tables
 import privacy_tables
 import private_tables
+import refit_tables
 import sample_tables
 import scale_tables
 import stream_tables
@@ -247,6 +248,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "rank": rank,
     "speed": speed,
     "scale": scale,
+    "refit": refit_tables.refitted,
     "sampled": sample_tables.sampled,
     "distributed": distributed_tables.distributed,
     "stream": stream_tables.stream,

@@ -1,0 +1,43 @@
+"""The verb refit: train a run once more, on its validation rows too, now that these have chosen all there is to choose.
+
+A training holds back each user's latest rows to know when to stop, and so never learns what people like now. Refit
+takes what was chosen - the number of epochs, the weights of factors and paths - and trains a new run from the beginning
+on train and validation together, without looking at anything (Goodfellow et al. 2016, "Deep Learning", algorithm 7.2).
+There are no figures on validation then; test rows stay unseen.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from gnnrec.due import read_due
+from gnnrec.encoders.fitted.finetuned import FinetuneConfig
+from gnnrec.errors import UserError
+from gnnrec.pipeline import held_out, train
+from gnnrec.recipe import with_overrides
+from gnnrec.run_folder import Run
+from gnnrec.vault import encrypt_folder, is_encrypted
+
+
+def refit(old: Run, out: Path, *, data: Path | None = None, say: Callable[[str], None] = lambda line: None) -> Run:
+    """A new run in `out` of all that `old` knew; a stopped call goes on.
+
+    data: the dataset's folder, where it has moved. Raises UserError for a run without validation rows or one that is
+    private, where the data changed, and as `pipeline.train`.
+    """
+    if not len(old.val):
+        raise UserError(f"{old.folder}: has no validation rows that could be learnt; allowed: gnnrec train")
+    if "privacy" in old.provenance:
+        raise UserError(
+            f"{old.folder}: is private; training once more would spend epsilon twice; allowed: gnnrec train"
+        )
+    if read_due(old.folder):
+        raise UserError(f"{old.folder}: users are due to be forgotten; gnnrec forget makes the run to refit")
+    held_out(old, dataset := old.dataset(data))  # the folder is what the run was trained on
+    if is_encrypted(old.folder):
+        encrypt_folder(out)
+    epochs = max(old.provenance["best_epoch"], 1)
+    before = with_overrides(old.recipe, [f"train.epochs={epochs}"])
+    recipe = replace(before, encoders=old.recipe.encoders_in(old.folder), finetune=FinetuneConfig())
+    say(f"{len(old.train):,} and {len(old.val):,} rows, {epochs} epochs")
+    return train(dataset, out, recipe, like=old, say=say)

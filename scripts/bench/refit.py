@@ -1,0 +1,83 @@
+"""What it brings to learn the validation rows too, once they have chosen: `gnnrec refit` beside the run it comes from.
+
+    python scripts/bench/refit.py data/movies --recipes default,ease --seeds 0 1 2 --keep kept
+
+A run and its refit have the same histories at test; what differs is what their weights were learnt from. Trainings are
+kept in --keep, so that a stopped call goes on there. Both are measured on test over the full catalogue, and the
+per-user means over the seeds are compared by paired tests.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from rows import row, save, tested
+
+from gnnrec.datasets import Dataset
+from gnnrec.evaluation import Evaluation
+from gnnrec.pipeline import evaluate, train
+from gnnrec.recipe import load_recipe
+from gnnrec.refit import refit
+from gnnrec.run_folder import Run
+from gnnrec.significance import compare
+
+METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+SEEDLESS = ("ease", "popularity", "item_knn", "transition", "slist")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--recipes", default="default")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--keep", type=Path, required=True, help="a folder for the runs; finished ones there are taken")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    dataset = Dataset.load(options.data)
+    for recipe in options.recipes.split(","):
+        seeds = [0] if recipe in SEEDLESS else options.seeds
+        found: dict[str, list[Evaluation]] = {"once": [], "refitted": []}
+        seconds: dict[str, list[float]] = {"once": [], "refitted": []}
+        epochs = []
+        for seed in seeds:
+            folder = options.keep / f"{options.data.name} {recipe} {seed}"
+            began = time.monotonic()
+            if (folder / "run.json").exists():
+                old = Run.load(folder)
+            else:
+                old = train(dataset, folder, load_recipe(recipe, [f"train.seed={seed}"]))
+            between = time.monotonic()
+            again = folder.with_name(f"{folder.name} refitted")
+            new = Run.load(again) if (again / "run.json").exists() else refit(old, again, data=options.data)
+            seconds["once"].append(between - began)
+            seconds["refitted"].append(time.monotonic() - between)
+            epochs.append(float(old.provenance["best_epoch"]))
+            for which, run in (("once", old), ("refitted", new)):
+                found[which].append(evaluate(run, dataset=dataset))
+        mean = {
+            which: {m: np.mean([one.per_user[m] for one in ones], axis=0) for m in METRICS}
+            for which, ones in found.items()
+        }
+        users = found["once"][0].users, found["refitted"][0].users
+        tests = {
+            m: tested(compare(mean["refitted"][m], mean["once"][m], first_users=users[1], second_users=users[0]))
+            for m in METRICS
+        }
+        rows = []
+        for which, ones in found.items():
+            values = [{m: one.metrics[m] for m in METRICS} | {"epochs": n} for one, n in zip(ones, epochs)]
+            more = {"load": os.getloadavg()[0]} | ({"against once": tests} if which == "refitted" else {})
+            rows.append(
+                row(dataset.name, f"{recipe}, {which}", seeds, values, statistics.fmean(seconds[which]), **more)
+            )
+            print(rows[-1]["dataset"], rows[-1]["variant"], rows[-1]["metrics"], more.get("against once"), flush=True)
+        save("refit", rows)
+
+
+if __name__ == "__main__":
+    main()
