@@ -136,14 +136,17 @@ def has_embeddings(model: Model) -> bool:
 def embeddings_of(model: Model, graph: HeteroData) -> Embeddings:
     """Of everybody, without gradients, by a model that has them. Where a layer would take more than TABLE_BYTES, on a
     CPU, they are made in blocks and lie in scratch files, if the model can."""
-    assert isinstance(model, EmbeddingModel | ClosedFormEmbeddingModel)
-    width = model.table_width if isinstance(model, EmbeddingModel) else None
-    num_nodes, device = graph["user"].num_nodes + graph["item"].num_nodes, graph[INTERACTS].edge_index.device
     with torch.no_grad():
-        if width is not None and device.type == "cpu" and 4 * width * num_nodes > TABLE_BYTES:
+        if isinstance(model, EmbeddingModel) and _is_large(model, graph):
             return model.in_blocks(graph)
         embeddings: Embeddings = model(graph)
         return embeddings
+
+
+def _is_large(model: EmbeddingModel, graph: HeteroData) -> bool:
+    if model.table_width is None or graph[INTERACTS].edge_index.device.type != "cpu":
+        return False
+    return 4 * model.table_width * (graph["user"].num_nodes + graph["item"].num_nodes) > TABLE_BYTES
 
 
 def model_scorer(model: Model, graph: HeteroData, embeddings: Embeddings | None = None) -> Scorer:
