@@ -30,7 +30,7 @@ from rows import row, save
 ROOT = Path(__file__).parents[2]
 SETTINGS = [
     *("train.sampling=neighbours", "train.fanout=5", "train.epochs=1", "train.batch_size=65536"),
-    *("train.max_steps=1000000", "model.layers=1", "model.dim=64", "graph.neighbors=0"),
+    *("train.max_steps=1000000", "train.shared_negatives=512", "model.layers=1", "model.dim=64", "graph.neighbors=0"),
     *("model.recent=0", "model.factors=false", "model.paths=false", "model.placement=false"),
 ]
 START, MEASURED_USERS = 1_500_000_000, 10_000
@@ -128,6 +128,7 @@ def measured(checkout: Path, name: str, *typed: str) -> dict[str, dict[str, floa
         for line in process.stderr:
             text = line.decode().rstrip()
             if text.startswith("stage "):
+                print(f"  {now[0]}: {stages.get(now[0])}", flush=True)
                 now[0] = f"{name}: {text.removeprefix('stage ')}"
             print(f"  {time.strftime('%T')} {text[:300]}", flush=True)
 
