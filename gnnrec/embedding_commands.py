@@ -148,7 +148,7 @@ def _export_shards(options: argparse.Namespace, run: Any, to: Path) -> None:
 
 def _export_to_database(options: argparse.Namespace) -> None:
     from gnnrec.export import Exported, prepare
-    from gnnrec.privacy.exports import not_due
+    from gnnrec.privacy.exports import kept_rows, not_due
     from gnnrec.run_folder import Run
     from gnnrec.targets import open_target
     from gnnrec.targets.check import check_answers
@@ -157,7 +157,7 @@ def _export_to_database(options: argparse.Namespace) -> None:
     run, say = Run.load(options.run), remarks(options)
     keep = not_due(run)
     ids = tuple(compress(run.user_ids, keep))
-    whole = Exported(run.user_vectors[keep], run.item_vectors, ids, run.item_ids)
+    whole = Exported(kept_rows(run.user_vectors, keep), run.item_vectors, ids, run.item_ids)
     embeddings = prepare(*whole, options.dim)
     words = {"title": run.items.titles(), "text": run.items.text()} if run.items else {}
     _say_if_plain(run.folder, Path(), say)

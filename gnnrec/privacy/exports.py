@@ -55,11 +55,11 @@ def export_run(run: Run, to: Path, config: ExportConfig) -> Export:
     if config.pseudonyms:
         pseudonyms = Pseudonyms.required()
         ids = [pseudonyms.of(name) for name in ids]
-    whole = Exported(_kept(run.user_vectors, keep), run.item_vectors, tuple(ids), run.item_ids)
+    whole = Exported(kept_rows(run.user_vectors, keep), run.item_vectors, tuple(ids), run.item_ids)
     lists = None
     if not run.ranks_by_embeddings:
         items, scores = run.lists
-        lists = _kept(items, keep), _kept(scores, keep)
+        lists = kept_rows(items, keep), kept_rows(scores, keep)
     written = export_embeddings(
         *whole,
         to,
@@ -73,7 +73,7 @@ def export_run(run: Run, to: Path, config: ExportConfig) -> Export:
     return Export(whole, written, len(run.user_ids) - len(ids))
 
 
-def _kept(rows: NDArray[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
+def kept_rows(rows: NDArray[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
     """Some of the rows, in a scratch file where that is large; all of them as they are."""
     if keep.all():
         return rows
