@@ -114,7 +114,7 @@ def memory(process: int) -> tuple[float, float]:
     return int(found.get("RssAnon", 0)) / 2**20, int(found.get("RssFile", 0)) / 2**20
 
 
-def measured(checkout: Path, name: str, *typed: str) -> dict[str, dict[str, float]]:
+def measured(checkout: Path, name: str, typed: list[str], until: str | None) -> dict[str, dict[str, float]]:
     """Of each stage of a command: seconds of CPU, and the most GB at any time in it."""
     environment = os.environ | {"PYTHONPATH": str(checkout)}
     process = subprocess.Popen(
@@ -130,6 +130,8 @@ def measured(checkout: Path, name: str, *typed: str) -> dict[str, dict[str, floa
             if text.startswith("stage "):
                 print(f"  {now[0]}: {stages.get(now[0])}", flush=True)
                 now[0] = f"{name}: {text.removeprefix('stage ')}"
+                if now[0] == until:
+                    process.terminate()
             print(f"  {time.strftime('%T')} {text[:300]}", flush=True)
 
     listener = threading.Thread(target=listen)
@@ -145,7 +147,7 @@ def measured(checkout: Path, name: str, *typed: str) -> dict[str, dict[str, floa
         found["seconds"], last = found["seconds"] + cpu - last, cpu
         found["own_gb"], found["mapped_gb"] = max(found["own_gb"], own), max(found["mapped_gb"], mapped)
     listener.join()
-    if process.returncode:
+    if process.returncode and now[0] != until:
         raise SystemExit(f"{name}: ended with {process.returncode}")
     return stages
 
@@ -158,6 +160,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="where the data is made, and left for the next call")
     parser.add_argument("--set", nargs="*", default=[], help="more settings of the training")
     parser.add_argument("--formats", default="parquet,npy,safetensors")
+    parser.add_argument("--until", help="stage at whose beginning to stop, such as 'train: train'")
     options = parser.parse_args()
     sizes = tuple(round(size * options.scale) for size in (USERS, ITEMS, INTERACTIONS))
     folder = Path(tempfile.mkdtemp(prefix="stream-", dir="/var/tmp"))
@@ -174,12 +177,15 @@ def main() -> None:
         }
         stages: dict[str, Any] = {}
         for name, typed in commands.items():
-            stages |= measured(options.checkout.resolve(), name, *typed)
+            stages |= measured(options.checkout.resolve(), name, typed, options.until)
             for stage, found in stages.items():
                 if stage.startswith(name):
                     print(stage, {key: round(value, 2) for key, value in found.items()}, flush=True)
+            if options.until:
+                break
     finally:
         shutil.rmtree(folder)
+    stages.pop(options.until, None)
     values = {f"{stage} {key}": value for stage, found in stages.items() for key, value in found.items()} | {
         "own_gb": max(found["own_gb"] for found in stages.values())
     }

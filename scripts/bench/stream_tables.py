@@ -18,8 +18,8 @@ def stream() -> str:
     for entry in load("stream"):
         found, (graph, variant) = entry["stages"], entry["variant"].split("; ")
         groups = [[stage for key, stage in found.items() if key.startswith(names)] for names in STAGES.values()]
-        own = [max((stage["own_gb"] for stage in group), default=0.0) for group in groups]
+        own = [f"{max(stage['own_gb'] for stage in group):.2f}" if group else "" for group in groups]
         mapped = max(stage["mapped_gb"] for stage in found.values())
         seconds = sum(stage["seconds"] for stage in found.values())
-        rows.append([graph, variant, *(f"{value:.2f}" for value in own), f"{mapped:.2f}", f"{seconds:.0f}"])
+        rows.append([graph, variant, *own, f"{mapped:.2f}", f"{seconds:.0f}"])
     return table(["log", "gnnrec", *(f"{name}, own GB" for name in STAGES), "mapped GB at most", "CPU s"], rows)
