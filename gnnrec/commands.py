@@ -115,7 +115,8 @@ def evaluate(options: argparse.Namespace) -> None:
         print_json(documents[0] | ({"against": documents[1], "comparison": comparison} if comparison else {}))
         return
     names = [str(run) for run in runs]
-    title = f"{options.split}, {count(documents[0]['users'], 'user')}, known: {documents[0]['mask']}"
+    drawn = " drawn by split.users" if "sample" in documents[0] else ""
+    title = f"{options.split}, {count(documents[0]['users'], 'user')}{drawn}, known: {documents[0]['mask']}"
     if due := documents[0]["users_due_to_be_forgotten"]:
         title += f"; left out: {count(due, 'user')} due to be forgotten"
     print(metrics_table(dict(zip(names, documents)), title=title))

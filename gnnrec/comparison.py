@@ -33,9 +33,16 @@ def evaluate_against(
     evaluations = measure(runs, split, mask, dataset)
     more = {"mask": mask, "users_due_to_be_forgotten": int(due_in(runs).sum())}
     documents = [
-        evaluation.to_json(split) | {"run": str(run.folder)} | more for run, evaluation in zip(runs, evaluations)
+        evaluation.to_json(split) | {"run": str(run.folder)} | more | sample_of(run)
+        for run, evaluation in zip(runs, evaluations)
     ]
     return documents, differences(evaluations[0], evaluations[1:])[0] if len(runs) > 1 else None
+
+
+def sample_of(run: Run) -> dict[str, int]:
+    """How many users were drawn to be measured on, where the recipe asks for a sample."""
+    users: int = run.recipe.split.get("users", 0)
+    return {"sample": users} if users else {}
 
 
 def measure(

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec.errors import UserError
+from gnnrec.scratch import empty, row_blocks
 
+BLOCK_ROWS = 65_536
 PRECISIONS = ("fp32", "fp16", "int8")
 
 Vectors = NDArray[np.float32]
@@ -44,7 +46,18 @@ def truncate(user: Vectors, item: Vectors, dim: int) -> tuple[Vectors, Vectors]:
     """
     if not 1 <= dim <= item.shape[1]:
         raise UserError(f"export --dim: found {dim}; allowed: 1 to {item.shape[1]}")
-    wide = item.astype(np.float64)
-    _, axes = np.linalg.eigh(wide.T @ wide)  # ascending
+    gram = np.zeros((item.shape[1], item.shape[1]))
+    for rows in row_blocks(len(item), BLOCK_ROWS):
+        wide = item[rows].astype(np.float64)
+        gram += wide.T @ wide
+    _, axes = np.linalg.eigh(gram)  # ascending
     kept = axes[:, ::-1][:, :dim]  # [d, D]
-    return (user @ kept).astype(np.float32), (wide @ kept).astype(np.float32)
+    return turned(user, kept), turned(item, kept)
+
+
+def turned(vectors: Vectors, kept: NDArray[np.float64]) -> Vectors:
+    """[n, d] @ [d, D], in a scratch file where it is large."""
+    made: Vectors = empty((len(vectors), kept.shape[1]))
+    for rows in row_blocks(len(vectors), BLOCK_ROWS):
+        made[rows] = vectors[rows].astype(np.float64) @ kept
+    return made

@@ -148,6 +148,7 @@ def _export_shards(options: argparse.Namespace, run: Any, to: Path) -> None:
 def _export_to_database(options: argparse.Namespace) -> None:
     from gnnrec.datasets.pseudonyms import Pseudonyms
     from gnnrec.export import Exported, prepare
+    from gnnrec.privacy.exports import kept_rows
     from gnnrec.run_folder import Run
     from gnnrec.targets import open_target
     from gnnrec.targets.check import check_answers
@@ -159,7 +160,7 @@ def _export_to_database(options: argparse.Namespace) -> None:
     if options.pseudonyms:
         pseudonyms = Pseudonyms.required()
         ids = tuple(map(pseudonyms.of, ids))
-    whole = Exported(run.user_vectors[keep], run.item_vectors, ids, run.item_ids)
+    whole = Exported(kept_rows(run.user_vectors, keep), run.item_vectors, ids, run.item_ids)
     embeddings = prepare(*whole, options.dim)
     words = {"title": run.items.titles(), "text": run.items.text()} if run.items else {}
     _say_if_plain(run.folder, Path(), say)

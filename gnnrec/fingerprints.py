@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Dataset
@@ -18,7 +20,7 @@ def fingerprint(dataset: Dataset) -> str:
         digest.update("\n".join(ids).encode())
     log = dataset.interactions
     for column in (log.user, log.item, log.timestamp, log.rating, dataset.published_split):
-        digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
+        digest.update(b"-" if column is None else _bytes(column))
     return digest.hexdigest()
 
 
@@ -32,9 +34,10 @@ def catalog_fingerprint(dataset: Dataset) -> str:
             digest.update(json.dumps([modality, files]).encode())
     for features in (dataset.item_features, dataset.user_features):
         for modality, values in features.items():
-            digest.update(modality.encode() + np.ascontiguousarray(values).tobytes())
+            digest.update(modality.encode())
+            digest.update(_bytes(values))
     if dataset.friends is not None:
-        digest.update(np.ascontiguousarray(dataset.friends).tobytes())
+        digest.update(_bytes(dataset.friends))
     return digest.hexdigest()
 
 
@@ -42,7 +45,14 @@ def content_fingerprint(graph: HeteroData) -> str:
     """sha256 of the features of the modality nodes and of all edges: whose content it is, what is near."""
     digest = hashlib.sha256()
     for modality in (*item_modalities(graph), *user_modalities(graph)):
-        digest.update(modality.encode() + graph[modality].x.numpy().tobytes())
+        digest.update(modality.encode())
+        digest.update(_bytes(graph[modality].x.numpy()))
     for edge_type in sorted(graph.edge_types):
-        digest.update("/".join(edge_type).encode() + graph[edge_type].edge_index.numpy().tobytes())
+        digest.update("/".join(edge_type).encode())
+        digest.update(_bytes(graph[edge_type].edge_index.numpy()))
     return digest.hexdigest()
+
+
+def _bytes(values: NDArray[Any]) -> memoryview:
+    """Of an array in row order, without a copy where it is in that order."""
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data

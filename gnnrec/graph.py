@@ -13,15 +13,17 @@ user content: user_text, …). Edge types, each pointing the way its messages fl
 Letters: U users, I items, E interactions, n nodes of a modality, d feature dimensions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from gnnrec import scratch
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.encoders.features import Features, mean_and_scale
 from gnnrec.errors import UserError
@@ -32,7 +34,7 @@ INTERACTS = ("user", "interacts", "item")
 REV_INTERACTS = ("item", "rev_interacts", "user")
 FRIEND = ("user", "friend", "user")
 TOGETHER = ("item", "together", "item")
-NEIGHBOR_BLOCK = 2048  # rows of the similarity matrix held at a time
+NEIGHBOR_BLOCK, WIDE = 2048, 32_768  # rows of the similarity matrix held at a time, of so many columns; fewer of more
 TOGETHER_BY = ("cosine", "visits")
 WALK_STEPS, WALK_RESTART, WALK_SEED = 1_000, 0.5, 0  # of each item
 MISSING = ("propagate", "zero", "mean", "drop")  # from co-consumed items | zeros as raw | the mean of all | no node
@@ -97,12 +99,15 @@ def build_graph(
 
 
 def add_interactions(graph: HeteroData, log: Interactions) -> None:
-    """Set the interaction edges of `graph`, both ways, in the order of the log."""
-    edge_index = torch.from_numpy(np.stack([log.user, log.item])).long()
-    for edge_type, index in ((INTERACTS, edge_index), (REV_INTERACTS, edge_index.flip(0))):
+    """Set the interaction edges of `graph`, both ways, in the order of the log. Both share their memory."""
+    rows = torch.empty(3, len(log), dtype=torch.int64)
+    for row, column in zip(rows, (log.user, log.item, log.user)):
+        row.numpy()[:] = column
+    time = None if log.timestamp is None else torch.from_numpy(log.timestamp.copy())
+    for edge_type, index in ((INTERACTS, rows[:2]), (REV_INTERACTS, rows[1:])):
         graph[edge_type].edge_index = index
-        if log.timestamp is not None:
-            graph[edge_type].time = torch.from_numpy(log.timestamp.copy())
+        if time is not None:
+            graph[edge_type].time = time
 
 
 def with_interactions(graph: HeteroData, log: Interactions) -> HeteroData:
@@ -161,18 +166,30 @@ def operator(graph: HeteroData, edge_type: tuple[str, str, str], normalize: str)
     store, key = graph[edge_type], f"operator_{normalize}"
     if key not in store and "sampled" in store:  # a piece of a graph, see subgraph.py
         store[key] = store.sampled.operator(normalize)
+    elif key not in store and edge_type in (INTERACTS, REV_INTERACTS):
+        store[key] = _pairs_once(
+            store.edge_index, graph[edge_type[2]].num_nodes, graph[edge_type[0]].num_nodes, normalize
+        )
     elif key not in store:
         source, target = store.edge_index
         shape = (graph[edge_type[2]].num_nodes, graph[edge_type[0]].num_nodes)
         weight = store.edge_weight if "edge_weight" in store else torch.ones(len(source), device=source.device)
-        if edge_type in (INTERACTS, REV_INTERACTS):
-            pairs = torch.unique(source * shape[0] + target)
-            source, target = pairs // shape[0], pairs % shape[0]
-            weight = weight.new_ones(len(pairs))
         weight = normalize_edges(source, target, weight, shape, normalize)
         store[key] = SparseOperator.from_edges(source, target, weight, shape)
     made: SparseOperator = store[key]
     return made
+
+
+def _pairs_once(edge_index: Tensor, num_rows: int, num_columns: int, normalize: str) -> SparseOperator:
+    """Each pair of the edges [2, E] once, normalized. In SciPy's indexes of 32 bits: a log may have many rows."""
+    source, target = (side.to(dtype=torch.int32, device="cpu").numpy() for side in edge_index)
+    ones = np.ones(len(source), dtype=np.int8)
+    matrix = csr_array((ones, (target, source)), shape=(num_rows, num_columns))
+    matrix.sum_duplicates()
+    offsets, columns = torch.from_numpy(matrix.indptr), torch.from_numpy(matrix.indices)
+    rows = torch.repeat_interleave(torch.arange(num_rows, dtype=torch.int32), offsets.diff())
+    weight = normalize_edges(columns, rows, torch.ones(len(columns)), (num_rows, num_columns), normalize)
+    return SparseOperator(offsets, columns, weight, (num_rows, num_columns)).to(edge_index.device)
 
 
 def num_interactions(graph: HeteroData, node_type: str) -> Tensor:
@@ -187,8 +204,8 @@ def _add_modality(graph: HeteroData, owner: str, modality: str, features: Featur
     if not known.any():
         return
     # Standardized per dimension: encoders leave a large common mean, which would make everything similar to all.
-    mean, scale = mean_and_scale(values[known])
-    values = torch.where(known[:, None], (values - mean) / scale, torch.zeros(()))
+    mean, scale = mean_and_scale(_taken(values, known))
+    values = _made(values, lambda rows: torch.where(known[rows, None], (values[rows] - mean) / scale, torch.zeros(())))
     present = known
     if owner == "item" and not known.all():
         if config.missing == "propagate":
@@ -198,7 +215,7 @@ def _add_modality(graph: HeteroData, owner: str, modality: str, features: Featur
             values, present = torch.where(known[:, None], values, fill), torch.ones_like(known)
     index = present.nonzero().squeeze(1)
     nodes = graph[modality]
-    nodes.x, nodes.num_nodes, nodes.imputed = values[index], len(index), ~known[index]
+    nodes.x, nodes.num_nodes, nodes.imputed = _taken(values, present), len(index), ~known[index]
     nodes.mean, nodes.scale = mean, scale
     edge_index = torch.stack([index, torch.arange(len(index))])
     graph[owner, f"has_{modality}", modality].edge_index = edge_index
@@ -209,6 +226,20 @@ def _add_modality(graph: HeteroData, owner: str, modality: str, features: Featur
         edges, similarity = nearest_edges(nodes.x, sources, config)
         graph[modality, "similar", modality].edge_index = edges
         graph[modality, "similar", modality].edge_weight = similarity
+
+
+def _made(like: Tensor, rows_of: Callable[[slice], Tensor]) -> Tensor:
+    """A table [I, d] made in blocks of rows, in a scratch file where it is large."""
+    table = scratch.empty(tuple(like.shape))
+    made = torch.from_numpy(table)
+    for rows in scratch.blocks(table):
+        made[rows] = rows_of(rows)
+    return made
+
+
+def _taken(values: Tensor, rows: Tensor) -> Tensor:
+    """The rows of a mask; all of them as they are."""
+    return values if rows.all() else values[rows]
 
 
 def propagate_features(values: Tensor, known: Tensor, graph: HeteroData, steps: int = 20) -> tuple[Tensor, Tensor]:
@@ -236,12 +267,13 @@ def nearest_edges(
 
     `sources` are the rows of x that may be neighbours; `queries` (default: all rows) are the rows that choose.
     """
-    unit = torch.nn.functional.normalize(x, dim=1)
+    unit = _made(x, lambda rows: torch.nn.functional.normalize(x[rows], dim=1))
     queries = torch.arange(len(x)) if queries is None else queries
+    others = unit if len(sources) == len(x) else unit[sources]  # sources are ascending
     k = min(config.neighbors, len(sources))
     blocks = []
-    for block in queries.split(NEIGHBOR_BLOCK):
-        similarity = unit[block] @ unit[sources].T
+    for block in queries.split(NEIGHBOR_BLOCK if len(x) <= WIDE else max(NEIGHBOR_BLOCK * WIDE // len(x), 1)):
+        similarity = unit[block] @ others.T
         similarity[block[:, None] == sources[None, :]] = -torch.inf
         best = similarity.topk(k, dim=1)
         blocks.append((sources[best.indices].flatten(), block.repeat_interleave(k), best.values.flatten()))

@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from gnnrec.scratch import blocks, empty, row_blocks
 from gnnrec.vectors import unit_length
+
+BLOCK_LISTS = 16_384  # whose vectors are summed at a time
 
 Hits = NDArray[np.bool_]  # [n, >= k] is the item at this rank relevant, best rank first
 PerUser = NDArray[np.float64]  # [n]
@@ -140,10 +143,22 @@ def diversity(items: NDArray[np.int64], vectors: NDArray[np.float32]) -> PerUser
 
     An item without a vector (all zeros) is left out; NaN where fewer than two are left.
     """
-    unit = np.vstack([unit_length(vectors), np.zeros((1, vectors.shape[1]), dtype=vectors.dtype)])  # row -1: no item
-    num = (unit != 0).any(axis=1)[items].sum(axis=1)  # [n] items with a vector
+    unit = empty((len(vectors) + 1, vectors.shape[1]), vectors.dtype)
+    unit[-1] = 0  # row -1: no item
+    there = np.zeros(len(unit), dtype=bool)
+    for rows in blocks(vectors):
+        unit[rows] = unit_length(vectors[rows])
+        there[rows] = (unit[rows] != 0).any(axis=1)
+    values = np.empty(len(items))
+    for rows in row_blocks(len(items), BLOCK_LISTS):
+        values[rows] = _diversity(items[rows], unit, there)
+    return values
+
+
+def _diversity(items: NDArray[np.int64], unit: NDArray[np.float32], there: NDArray[np.bool_]) -> PerUser:
+    num = there[items].sum(axis=1)  # [n] items with a vector
     # |sum of unit vectors|^2 = num + 2 * (cosines of all pairs), so no pair has to be formed.
-    total = np.zeros((len(items), vectors.shape[1]))
+    total = np.zeros((len(items), unit.shape[1]))
     for rank in range(items.shape[1]):
         total += unit[items[:, rank]]
     pairs = (num * (num - 1)).astype(np.float64)

@@ -15,7 +15,7 @@ from torch import Generator
 from torch_geometric.data import HeteroData
 
 from gnnrec.checkpoint import TrainState
-from gnnrec.datasets import Dataset, Interactions, Split, in_order, join_logs, settled, split
+from gnnrec.datasets import Dataset, Interactions, Split, SplitConfig, in_order, join_logs, settled, split
 from gnnrec.datasets.pseudonyms import without_ids
 from gnnrec.encoders import Features, default_device, encode_dataset, unusable_content
 from gnnrec.encoders.encode import MODALITIES
@@ -28,7 +28,7 @@ from gnnrec.fingerprints import catalog_fingerprint, content_fingerprint, finger
 from gnnrec.graph import INTERACTS, build_graph, interactions_of, item_modalities, owners
 from gnnrec.locking import alone_in
 from gnnrec.machine import machine, versions
-from gnnrec.models import MODELS, ClosedFormModel, EmbeddingModel, Model, has_embeddings, model_scorer
+from gnnrec.models import MODELS, ClosedFormModel, EmbeddingModel, Model, embeddings_of, has_embeddings, model_scorer
 from gnnrec.parallel.fit import fit_in_workers
 from gnnrec.parallel.settings import ALONE, ParallelConfig
 from gnnrec.private_runs import check_private, privacy_of
@@ -198,10 +198,11 @@ def check_encoders(dataset: Dataset, recipe: Recipe) -> None:
         known = (facts_of(encoder) or {}).get("learnt_from")
         if not known or known["data"] != fingerprint(dataset):
             continue
-        if known["split"] != (here := learnt_from(dataset, recipe)["split"]):
-            key = next(key for key in here if here[key] != known["split"].get(key))
+        before = asdict(SplitConfig()) | known["split"]  # which may be from before there was a key
+        if before != (here := learnt_from(dataset, recipe)["split"]):
+            key = next(key for key in here if here[key] != before[key])
             raise UserError(
-                f"encoders.{modality}: {encoder} learnt this log with split.{key} = {known['split'].get(key)!r}, "
+                f"encoders.{modality}: {encoder} learnt this log with split.{key} = {before[key]!r}, "
                 f"so it may know of test rows; found {here[key]!r}; allowed: the same split"
             )
 
@@ -346,17 +347,14 @@ def evaluate_model(
     resamples: int = 1000,
 ) -> Evaluation:
     """A model on the rows `relevant`, with the interactions of `graph` as histories and those of `known` masked."""
-    item_vectors = None
-    if has_embeddings(model):
-        with torch.no_grad():
-            item_vectors = model(graph).item
+    embeddings = embeddings_of(model, graph) if has_embeddings(model) else None
     return evaluate_ranking(
-        model_scorer(model, graph),
+        model_scorer(model, graph, embeddings),
         relevant=relevant,
         train=train_log,
         seen=known,
         ks=ks,
-        item_vectors=item_vectors,
+        item_vectors=None if embeddings is None else embeddings.item,
         modality_masks=modality_masks(graph),
         candidates=candidates,
         resamples=resamples,

@@ -65,6 +65,13 @@ class SparseOperator:
         entries += torch.repeat_interleave(starts - offsets[:-1], counts)
         return SparseOperator(offsets, self.columns[entries], self.values[entries], (len(rows), self.shape[1]))
 
+    def block(self, rows: slice) -> "SparseOperator":
+        """Consecutive rows: A[first:last]. Values and columns are those of the whole matrix, not copied."""
+        first, last, _ = rows.indices(self.shape[0])
+        begin, end = int(self.offsets[first]), int(self.offsets[last])
+        offsets = self.offsets[first : last + 1] - begin
+        return SparseOperator(offsets, self.columns[begin:end], self.values[begin:end], (last - first, self.shape[1]))
+
     def __matmul__(self, x: Tensor) -> Tensor:
         if x.shape[0] != self.shape[1]:
             raise ValueError(f"propagate: operator {self.shape} does not fit x {tuple(x.shape)}")

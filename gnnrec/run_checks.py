@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from gnnrec.datasets import Catalog
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, count
 from gnnrec.untrusted import refusing
 
 if TYPE_CHECKING:
@@ -152,6 +152,13 @@ def check_memory(settings: Any, rows: int, folder: Path) -> None:
             f"{folder}/settings.toml: model: a setting of {max(numbers):,} for {rows:,} users and items, but all "
             f"tensors of the run are {disk:,} bytes; the files are of different runs"
         )
+
+
+def check_rows(path: Path, key: str, found: int, size: int) -> None:
+    """Raises UserError for a stored array of another number of rows than there are ids."""
+    if found != size:
+        held = f"{count(found, 'row')} of {key}, but {count(size, 'id')}"
+        raise UserError(f"{path}: {held}; the files are of different runs")
 
 
 def load_ids(table: pl.DataFrame, path: Path) -> tuple[str, ...]:

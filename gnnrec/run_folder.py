@@ -33,11 +33,20 @@ from gnnrec.datasets import Catalog, Dataset, Feedback, Interactions, join_logs
 from gnnrec.datasets.pseudonyms import Pseudonyms
 from gnnrec.datasets.sources.partitions import Partitions
 from gnnrec.due import Refused
-from gnnrec.errors import UserError, count, damaged
+from gnnrec.errors import UserError, damaged
 from gnnrec.files import KEYS
 from gnnrec.notebook import table
-from gnnrec.run_checks import ID, check_graph, check_memory, check_metrics, check_provenance, load_catalog, load_ids
-from gnnrec.tensor_files import open_tensors, save_tensors
+from gnnrec.run_checks import (
+    ID,
+    check_graph,
+    check_memory,
+    check_metrics,
+    check_provenance,
+    check_rows,
+    load_catalog,
+    load_ids,
+)
+from gnnrec.tensor_files import map_tensor, open_tensors, save_tensors
 from gnnrec.untrusted import parse_json, read_parquet, refusing
 from gnnrec.vault import read_bytes, sha256_of, write_bytes, write_json, write_text
 
@@ -183,12 +192,12 @@ class Run:
 
     @cached_property
     def item_vectors(self) -> NDArray[np.float32]:
-        """The items' embeddings. [I, d]"""
+        """The items' embeddings, a memory map where they are not encrypted. [I, d]"""
         return self._vectors("item")
 
     @cached_property
     def user_vectors(self) -> NDArray[np.float32]:
-        """The users' embeddings. [U, d]"""
+        """The users' embeddings, a memory map where they are not encrypted. [U, d]"""
         return self._vectors("user")
 
     def user_vector(self, index: int) -> NDArray[np.float32]:
@@ -204,10 +213,8 @@ class Run:
 
     @property
     def lists(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """The best items of every user [U, LISTED], -1 where there are no more, and their scores."""
-        items, scores = (
-            self._rows("lists.safetensors", key, len(self.user_ids), slice(None)) for key in ("item", "score")
-        )
+        """The best items of every user [U, LISTED], -1 where there are no more, and their scores. Memory maps."""
+        items, scores = (self._mapped("lists.safetensors", key, len(self.user_ids)) for key in ("item", "score"))
         return items, scores
 
     def dataset(self, folder: Path | None = None) -> Dataset:
@@ -283,12 +290,12 @@ class Run:
                         columns[place[0]][place[1]] = file.get_tensor(key)
             return {name: Interactions(num_users=users, num_items=items, **found) for name, found in columns.items()}
 
-    def _vectors(self, owner: str, rows: slice = slice(None)) -> NDArray[np.float32]:
-        """Embeddings of "user" or "item" from the file, the given rows only."""
+    def _vectors(self, owner: str, rows: slice | None = None) -> NDArray[np.float32]:
+        """Embeddings of "user" or "item" from the file: the given rows, else all of them as a memory map."""
         if not self.has_embeddings:
             raise UserError(f"{self.folder}: the model {self.recipe.model_name} scores without embeddings")
-        size = len(self.user_ids if owner == "user" else self.item_ids)
-        return self._rows("embeddings.safetensors", owner, size, rows)
+        name, size = "embeddings.safetensors", len(self.user_ids if owner == "user" else self.item_ids)
+        return self._mapped(name, owner, size) if rows is None else self._rows(name, owner, size, rows)
 
     def _rows(self, name: str, key: str, size: int, rows: slice) -> NDArray[Any]:
         """Some rows of a stored array that has to have `size` of them."""
@@ -297,9 +304,14 @@ class Run:
             stored = file.get_slice(key)
             found = stored.get_shape()[0]
             array: NDArray[Any] = stored[rows]
-        if found != size:
-            held = f"{count(found, 'row')} of {key}, but {count(size, 'id')}"
-            raise UserError(f"{path}: {held}; the files are of different runs")
+        check_rows(path, key, found, size)
+        return array
+
+    def _mapped(self, name: str, key: str, size: int) -> NDArray[Any]:
+        path = self.folder / name
+        with refusing(path):
+            array = map_tensor(path, key)
+        check_rows(path, key, len(array), size)
         return array
 
     @classmethod
@@ -335,22 +347,19 @@ def save_run(
     provenance: dict[str, Any],
 ) -> Run:
     """Write everything, run.json last, and read it back."""
-    import torch
-
     from gnnrec.graph import with_interactions
-    from gnnrec.models import has_embeddings, model_scorer
+    from gnnrec.models import embeddings_of, has_embeddings, model_scorer
     from gnnrec.ranking import top_k
     from gnnrec.run_tensors import pack_graph, pack_log, ranks_by_embeddings
 
     log, by_embeddings = join_logs(train, val), False
     known = with_interactions(graph, log)
     model.eval()
-    scorer = model_scorer(model, known)
+    embeddings = embeddings_of(model, known) if has_embeddings(model) else None
+    scorer = model_scorer(model, known, embeddings)
     write_text(folder / "settings.toml", recipe.to_toml())
     save_tensors(folder / "weights.safetensors", dict(model.state_dict()))
-    if has_embeddings(model):
-        with torch.no_grad():
-            embeddings = model(known)
+    if embeddings is not None:
         by_embeddings = ranks_by_embeddings(scorer, embeddings)
         save_tensors(folder / "embeddings.safetensors", {"user": embeddings.user, "item": embeddings.item})
     if not by_embeddings:
@@ -360,9 +369,8 @@ def save_run(
     for name, ids, catalog in (("users", dataset.user_ids, dataset.users), ("items", dataset.item_ids, dataset.items)):
         table = pl.DataFrame({ID: list(ids)}, schema={ID: pl.String})
         if catalog is not None:
-            table = table.hstack(catalog.table)
-            for modality, paths in (catalog.media or {}).items():
-                table = table.with_columns(_path_column(modality, paths))
+            media = (catalog.media or {}).items()
+            table = table.hstack(catalog.table).with_columns(_path_column(*one) for one in media)
         content = io.BytesIO()
         table.write_parquet(content)
         write_bytes(folder / f"{name}.parquet", content.getbuffer())

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from gnnrec.errors import UserError, missing_extra
-from gnnrec.export import Vectors, build_index
+from gnnrec.export_index import build_index
+from gnnrec.exported import Vectors
 from gnnrec.files import atomic_path, write_text
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from gnnrec.progress import progress
 from gnnrec.threads import side_by_side
 
+BLOCK_ROWS = 65_536  # of users or items that are looked at together while the bounds are made
 LONGEST = 128  # k up to which sorting by insertion is right
 CHUNK = 64  # scores that are compared at once
 # bfloat16 as an int16 whose order is that of the numbers: the bits, and those below the sign turned where it is set.
@@ -38,10 +39,11 @@ class Shortlist:
         self.rounded = self.items.bfloat16()
         # How far a rounded score of each user may be off, but for its own rounding, which is in proportion: by Cauchy
         # and Schwarz from the errors of both sides, and d 2^-23 at most of what is summed for the sum of d products.
-        near = users.bfloat16().float()
-        length, longest = near.norm(dim=1), self.items.norm(dim=1).amax()
-        error = (self.items - self.rounded.float()).norm(dim=1).amax() + items.shape[1] * 2.0**-23 * longest * 1.01
-        self.bound = ((users - near).norm(dim=1) * longest + length * error) * 1.001  # [U]
+        parts = self.items.split(BLOCK_ROWS)
+        longest = torch.stack([rows.norm(dim=1).amax() for rows in parts]).amax()
+        off = torch.stack([(rows - rows.bfloat16().float()).norm(dim=1).amax() for rows in parts]).amax()
+        error = off + items.shape[1] * 2.0**-23 * longest * 1.01
+        self.bound = torch.cat([_bound(rows, longest, error) for rows in users.split(BLOCK_ROWS)])  # [U]
 
     def rank(
         self, batches: Sequence[Tensor], hidden: Callable[[Tensor], Hidden], excluded: Tensor | None, k: int
@@ -63,6 +65,11 @@ class Shortlist:
             return values, items
 
         return list(progress(side_by_side(best, batches), total=len(batches), text="ranking", unit="batch"))
+
+
+def _bound(users: Tensor, longest: Tensor, error: Tensor) -> Tensor:
+    near = users.bfloat16().float()
+    return ((users - near).norm(dim=1) * longest + near.norm(dim=1) * error) * 1.001
 
 
 def _compiled(**options: Any) -> Callable[[Any], Any]:

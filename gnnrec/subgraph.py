@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from gnnrec.datasets.interactions import rows_of_users
 from gnnrec.graph import (
     FRIEND,
     INTERACTS,
@@ -32,7 +33,7 @@ from gnnrec.graph import (
     user_modalities,
 )
 from gnnrec.recency import Histories, histories_of, last_items
-from gnnrec.sampling.csr import CSR
+from gnnrec.sampling.csr import CSR, place_edges
 from gnnrec.sampling.edges import Relation, SampledEdges, both_ways, relation_of, sampled_edges
 from gnnrec.sampling.hops import Hops
 from gnnrec.sampling.neighbours import LocalNodes, Sampled, degrees_before, sample_rows
@@ -216,10 +217,9 @@ def sampler_of(graph: HeteroData, fanout: tuple[int, ...], hops: Hops | None = N
     edge_index, store = graph[INTERACTS].edge_index.cpu().numpy(), graph[INTERACTS]
     time = store.time.cpu().numpy() if "time" in store else None
     sizes = graph["user"].num_nodes, graph["item"].num_nodes
-    _, first = np.unique(edge_index[0].astype(np.int64) * sizes[1] + edge_index[1], return_index=True)
-    first.sort()  # the order of the log
-    user, item = edge_index[:, first]
-    time = None if time is None else time[first]
+    user, item = (side.astype(np.int32) for side in edge_index)
+    if (again := _again(user, item, *sizes)).any():
+        user, item, time = user[~again], item[~again], None if time is None else time[~again]
     contents, beside = {}, {}
     for name in (*item_modalities(graph), *user_modalities(graph)) if content else ():
         features, owner = graph[name], "user" if name.startswith("user_") else "item"
@@ -234,11 +234,21 @@ def sampler_of(graph: HeteroData, fanout: tuple[int, ...], hops: Hops | None = N
     return Sampler(*both_ways(*turned), fanout, contents, beside, hops)
 
 
+def _again(user: Array, item: Array, num_users: int, num_items: int) -> Array:
+    """Which rows have a pair that a row before them has. [E]"""
+    again = np.ones(len(user), dtype=bool)
+    for rows in rows_of_users(user, num_users):
+        _, first = np.unique(user[rows].astype(np.int64) * num_items + item[rows], return_index=True)
+        again[rows[first]] = False
+    return again
+
+
 def _csr(row: Array, column: Array, num_rows: int, num_columns: int, time: Array | None) -> CSR:
     """Entries of a row in the order in which they came."""
-    order = np.argsort(row, kind="stable")
     offsets = np.concatenate([[0], np.bincount(row, minlength=num_rows).cumsum()])
-    return CSR(offsets, column[order].astype(np.int32), num_columns, None if time is None else time[order])
+    columns, times = np.empty(len(row), np.int32), np.empty(0 if time is None else len(row), np.int64)
+    place_edges(row, column, times if time is None else time, offsets[:-1].copy(), columns, times)
+    return CSR(offsets, columns, num_columns, None if time is None else times)
 
 
 def _degrees(relation: Relation, nodes: Array, before: int | None) -> Array:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -47,12 +47,12 @@ def parse_npy(content: bytes, where: str | Path) -> NDArray[Any]:
         return _whole(np.load(io.BytesIO(content), allow_pickle=False))
 
 
-def map_npy(path: Path, where: str) -> NDArray[Any]:
-    """As `parse_npy`, of a file that is read as it is used."""
+def map_npy(path: Path, where: str, mode: Literal["r", "c"] = "r") -> NDArray[Any]:
+    """As `parse_npy`, of a file that is read as it is used. mode: c for an array that may be written to, in memory."""
     with refusing(where, NO_NPY):
         with path.open("rb") as file:
             np.lib.format.read_magic(file)
-        return _whole(np.load(path, mmap_mode="r", allow_pickle=False))
+        return _whole(np.load(path, mmap_mode=mode, allow_pickle=False))
 
 
 def _whole(array: NDArray[Any]) -> NDArray[Any]:
@@ -65,12 +65,16 @@ def read_parquet(source: Path | bytes, where: str | Path) -> pl.DataFrame:
     """A table; one that would unpack to many times its size is refused."""
     with refusing(where, "not a whole Parquet file"):
         size = max(len(source) if isinstance(source, bytes) else source.stat().st_size, SMALL)
-        num_rows = pl.scan_parquet(source).select(pl.len()).collect().item()
-        if num_rows > ROWS_A_BYTE * size:
-            raise ValueError(f"{num_rows:,} rows in {size:,} bytes")
+        check_claim(pl.scan_parquet(source).select(pl.len()).collect().item(), size)
         table = pl.read_parquet(source)
         texts = [column.cast(pl.String) for column in table if column.dtype in (pl.String, pl.Categorical)]
         length = sum(column.str.len_bytes().cast(pl.Float64).sum() for column in texts)
         if length > TEXT_A_BYTE * size:
             raise ValueError(f"{length:,.0f} bytes of text in {size:,} bytes")
         return table
+
+
+def check_claim(num_rows: int, size: int) -> None:
+    """Raises ValueError for a Parquet file of so many bytes that says it has more rows than anything real."""
+    if num_rows > ROWS_A_BYTE * max(size, SMALL):
+        raise ValueError(f"{num_rows:,} rows in {size:,} bytes")

@@ -8,10 +8,13 @@ single file (a feedback log) has FILE.data-keys.json. Plain folders are read and
 
 import base64
 import hashlib
+import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gnnrec.cipher import MAGIC, Key, Refused, is_sealed, seal, unseal, unwrap, user_key, wrap
 from gnnrec.errors import UserError
@@ -141,6 +144,18 @@ def write_bytes(path: Path, data: bytes | bytearray | memoryview, envelope: Enve
         data = seal(data, (envelope or Envelope.load(path.parent / KEYS)).newest, path.name)
     with atomic_path(path, sealed=True) as temporary:
         temporary.write_bytes(data)
+
+
+@contextmanager
+def open_write(path: Path) -> Iterator[IO[bytes]]:
+    """As `write_bytes`, piece by piece: of a plain file only a piece is in memory, an encrypted one is sealed whole."""
+    if (path.parent / KEYS).exists():
+        content = io.BytesIO()
+        yield content
+        write_bytes(path, content.getbuffer())
+    else:
+        with atomic_path(path, sealed=True) as temporary, temporary.open("wb") as file:
+            yield file
 
 
 def write_text(path: Path, text: str) -> None:

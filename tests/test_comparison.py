@@ -62,3 +62,12 @@ def test_runs_on_other_rows_are_refused(tiny_runs, tiny_data, planted_run, tmp_p
     train(Dataset.load(tiny_data), tmp_path / "run", load_recipe("popularity", ["split.method=random"]))
     with pytest.raises(UserError, match="another split"):
         evaluate_against([tiny_runs["default"], tmp_path / "run"])
+
+
+def test_a_sample_of_users_is_called_one(tiny_data, tmp_path, run_command, one_document):
+    settings = ["train.epochs=1", "model.dim=8", "split.users=5"]
+    out = tmp_path / "run"
+    assert one_document("train", tiny_data, "--out", out, "--set", *settings)["users"] <= 5
+    found = one_document("evaluate", out)
+    assert found["sample"] == 5 and 0 < found["users"] <= 5
+    assert "users drawn by split.users, known: train+val" in run_command("evaluate", out)[1]

@@ -1,4 +1,5 @@
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -266,3 +267,45 @@ def test_numbers_beyond_float16_are_refused(embeddings, tmp_path):
     with pytest.raises(UserError, match="--precision fp16: found a number above 65504"):
         export_embeddings(embeddings[0], embeddings[1] * 1e6, *embeddings[2:], tmp_path, precision="fp16")
     assert not list(tmp_path.iterdir())
+
+
+MEASURED = """
+import sys, threading, time
+from pathlib import Path
+import numpy as np, pyarrow.parquet
+from gnnrec.export import export_embeddings
+
+def own():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("RssAnon")).split()[1]) / 1024
+
+def look():
+    while not done:
+        most[0] = max(most[0], own())
+        time.sleep(0.001)
+
+folder = Path(sys.argv[1])
+table = np.load(folder / "table.npy", mmap_mode="r")
+ids = tuple(map(str, range(len(table))))
+export_embeddings(table[:9], table[:9], ids[:9], ids[:9], folder / "first", ("npy", "parquet", "safetensors"))
+before, most, done = own(), [0.0], []
+looking = threading.Thread(target=look)
+looking.start()
+for name, precision in (("npy", "fp32"), ("parquet", "int8"), ("safetensors", "fp16")):
+    export_embeddings(table, table[:9], ids, ids[:9], folder / name, (name,), precision=precision)
+done.append(True)
+looking.join()
+print(most[0] - before)
+"""
+
+
+def test_an_export_takes_memory_for_a_block(tmp_path):
+    """A process of its own exports a table of 195 MB, which is on disk, and needs less than half of that."""
+    rows = 400_000
+    made = np.lib.format.open_memmap(tmp_path / "table.npy", mode="w+", dtype=np.float32, shape=(rows, 128))
+    made[:] = np.random.default_rng(0).normal(size=(1000, 128)).astype(np.float32).repeat(rows // 1000, axis=0)
+    made.flush()
+    told = subprocess.run([sys.executable, "-c", MEASURED, str(tmp_path)], check=True, capture_output=True, text=True)
+    assert float(told.stdout) < made.nbytes / 2**20 / 2
+    for name in ("npy", "parquet", "safetensors"):
+        back = import_embeddings(tmp_path / name, name)
+        assert np.allclose(back.user[::5000], made[::5000], atol=0.05) and len(back.user_ids) == rows

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gnnrec.datasets.clean import ID, clean_catalog, clean_log
+from gnnrec.datasets.clean import ID, clean_catalog
 from gnnrec.datasets.content import attach
 from gnnrec.datasets.dataset import REJECTED_SCHEMA, Dataset, SplitConfig
-from gnnrec.datasets.index import index_friends, index_log, permuted
+from gnnrec.datasets.index import index_friends, index_log, number_log, permuted
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.datasets.raw import LINE, RawDataset
 from gnnrec.errors import UserError, count
@@ -25,13 +25,14 @@ def assemble(raw: RawDataset, done: Callable[[], object] = lambda: None) -> Data
 
     `done` is called after each of the STEPS, for a progress bar.
     """
-    log, rejected, below_min_rating = clean_log(raw.log)
+    log, users_named, items_named, rejected, below_min_rating = number_log(raw.log)
+    raw = replace(raw, log=raw.log.without_rows())  # nobody else holds them: what was read goes before more is made
     done()
     check_not_empty(log, rejected, below_min_rating, raw)
     num_all, log = len(log), retained(log, raw.log.retention_days, time.time())
     expired = num_all - len(log)
     items = users = None
-    item_ids, user_ids = log["item"].unique(), log["user"].unique()
+    item_ids, user_ids = items_named.gather(log["item"].unique()), users_named.gather(log["user"].unique())
     if raw.items is not None:
         items, more = clean_catalog(raw.items, "items")
         rejected += more
@@ -41,7 +42,7 @@ def assemble(raw: RawDataset, done: Callable[[], object] = lambda: None) -> Data
         rejected += more
         user_ids = pl.concat([users[ID], user_ids]).unique()
     item_order, user_order = permuted(item_ids), permuted(user_ids)
-    log, more = index_log(log, raw.log.table.file, user_order, item_order)
+    log, more = index_log(log, raw.log.table.file, (users_named, user_order), (items_named, item_order))
     rejected += more
     check_not_empty(log, rejected, below_min_rating, raw)
     done()
@@ -101,7 +102,7 @@ def retained(log: pl.DataFrame, days: float | None, now: float) -> pl.DataFrame:
 
 
 def order_in_time(log: pl.DataFrame, num_users: int, num_items: int) -> tuple[Interactions, NDArray[np.int8] | None]:
-    if "timestamp" in log.columns:
+    if "timestamp" in log.columns and not log["timestamp"].is_sorted():
         log = log.sort("timestamp", maintain_order=True)
     columns = {name: log[name].to_numpy() for name in log.columns if name != LINE}
     published = columns.pop("split", None)

@@ -19,6 +19,7 @@ from gnnrec.datasets.paths import inside
 from gnnrec.datasets.raw import LINE, ROW, RawCatalog, RawTable
 from gnnrec.errors import UserError, count
 from gnnrec.progress import progress
+from gnnrec.scratch import blocks, empty
 from gnnrec.untrusted import map_npy
 
 PATH_PROBLEMS = LEAVES, FOLDER, ABSENT = "path leaves the folder of the dataset", "path is a folder", "no such file"
@@ -85,27 +86,31 @@ def load_features(
 ) -> tuple[NDArray[np.float32], pl.DataFrame]:
     """Row r of the files, one below another, belongs to row r of the catalogue's (the header not counted). [I, d]
 
-    A row of zeros or NaN says that the content is missing and becomes a row of NaN. A row in which only some numbers
-    are not finite is broken: it becomes a row of NaN too, and is listed.
+    The files are read as they are needed. A row of zeros or NaN says that the content is missing and becomes a row of
+    NaN. A row in which only some numbers are not finite is broken: it becomes a row of NaN too, and is listed.
     """
     file, parts = paths[0].name, [open_features(path) for path in paths]
     for path, part in zip(paths, parts):
         if part.shape[1] != parts[0].shape[1]:
             raise UserError(f"{path.name}: {count(part.shape[1], 'dimension')}, but {file} has {parts[0].shape[1]}")
-    stored = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    if len(stored) != table.num_records:
+    sizes = [len(part) for part in parts]
+    if sum(sizes) != table.num_records:
         raise UserError(
-            f"{file}: {count(len(stored), 'row')}, but {table.file} has {table.num_records}; row r belongs to row r"
+            f"{file}: {count(sum(sizes), 'row')}, but {table.file} has {table.num_records}; row r belongs to row r"
         )
-    present = position.is_not_null().to_numpy()
-    rows = position.drop_nulls().to_numpy()
-    values = np.full((len(position), stored.shape[1]), np.nan, dtype=np.float32)
-    values[present] = stored[rows]
-    finite = np.isfinite(values)
-    empty = (np.isnan(values) | (values == 0)).all(axis=1)
-    broken = ~finite.all(axis=1) & ~empty
-    values[empty | broken] = np.nan
-    lines = sorted(int(row) + 1 for row in position.filter(pl.Series(broken)))
+    rows = position.fill_null(-1).to_numpy()
+    values = empty((len(rows), parts[0].shape[1]))
+    broken = np.zeros(len(rows), dtype=bool)
+    for block in blocks(values):
+        found = np.full(values[block].shape, np.nan, dtype=np.float32)
+        for first, part in zip(np.cumsum([0, *sizes]), parts):
+            mine = (rows[block] >= first) & (rows[block] < first + len(part))
+            found[mine] = part[rows[block][mine] - first]
+        nothing = (np.isnan(found) | (found == 0)).all(axis=1)
+        broken[block] = ~np.isfinite(found).all(axis=1) & ~nothing
+        found[nothing | broken[block]] = np.nan
+        values[block] = found
+    lines = sorted(int(row) + 1 for row in rows[broken])
     listed = [(file, line, "features are not finite (line: row of the file from 1)", None) for line in lines]
     return values, pl.DataFrame(listed, schema=REJECTED_SCHEMA, orient="row")
 

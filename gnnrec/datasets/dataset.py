@@ -39,6 +39,7 @@ class SplitConfig:
     method: str = "auto"  # one of SPLIT_METHODS; auto: the published column, else leave_last, without timestamps random
     val_share: float = 0.1  # of each user's (user_time, random) or of all (global_time) interactions
     test_share: float = 0.1
+    users: int = 0  # of how many users, drawn by the seed, rows are held out to measure on; 0: of all
     seed: int = 0  # random, and where the published split has no val
     min_core: int = 0  # k of the k-core filter over all rows, test rows too; 0 leaves the log as it is
 
@@ -49,8 +50,9 @@ class SplitConfig:
             raise UserError(
                 f"split: val_share {self.val_share} and test_share {self.test_share}; allowed: from 0, together below 1"
             )
-        if self.min_core < 0 or self.seed < 0:
-            raise UserError(f"split: min_core {self.min_core} and seed {self.seed} may not be negative")
+        if min(self.min_core, self.seed, self.users) < 0:
+            found = f"min_core {self.min_core}, seed {self.seed} and users {self.users}"
+            raise UserError(f"split: {found} may not be negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

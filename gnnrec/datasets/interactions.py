@@ -3,6 +3,7 @@
 Letters: E interactions, U users, I items.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+ROWS_AT_ONCE = 2**23
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Interactions:
             column = getattr(self, name)
             if len(column) and not 0 <= column.min() <= column.max() < size:
                 raise ValueError(f"interactions: {name} index outside 0..{size - 1}")
-        if self.timestamp is not None and np.any(np.diff(self.timestamp) < 0):
+        if self.timestamp is not None and np.any(self.timestamp[1:] < self.timestamp[:-1]):
             raise ValueError("interactions: timestamps have to be in order")
 
     def __len__(self) -> int:
@@ -88,3 +91,20 @@ def join_logs(first: Interactions, second: Interactions) -> Interactions:
         order = np.argsort(columns["timestamp"], kind="stable")
         columns = {name: None if column is None else column[order] for name, column in columns.items()}
     return Interactions(num_users=first.num_users, num_items=first.num_items, **columns)
+
+
+def rows_of_users(user: NDArray[np.int32], num_users: int) -> Iterator[NDArray[np.int64]]:
+    """Positions of the rows [E] of some users, then of the next ones, about ROWS_AT_ONCE at a time, each ascending.
+
+    For what is decided among the rows of a user alone, and would take several times the log if done for all at once.
+    """
+    if len(user) <= ROWS_AT_ONCE:
+        yield np.arange(len(user))
+        return
+    before = np.cumsum(np.bincount(user, minlength=num_users))
+    first = 0
+    while first < num_users:
+        done = before[first - 1] if first else 0
+        last = max(int(np.searchsorted(before, done + ROWS_AT_ONCE, side="right")), first + 1)
+        yield np.flatnonzero((user >= first) & (user < last))
+        first = last

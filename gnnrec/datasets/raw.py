@@ -1,7 +1,7 @@
 """What a reader found on disk, before anything is checked: tables of strings with the place of every row."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -49,6 +49,15 @@ class RawLog:
     split: str | None = None
     min_rating: float | None = None
     retention_days: float | None = None
+
+    def part(self, rows: slice) -> "RawLog":
+        """Some of its rows; what could not be read goes with the first ones."""
+        table = self.table
+        left = table.rejected if rows.start == 0 else no_rejections()
+        return replace(self, table=replace(table, frame=table.frame[rows], rejected=left))
+
+    def without_rows(self) -> "RawLog":
+        return replace(self, table=replace(self.table, frame=self.table.frame.clear()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gnnrec.datasets.dataset import SPLIT_NAMES, Dataset, SplitConfig
-from gnnrec.datasets.interactions import Interactions, join_logs
+from gnnrec.datasets.interactions import Interactions, join_logs, rows_of_users
 from gnnrec.errors import UserError
 
 TRAIN, VAL, TEST = range(len(SPLIT_NAMES))
+NONE = -1
 MIN_HISTORY = 3  # users with fewer rows are all train: one row each for train, val and test
 
 Part = NDArray[np.int8]  # [E] position in SPLIT_NAMES, -1 for a row in none of them
@@ -42,6 +43,9 @@ def split(dataset: Dataset, config: SplitConfig | None = None) -> Split:
     It counts all rows, also those that become test, as published k-core sets do: which users and items are measured
     at all thus depends a little on the test rows.
 
+    With `users`, only so many users are measured on: all rows of the others are train or, by published and global_time,
+    which say themselves what is no train row, in none of the three.
+
     Raises UserError where the method needs what the log has not, and where nothing is left to train on.
     """
     config = config or dataset.split
@@ -57,6 +61,9 @@ def split(dataset: Dataset, config: SplitConfig | None = None) -> Split:
         raise UserError(f"split: method {method!r} needs timestamps and {dataset.name} has none; allowed: random")
     else:
         part = METHODS[method](log, config)
+    if config.users and method in ("published", "global_time"):
+        some = np.unique(log.user[part > TRAIN])
+        part[(part > TRAIN) & ~drawn(np.isin(np.arange(log.num_users), some), config)[log.user]] = NONE
     if not (part == TRAIN).any():
         raise UserError(f"split: method {method!r} leaves no row of {dataset.name} to train on")
     train, val, test = (log.rows(part == number) for number in range(len(SPLIT_NAMES)))
@@ -114,14 +121,13 @@ def by_column(log: Interactions, published: Part | None, config: SplitConfig) ->
     part = published.copy()
     if not (part == VAL).any():
         train = np.flatnonzero(part == TRAIN)
-        drawn = random(log.rows(train), replace(config, test_share=0.0))
-        part[train[drawn == VAL]] = VAL
+        lots = random(log.rows(train), replace(config, test_share=0.0, users=0))
+        part[train[lots == VAL]] = VAL
     return part
 
 
 def leave_last(log: Interactions, config: SplitConfig) -> Part:
-    size = sizes(log)
-    one = (size >= MIN_HISTORY).astype(np.int64)
+    one = drawn(sizes(log) >= MIN_HISTORY, config).astype(np.int64)
     return cut_users(log, np.arange(len(log)), one, one)
 
 
@@ -167,21 +173,34 @@ def shares(log: Interactions, config: SplitConfig) -> tuple[NDArray[np.int64], N
     num_val = np.maximum(np.rint(size * config.val_share).astype(np.int64), config.val_share > 0)
     num_test = np.minimum(num_test, size - 1 - (config.val_share > 0))
     num_val = np.minimum(num_val, size - 1 - num_test)
-    enough = size >= MIN_HISTORY
+    enough = drawn(size >= MIN_HISTORY, config)
     return np.where(enough, num_val, 0), np.where(enough, num_test, 0)
+
+
+def drawn(users: NDArray[np.bool_], config: SplitConfig) -> NDArray[np.bool_]:
+    """Of a mask of users [U] all, or `config.users` at most, each as likely as the next."""
+    if not config.users:
+        return users
+    chosen = np.random.default_rng(config.seed).permutation(np.flatnonzero(users))[: config.users]
+    sample = np.zeros_like(users)
+    sample[chosen] = True
+    return sample
 
 
 def cut_users(
     log: Interactions, order: NDArray[np.generic], num_val: NDArray[np.int64], num_test: NDArray[np.int64]
 ) -> Part:
     """Of each user the last `num_test` rows by `order` are test, the `num_val` before them val."""
-    rows = np.lexsort((order, log.user))  # user by user, each in order
-    user = log.user[rows]
-    end = np.cumsum(sizes(log))
-    left = end[user] - np.arange(len(log))  # 1 for the last row of a user, 2 for the one before
     part = np.full(len(log), TRAIN, dtype=np.int8)
-    part[rows[left <= num_test[user] + num_val[user]]] = VAL
-    part[rows[left <= num_test[user]]] = TEST
+    end = np.cumsum(sizes(log))
+    begin = end - sizes(log)
+    for some in rows_of_users(log.user, log.num_users):
+        rows = some[np.lexsort((order[some], log.user[some]))]  # user by user, each in order
+        user = log.user[rows]
+        if len(rows):
+            left = end[user] - begin[user[0]] - np.arange(len(rows))  # 1 for a user's last row, 2 for the one before
+            part[rows[left <= num_test[user] + num_val[user]]] = VAL
+            part[rows[left <= num_test[user]]] = TEST
     return part
 
 

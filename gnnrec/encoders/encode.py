@@ -25,6 +25,7 @@ from gnnrec.encoders.read_ahead import read_ahead
 from gnnrec.errors import UserError
 from gnnrec.files import sha256_of_file
 from gnnrec.progress import progress
+from gnnrec.scratch import blocks, empty
 
 MODALITIES = ("text", "image", "audio")
 SECONDS_AT_ONCE = 960  # of sound in a batch
@@ -144,8 +145,14 @@ def encode_query(
 
 def from_array(values: NDArray[np.float32]) -> Features:
     """Features made elsewhere: a row with NaN or infinity is missing. [I, d]"""
-    mask = np.all(np.isfinite(values), axis=1)
-    return Features(values=np.where(mask[:, None], values, 0).astype(np.float32), mask=mask, encoder="given")
+    mask = np.zeros(len(values), dtype=np.bool_)
+    for rows in blocks(values):
+        mask[rows] = np.isfinite(values[rows]).all(axis=1)
+    if not mask.all() or values.dtype != np.float32:
+        whole, values = values, empty(values.shape)
+        for rows in blocks(whole):
+            values[rows] = np.where(mask[rows, None], whole[rows], 0)
+    return Features(values=values, mask=mask, encoder="given")
 
 
 def default_device() -> torch.device:

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+BLOCK_ROWS = 65_536
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
@@ -28,9 +30,27 @@ class Features:
 def mean_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
     """Per dimension of [n, d]. One that is the same in all rows says nothing: its scale is infinite, so that a later
     row which differs in it is not thrown far away."""
+    if len(values) > BLOCK_ROWS:
+        return _mean_and_scale(values)
     exact = values.double()  # float32 would leave a residue of large constants
-    mean, scale = exact.mean(0), exact.std(0, correction=0)
-    scale[scale <= 1e-6 * exact.abs().amax(0)] = torch.inf
+    return _told(exact.mean(0), exact.std(0, correction=0), exact.abs().amax(0))
+
+
+def _mean_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The same of many rows, a block of them at a time, in two passes."""
+    total, square, largest = torch.zeros(3, values.shape[1], dtype=torch.float64)
+    for rows in values.split(BLOCK_ROWS):
+        exact = rows.double()
+        total += exact.sum(0)
+        largest = torch.maximum(largest, exact.abs().amax(0))
+    mean = total / len(values)
+    for rows in values.split(BLOCK_ROWS):
+        square += (rows.double() - mean).square().sum(0)
+    return _told(mean, (square / len(values)).sqrt(), largest)
+
+
+def _told(mean: Tensor, scale: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
+    scale[scale <= 1e-6 * largest] = torch.inf
     return mean.float(), scale.float()
 
 

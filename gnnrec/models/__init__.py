@@ -7,6 +7,7 @@ from gnnrec.models.base import (
     EmbeddingModel,
     Embeddings,
     Model,
+    embeddings_of,
     has_embeddings,
     model_scorer,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "EmbeddingModel",
     "Embeddings",
     "Model",
+    "embeddings_of",
     "has_embeddings",
     "model_scorer",
 ]

@@ -15,6 +15,8 @@ from gnnrec.models.unit import unit_rows
 from gnnrec.ranking import Scorer, embedding_scorer
 from gnnrec.subgraph import Sampler, sampler_of
 
+TABLE_BYTES = 2**28  # of users and items together; with more they are made in blocks
+
 
 class Embeddings(NamedTuple):
     """A user's score of an item is the inner product of their rows."""
@@ -46,6 +48,7 @@ class EmbeddingModel(nn.Module):
     hops: int | None = None  # how far messages come, where it can be trained on pieces of the graph (subgraph.py)
     window: int = 0  # how many last items of its user `queries` looks at, beside what the interaction itself is of
     fitted_buffers: tuple[str, ...] = ()  # whose sizes are known only once `finish` chose them; empty before
+    table_width: int | None = None  # dimensions of the tables that `in_blocks` makes; None where it is not offered
 
     def forward(self, graph: HeteroData) -> Embeddings:
         raise NotImplementedError
@@ -60,6 +63,10 @@ class EmbeddingModel(nn.Module):
 
     def leave_source(self) -> None:
         """Before it goes to other data: drop what holds for the log alone that it was trained on. Nothing here."""
+
+    def in_blocks(self, graph: HeteroData) -> Embeddings:
+        """As `forward`, a layer and a block of rows at a time into scratch files, see layerwise.py."""
+        raise NotImplementedError
 
     def asked(self, graph: HeteroData) -> Embeddings:
         """As `forward`, for a graph whose new items are queries, which may have a part of an item's content only."""
@@ -139,14 +146,33 @@ def has_embeddings(model: Model) -> bool:
     return isinstance(model, EmbeddingModel | ClosedFormEmbeddingModel)
 
 
-def model_scorer(model: Model, graph: HeteroData) -> Scorer:
-    """The ranking function of a trained model, with the interactions of `graph` as the users' histories."""
+def embeddings_of(model: Model, graph: HeteroData) -> Embeddings:
+    """Of everybody, without gradients, by a model that has them. Where a layer would take more than TABLE_BYTES, on a
+    CPU, they are made in blocks and lie in scratch files, if the model can."""
     with torch.no_grad():
-        if has_embeddings(model):
-            embeddings: Embeddings = model(graph)
-            scorer = embedding_scorer(embeddings.user, embeddings.item)
+        if isinstance(model, EmbeddingModel) and _is_large(model, graph):
+            return model.in_blocks(graph)
+        embeddings: Embeddings = model(graph)
+        return embeddings
+
+
+def _is_large(model: EmbeddingModel, graph: HeteroData) -> bool:
+    if model.table_width is None or graph[INTERACTS].edge_index.device.type != "cpu":
+        return False
+    return 4 * model.table_width * (graph["user"].num_nodes + graph["item"].num_nodes) > TABLE_BYTES
+
+
+def model_scorer(model: Model, graph: HeteroData, embeddings: Embeddings | None = None) -> Scorer:
+    """The ranking function of a trained model, with the interactions of `graph` as the users' histories.
+
+    embeddings: what `embeddings_of` gave for the same graph, where it was asked already.
+    """
+    if has_embeddings(model):
+        embeddings = embeddings or embeddings_of(model, graph)
+        scorer = embedding_scorer(embeddings.user, embeddings.item)
+        with torch.no_grad():
             paths = model.path_scores(graph) if isinstance(model, EmbeddingModel) else None
-            return scorer if paths is None else summed(scorer, paths)
+        return scorer if paths is None else summed(scorer, paths)
     assert isinstance(model, ClosedFormModel)
 
     def score(users: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch_geometric.data import HeteroData
 from gnnrec.graph import INTERACTS, interactions_of
 from gnnrec.models.base import Embeddings
 from gnnrec.models.ials import item_factors, user_factors
+from gnnrec.models.layerwise import covariance, made
 from gnnrec.ranking import Scorer, embedding_scorer
 
 WEIGHTS = (0.25, 0.5, 1.0)  # tried, after none; the graph's own scores weigh 1
@@ -102,8 +103,32 @@ def appended(embeddings: Embeddings, more: Embeddings, weight: float) -> Embeddi
 def spread(user: Tensor, item: Tensor) -> Tensor:
     """Standard deviation of each user's scores over the items, sqrt(u' Cov(items) u). [U]"""
     centered = item - item.mean(dim=0)
-    covariance = centered.T @ centered / max(len(item) - 1, 1)
+    return spread_by(user, centered.T @ centered / max(len(item) - 1, 1))
+
+
+def spread_by(user: Tensor, covariance: Tensor) -> Tensor:
     return (user @ covariance * user).sum(dim=1).clamp(min=0).sqrt()
+
+
+def factors_in_blocks(graph: HeteroData, embeddings: Embeddings, item: Tensor, settings: Tensor) -> Embeddings:
+    """As `with_factors`, a block of rows at a time, see layerwise.py."""
+    weight, l2, confidence = settings.tolist()
+    padded, history = F.pad(item, (0, 0, 0, len(embeddings.item) - len(item))), interactions_of(graph).matrix()
+    length = padded.norm(dim=1).mean().clamp(min=1e-9)
+    of_items, of_factors = covariance(embeddings.item), covariance(padded / length)
+
+    def users(rows: slice) -> Tensor:
+        user, more = embeddings.user[rows], user_factors(history[rows], padded, l2, confidence) * length
+        scale = spread_by(user, of_items) / spread_by(more, of_factors).clamp(min=1e-9)
+        return torch.cat([user, more * (weight * scale)[:, None]], dim=1)
+
+    def items(rows: slice) -> Tensor:
+        return torch.cat([embeddings.item[rows], padded[rows] / length], dim=1)
+
+    sizes = (len(side) for side in (embeddings.user, embeddings.item))
+    width = embeddings.user.shape[1] + item.shape[1]
+    user, item = (made((size, width), rows_of) for size, rows_of in zip(sizes, (users, items)))
+    return embeddings._replace(user=user, item=item)
 
 
 def _scorer(embeddings: Embeddings) -> Scorer:

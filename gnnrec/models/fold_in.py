@@ -131,7 +131,7 @@ def _place_by_graph(model: ModalityGNN, graph: HeteroData) -> Place:
         found = long_term._replace(user=rows)
         if model.ordered:
             everybody = torch.arange(len(rows))
-            found = found._replace(user=model._with_interest(histories, found, everybody, histories_of(histories).size))
+            found = found._replace(user=model.with_interest(histories, found, everybody, histories_of(histories).size))
         if len(model.factor_items):
             found = with_factors(histories, found, model.factor_items, model.factor_settings)
         return found.user

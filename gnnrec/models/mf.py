@@ -16,6 +16,7 @@ from gnnrec.models.base import (
     rows_of,
     similarity_space,
 )
+from gnnrec.models.layerwise import copied, in_space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class MF(EmbeddingModel):
 
     def __init__(self, config: MFConfig, graph: HeteroData, generator: Generator, draw: Draw | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.table_width = config, config.dim
         self.user = normal((graph["user"].num_nodes, config.dim), config.init_scale, generator, draw)
         self.item = normal((graph["item"].num_nodes, config.dim), config.init_scale, generator, draw)
 
@@ -45,3 +46,7 @@ class MF(EmbeddingModel):
     def forward(self, graph: HeteroData) -> Embeddings:
         user, item = rows_of(self.user, graph, "user"), rows_of(self.item, graph, "item")
         return similarity_space(Embeddings(user, item), self.config.similarity)
+
+    def in_blocks(self, graph: HeteroData) -> Embeddings:
+        user, item = (in_space(copied(table), self.config.similarity) for table in (self.user, self.item))
+        return Embeddings(user, item)

@@ -50,15 +50,25 @@ from gnnrec.models.base import (
     check_above_zero,
     check_choice,
     check_least,
+    embeddings_of,
     normal,
     rows_of,
     summed,
 )
-from gnnrec.models.factors import Factors, choose_factors, factors_like, fit_factors, middle_one, with_factors
+from gnnrec.models.factors import (
+    Factors,
+    choose_factors,
+    factors_in_blocks,
+    factors_like,
+    fit_factors,
+    middle_one,
+    with_factors,
+)
 from gnnrec.models.interest import ShortTermInterest
 from gnnrec.models.lightgcn import light_propagation
+from gnnrec.models.modality_blocks import long_term, with_short_term
 from gnnrec.models.paths import choose_paths, combined, histories, path_parts
-from gnnrec.models.placement import Placement, fit_placement, placed
+from gnnrec.models.placement import Placement, fit_placement, place, placed
 from gnnrec.models.slim import matrix_of, parts_of, sparse_scores
 from gnnrec.models.unit import unit_rows
 from gnnrec.ranking import Scorer, embedding_scorer
@@ -118,7 +128,7 @@ class ModalityGNN(EmbeddingModel):
         self, config: ModalityGNNConfig, graph: HeteroData, generator: Generator, draw: Draw | None = None
     ) -> None:
         super().__init__()
-        self.config, self.hops = config, config.layers
+        self.config, self.hops, self.table_width = config, config.layers, config.dim
         self.modalities = item_modalities(graph)
         num_users, num_items = graph["user"].num_nodes, graph["item"].num_nodes
         self.user = normal((num_users, config.dim), config.init_scale, generator, draw)
@@ -154,14 +164,25 @@ class ModalityGNN(EmbeddingModel):
     def forward(self, graph: HeteroData) -> Embeddings:
         embeddings = self.asked(graph)
         if len(self.placement_landmarks):
-            embeddings = placed(graph, embeddings, Placement(*(self.get_buffer(name) for name in PLACEMENT)))
+            embeddings = placed(graph, embeddings, self._placement())
         return embeddings
+
+    def in_blocks(self, graph: HeteroData) -> Embeddings:
+        embeddings = with_short_term(self, graph, long_term(self, graph))
+        if len(self.factor_items):
+            embeddings = factors_in_blocks(graph, embeddings, self.factor_items, self.factor_settings)
+        if len(self.placement_landmarks):
+            place(graph, embeddings.item, self._placement())
+        return embeddings
+
+    def _placement(self) -> Placement:
+        return Placement(*(self.get_buffer(name) for name in PLACEMENT))
 
     def _with_short_term(self, graph: HeteroData, embeddings: Embeddings) -> Embeddings:
         if not self.ordered:
             return embeddings
         users, ends = torch.arange(graph["user"].num_nodes, device=embeddings.user.device), histories_of(graph).size
-        blocks = [self._with_interest(graph, embeddings, block, ends[block]) for block in users.split(BLOCK_USERS)]
+        blocks = [self.with_interest(graph, embeddings, block, ends[block]) for block in users.split(BLOCK_USERS)]
         return embeddings._replace(user=torch.cat(blocks))
 
     def training_pass(self, graph: HeteroData, generator: Generator) -> Embeddings:
@@ -196,7 +217,7 @@ class ModalityGNN(EmbeddingModel):
         users = graph[INTERACTS].edge_index[0, interactions]
         if embeddings.context is None:
             return embeddings.user[users]
-        return self._with_interest(graph, embeddings, users, histories_of(graph).place[interactions])
+        return self.with_interest(graph, embeddings, users, histories_of(graph).place[interactions])
 
     def auxiliary_loss(self, graph: HeteroData, embeddings: Embeddings, interactions: Tensor) -> Tensor | None:
         """Alignment of the first ALIGNED_ITEMS items of the batch, each once; what was filled in is not aligned."""
@@ -222,7 +243,7 @@ class ModalityGNN(EmbeddingModel):
             views.append((self.project[modality](graph[modality].x[nodes]), there))
         return views
 
-    def _with_interest(self, graph: HeteroData, embeddings: Embeddings, users: Tensor, end: Tensor) -> Tensor:
+    def with_interest(self, graph: HeteroData, embeddings: Embeddings, users: Tensor, end: Tensor) -> Tensor:
         """Users [B] as they were at place `end` [B] of their histories: long-term, short-term, the bias's constant."""
         assert embeddings.context is not None
         items, there = last_items(histories_of(graph), users, end, self.config.recent)
@@ -232,7 +253,7 @@ class ModalityGNN(EmbeddingModel):
 
     @torch.no_grad()
     def finish(self, graph: HeteroData, measure: Callable[[Scorer], float]) -> None:
-        embeddings = self(graph)
+        embeddings = embeddings_of(self, graph)
         tried = fit_factors(graph) if self.config.factors or self.config.placement else []
         found = choose_factors(graph, embeddings, tried, measure) if self.config.factors else None
         scores = self._finished_embeddings(graph, embeddings, found, tried)
@@ -247,7 +268,7 @@ class ModalityGNN(EmbeddingModel):
 
     @torch.no_grad()
     def finish_like(self, graph: HeteroData, other: "ModalityGNN") -> None:
-        embeddings = self(graph)
+        embeddings = embeddings_of(self, graph)
         tried = fit_factors(graph) if self.config.placement or len(other.factor_items) else []
         found = factors_like(tried, other.factor_settings) if len(other.factor_items) else None
         scores = self._finished_embeddings(graph, embeddings, found, tried)

@@ -34,6 +34,8 @@ PENALTIES = tuple(10.0 ** (step / 2) for step in range(-4, 5))  # tried, .01 to 
 FACTORS = (0.1, 0.3, 3.0, 10.0)  # by which the weight of one modality is moved, the others held
 ROUNDS = 2  # through all modalities
 BLOCK = 4_096  # items that are placed at a time
+FIT_BLOCK = 8_192  # items that are fitted to at a time; not fewer than LANDMARKS
+BLOCK_USERS = 262_144  # in double precision at a time
 JITTER = 1e-8
 ALL_SETS = 3  # up to so many modalities each set of them is fitted; of more only all together and each alone
 
@@ -72,18 +74,22 @@ def placed(graph: HeteroData, embeddings: Embeddings, placement: Placement) -> E
 
     An item stands where the largest of the fitted sets whose modalities it has puts it.
     """
-    left = num_interactions(graph, "item") == 0
-    if not left.any():
+    if not (num_interactions(graph, "item") == 0).any():
         return embeddings
-    there, item = contents(graph), embeddings.item.clone()
-    for place, weights in enumerate(placement.weights):
+    return embeddings._replace(item=place(graph, embeddings.item.clone(), placement))
+
+
+def place(graph: HeteroData, item: Tensor, placement: Placement) -> Tensor:
+    """The same of the items' rows [I, D], in place."""
+    left, there = num_interactions(graph, "item") == 0, contents(graph)
+    for position, weights in enumerate(placement.weights):
         mine = left & there[:, weights > 0].all(1)
         left = left & ~mine
-        part = slice(*placement.offsets[place : place + 2].tolist())
+        part = slice(*placement.offsets[position : position + 2].tolist())
         for block in mine.nonzero().squeeze(1).split(BLOCK):
             near = mixed(graph, weights, block, placement.landmarks[part]).float()
-            item[block] = near @ placement.coefficients[part] + placement.means[place]
-    return embeddings._replace(item=item)
+            item[block] = near @ placement.coefficients[part] + placement.means[position]
+    return item
 
 
 def sets_of(num_modalities: int) -> list[tuple[int, ...]]:
@@ -108,11 +114,15 @@ def _fit(
     _, penalty = leave_one_out_error(embeddings, sample, weighted(parts, found))
     weights = torch.zeros(len(modalities), device=rows.device)
     weights[list(chosen)] = torch.tensor(found, device=rows.device)
-    across = mixed(graph, weights, items, landmarks)  # [n, L]
-    among = across[: len(landmarks)]
-    left = across.T @ across + penalty * among
+    near = mixed(graph, weights, items[:FIT_BLOCK], landmarks)  # [n, L], a block at a time
+    left, right = near.T @ near, near.T @ (rows[:FIT_BLOCK] - mean)
+    for first in range(FIT_BLOCK, len(items), FIT_BLOCK):
+        block = mixed(graph, weights, items[first : first + FIT_BLOCK], landmarks)
+        left += block.T @ block
+        right += block.T @ (rows[first : first + FIT_BLOCK] - mean)
+    left += penalty * near[: len(landmarks)]  # landmarks are the first of the items
     left.diagonal().add_(JITTER * left.diagonal().mean())
-    coefficients = torch.linalg.solve(left, across.T @ (rows - mean))
+    coefficients = torch.linalg.solve(left, right)
     return weights, mean.float(), landmarks, coefficients.float()
 
 
@@ -173,8 +183,9 @@ def leave_one_out_error(embeddings: Embeddings, items: Tensor, kernel: Tensor) -
     It is the squared error of the users' scores, r' (sum_u u u') r over the items' errors r. Ranking the users' own
     things instead is noisier: where several modalities do about as well, chance decides between them.
     """
-    rows, users = embeddings.item[items].double(), embeddings.user.double()
-    metric = users.T @ users / len(users)  # [D, D]
+    rows = embeddings.item[items].double()
+    blocks = (users.double() for users in embeddings.user.split(BLOCK_USERS))
+    metric = torch.stack([users.T @ users for users in blocks]).sum(0) / len(embeddings.user)  # [D, D]
     errors = ((foretold - rows, penalty) for penalty, foretold in leave_one_out(kernel, rows))
     return min((float(((error @ metric) * error).sum()), penalty) for error, penalty in errors)
 

@@ -18,6 +18,7 @@ from torch_geometric.data import HeteroData
 from gnnrec.fusion import linear
 from gnnrec.graph_hops import hops_of
 from gnnrec.models.base import EmbeddingModel, Embeddings, check_least
+from gnnrec.models.layerwise import made
 from gnnrec.models.unit import unit_rows
 from gnnrec.sampling.csr import Array
 from gnnrec.subgraph import Sampler, sampler_of
@@ -40,7 +41,7 @@ class Sign(EmbeddingModel):
 
     def __init__(self, config: SignConfig, graph: HeteroData, generator: Generator) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.table_width = config, config.dim
         tables = hops_of(graph, config.hops)
         width = tables.item[0].shape[1]
         self.user = Side(width, len(tables.user), config.dim, generator)
@@ -49,6 +50,10 @@ class Sign(EmbeddingModel):
     def forward(self, graph: HeteroData) -> Embeddings:
         tables = hops_of(graph, self.config.hops)
         return Embeddings(self.user(tables.user), self.item(tables.item))
+
+    def in_blocks(self, graph: HeteroData) -> Embeddings:
+        tables = hops_of(graph, self.config.hops)
+        return Embeddings(self.user.in_blocks(tables.user), self.item.in_blocks(tables.item))
 
     def sampler(self, graph: HeteroData, fanout: tuple[int, ...]) -> Sampler:
         return sampler_of(graph, fanout, hops_of(graph, self.config.hops), content=False)
@@ -66,6 +71,10 @@ class Side(nn.Module):
     def forward(self, tables: tuple[Array | Tensor, ...]) -> Tensor:
         blocks = range(0, max(len(tables[0]), 1), BLOCK)
         return torch.cat([self._block([table[first : first + BLOCK] for table in tables]) for first in blocks])
+
+    def in_blocks(self, tables: tuple[Array | Tensor, ...]) -> Tensor:
+        shape = (len(tables[0]), self.out.out_features)
+        return made(shape, lambda rows: self._block([table[rows] for table in tables]))
 
     def _block(self, tables: list[Array | Tensor]) -> Tensor:
         device = self.out.weight.device

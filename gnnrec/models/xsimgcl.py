@@ -28,6 +28,7 @@ from gnnrec.models.base import (
     rows_of,
 )
 from gnnrec.models.contrast import contrast
+from gnnrec.models.layerwise import mean_of_layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ class XSimGCL(EmbeddingModel):
         self, config: XSimGCLConfig, graph: HeteroData, generator: Generator, draw: Draw | None = None
     ) -> None:
         super().__init__()
-        self.config, self.hops = config, config.layers
+        self.config, self.hops, self.table_width = config, config.layers, config.dim
         self.user = normal((graph["user"].num_nodes, config.dim), config.init_scale, generator, draw)
         self.item = normal((graph["item"].num_nodes, config.dim), config.init_scale, generator, draw)
 
@@ -65,6 +66,9 @@ class XSimGCL(EmbeddingModel):
 
     def forward(self, graph: HeteroData) -> Embeddings:
         return self._smoothed(graph, None)[0]
+
+    def in_blocks(self, graph: HeteroData) -> Embeddings:
+        return Embeddings(*mean_of_layers(graph, self.user, self.item, self.config.layers, first=1))
 
     def training_pass(self, graph: HeteroData, generator: Generator) -> Embeddings:
         if self.config.views == "layers":

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gnnrec.datasets.pseudonyms import Pseudonyms
 from gnnrec.errors import UserError
 from gnnrec.export import Exported, export_embeddings
 from gnnrec.privacy.anonymity import rare_users
 from gnnrec.run_folder import Run
+from gnnrec.scratch import blocks, empty
 from gnnrec.vault import read_text
 
 FILE = "export.json"
@@ -53,11 +55,11 @@ def export_run(run: Run, to: Path, config: ExportConfig) -> Export:
     if config.pseudonyms:
         pseudonyms = Pseudonyms.required()
         ids = [pseudonyms.of(name) for name in ids]
-    whole = Exported(run.user_vectors[keep], run.item_vectors, tuple(ids), run.item_ids)
+    whole = Exported(kept_rows(run.user_vectors, keep), run.item_vectors, tuple(ids), run.item_ids)
     lists = None
     if not run.ranks_by_embeddings:
         items, scores = run.lists
-        lists = items[keep], scores[keep]
+        lists = kept_rows(items, keep), kept_rows(scores, keep)
     written = export_embeddings(
         *whole,
         to,
@@ -69,6 +71,18 @@ def export_run(run: Run, to: Path, config: ExportConfig) -> Export:
         encrypt=config.encrypt,
     )
     return Export(whole, written, len(run.user_ids) - len(ids))
+
+
+def kept_rows(rows: NDArray[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
+    """Some of the rows, in a scratch file where that is large; all of them as they are."""
+    if keep.all():
+        return rows
+    kept, first = empty((int(keep.sum()), *rows.shape[1:]), rows.dtype), 0
+    for block in blocks(rows):
+        part = rows[block][keep[block]]
+        kept[first : first + len(part)] = part
+        first += len(part)
+    return kept
 
 
 def read_export(folder: Path) -> tuple[ExportConfig, dict[str, Any]] | None:

@@ -63,7 +63,7 @@ def build_csr(blocks: Blocks, num_rows: int, num_columns: int, folder: Path) -> 
         times = _new(made / "time.npy", np.int64, int(offsets[-1]) if timed else 0)
         free = offsets[:-1].copy()
         for row, column, time in blocks():
-            _place(row, column, np.zeros(0, np.int64) if time is None else time, free, columns, times)
+            place_edges(row, column, np.zeros(0, np.int64) if time is None else time, free, columns, times)
         for array in (columns, times):
             if isinstance(array, np.memmap):
                 array.flush()
@@ -94,7 +94,7 @@ def _new(path: Path, kind: Any, size: int) -> Array:
 
 
 @numba.njit(cache=True, nogil=True)
-def _place(row: Array, column: Array, time: Array, free: Array, columns: Array, times: Array) -> None:
+def place_edges(row: Array, column: Array, time: Array, free: Array, columns: Array, times: Array) -> None:
     """Write each edge to the next free entry of its row. row, column [b]"""
     for edge in range(len(row)):
         at = free[row[edge]]

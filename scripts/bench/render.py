@@ -16,6 +16,7 @@ import private_tables
 import refit_tables
 import sample_tables
 import scale_tables
+import stream_tables
 import trust_tables
 import weights_tables
 from goals import goals
@@ -257,6 +258,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "distributed": distributed_tables.distributed,
     "table_memory": weights_tables.memory,
     "table_lists": weights_tables.lists,
+    "stream": stream_tables.stream,
     "huge": sample_tables.huge,
     "huge_curve": sample_tables.huge_curve,
     "read": read,

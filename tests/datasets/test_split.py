@@ -152,3 +152,28 @@ def test_a_global_cut_on_movies_leaves_three_of_four_test_users_without_history(
     )
     assert report["leave_last"]["test"] == 610
     assert report["global_time"]["test_users_without_train"] == pytest.approx(0.77, abs=0.01)
+
+
+@pytest.mark.parametrize("method", ["leave_last", "user_time", "random", "global_time", "published"])
+def test_a_sample_of_users_is_held_out_and_the_rest_is_as_it_says(method: str) -> None:
+    data = powerlaw(60, 40, 500)
+    log = data.interactions
+    parts = np.zeros(len(log), np.int8)
+    parts[-100:], parts[-200:-100] = 2, 1
+    data = replace(data, published_split=parts)
+    whole = split(data, SplitConfig(method=method))
+    some = split(data, SplitConfig(method=method, users=7))
+    held = np.union1d(some.val.user, some.test.user)
+    assert len(held) == 7
+    for name in ("val", "test"):
+        before, after = getattr(whole, name), getattr(some, name)
+        mine = np.isin(before.user, held)
+        assert np.array_equal(after.user, before.user[mine]) and np.array_equal(after.item, before.item[mine])
+    if method in ("global_time", "published"):  # what lies after the cut is no train row of anybody
+        assert len(some.train) == len(whole.train)
+    else:
+        assert len(some.train) + len(some.val) + len(some.test) == len(log)
+    again = split(data, SplitConfig(method=method, users=7))
+    assert np.array_equal(again.test.user, some.test.user)
+    assert not np.array_equal(split(data, SplitConfig(method=method, users=7, seed=1)).test.user, some.test.user)
+    assert len(split(data, SplitConfig(method=method, users=1000)).test) == len(whole.test)

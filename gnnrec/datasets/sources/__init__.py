@@ -37,16 +37,18 @@ def load(
     """
     read = find_reader(path)
     with progress(total=STEPS + 1, text=f"reading {path}", unit="step") as bar, named(path):
-        raw = read(path.resolve())
-        bar.update()
-        if feedback is not None:
-            raw = replace(raw, log=with_feedback(raw.log, feedback))
-        for more in partitions:
-            raw = with_partitions(raw, more)
-        if pseudonyms is not None:
-            raw = with_pseudonyms(raw, pseudonyms)
+
+        def raw() -> RawDataset:
+            found = read(path.resolve())
+            bar.update()
+            if feedback is not None:
+                found = replace(found, log=with_feedback(found.log, feedback))
+            for more in partitions:
+                found = with_partitions(found, more)
+            return found if pseudonyms is None else with_pseudonyms(found, pseudonyms)
+
         check = None if pseudonyms is None else pseudonyms.check
-        made = assemble(raw, bar.update)
+        made = assemble(raw(), bar.update)  # which lets go of the tables as it goes on
         return replace(made, feedback=feedback, pseudonyms=check, partitions=tuple(partitions))
 
 
