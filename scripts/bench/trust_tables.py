@@ -37,12 +37,13 @@ def kills(rows: Rows) -> list[list[str]]:
 def fuzzing(rows: Rows) -> list[list[str]]:
     count, finds = (sum(row["metrics"][name] for row in rows) for name in ("executions", "finds"))
     least, most = (pick(rows, key=lambda row: row["metrics"]["executions"]) for pick in (min, max))
+    hours = sum(row["seconds"] for row in rows) / 3_600
     spread = ", ".join(f"{row['variant']} {row['metrics']['executions']:,.0f}" for row in (least, most))
     return [
         [
             "whatever a file or a request holds: an answer, or an error in one line",
             f"scripts/fuzz: atheris, and damage at random, on {len(rows)} readers; finds: tests/test_corpus.py",
-            f"{count:,.0f} executions (least and most: {spread}), {finds:.0f} finds, all mended",
+            f"{count:,.0f} executions in {hours:.1f} hours (least and most: {spread}), {finds:.0f} finds, all mended",
         ]
     ]
 

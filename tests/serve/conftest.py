@@ -1,14 +1,17 @@
 """Services over small runs, asked as a client asks them."""
 
+import json
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from starlette.testclient import TestClient
@@ -44,6 +47,13 @@ class Server:
     process: subprocess.Popen[str]
     url: str
     feedback: Path
+
+    def wait_until_warm(self) -> None:
+        while True:
+            with urlopen(f"{self.url}/ready", timeout=10) as answer:
+                if json.load(answer)["warm"]:
+                    return
+            time.sleep(0.05)
 
 
 @pytest.fixture

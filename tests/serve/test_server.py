@@ -23,11 +23,6 @@ def get(url: str):
         return json.load(answer)
 
 
-def wait_until_warm(url: str) -> None:
-    while not get(f"{url}/ready")["warm"]:
-        time.sleep(0.05)
-
-
 def test_killed_amid_a_thousand_posts_it_loses_no_acknowledged_event(start_server, tiny_runs):
     server = start_server(tiny_runs["default"])
     acknowledged: list[str] = []
@@ -66,7 +61,7 @@ def test_killed_amid_a_thousand_posts_it_loses_no_acknowledged_event(start_serve
 
 def test_asked_to_stop_it_finishes_what_it_began(start_server, tiny_runs):
     server = start_server(tiny_runs["default"])
-    wait_until_warm(server.url)
+    server.wait_until_warm()
     best = get(f"{server.url}/recommend?user=u0&k=1")["items"][0]["id"]
     found = {}
     thread = threading.Thread(target=lambda: found.update(get(f"{server.url}/explain?user=u0&item={best}")))
