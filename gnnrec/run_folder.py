@@ -138,11 +138,11 @@ class Run:
     @cached_property
     def graph(self) -> "HeteroData":
         """The training graph."""
-        from gnnrec.run_tensors import load_tensors, unpack_graph
+        from gnnrec.run_tensors import map_tensors, unpack_graph
 
         path = self.folder / "graph.safetensors"
         with refusing(path, "does not fit the run"):
-            graph = unpack_graph(load_tensors(path))
+            graph = unpack_graph(map_tensors(path))
             check_graph(graph, len(self.user_ids), len(self.item_ids))
         return graph
 

@@ -10,9 +10,10 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Interactions
 from gnnrec.errors import UserError
+from gnnrec.files import KEYS
 from gnnrec.models import ClosedFormModel, Embeddings, Model
 from gnnrec.ranking import Scorer
-from gnnrec.tensor_files import open_tensors
+from gnnrec.tensor_files import map_tensor, open_tensors
 from gnnrec.untrusted import refusing
 
 MANY = 100
@@ -21,6 +22,16 @@ MANY = 100
 def load_tensors(path: Path) -> dict[str, Tensor]:
     with refusing(path), open_tensors(path, "pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+
+
+def map_tensors(path: Path) -> dict[str, Tensor]:
+    """The same, of a plain file read as they are used: see `tensor_files.map_tensor`."""
+    if (path.parent / KEYS).exists():
+        return load_tensors(path)
+    with refusing(path):
+        with open_tensors(path) as file:
+            names = list(file.keys())
+        return {name: torch.from_numpy(map_tensor(path, name)) for name in names}
 
 
 def load_weights(model: Model, state: dict[str, Tensor], folder: Path) -> None:
