@@ -190,7 +190,9 @@ def main() -> None:
         "own_gb": max(found["own_gb"] for found in stages.values())
     }
     variant = f"{sizes[0]:,} users, {sizes[1]:,} items, {sizes[2]:,} interactions; {options.variant}"
-    save("stream", [row("synthetic power law", variant, [0], [values], time.perf_counter() - began, stages=stages)])
+    command = f"python scripts/bench/stream.py --scale {options.scale} --variant {options.variant}"
+    seconds = time.perf_counter() - began
+    save("stream", [row("synthetic power law", variant, [0], [values], seconds, stages=stages, command=command)])
 
 
 if __name__ == "__main__":

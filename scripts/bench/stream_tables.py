@@ -15,7 +15,7 @@ STAGES = {  # as they are headed, and how their names begin
 
 def stream() -> str:
     rows = []
-    for entry in load("stream"):
+    for entry in sorted(load("stream"), key=lambda entry: len(entry["variant"].split(";")[0])):  # by size
         found, (graph, variant) = entry["stages"], entry["variant"].split("; ")
         groups = [[stage for key, stage in found.items() if key.startswith(names)] for names in STAGES.values()]
         own = [f"{max(stage['own_gb'] for stage in group):.2f}" if group else "" for group in groups]
