@@ -132,6 +132,8 @@ def _place_by_graph(model: ModalityGNN, graph: HeteroData) -> Place:
         if model.ordered:
             everybody = torch.arange(len(rows))
             found = found._replace(user=model.with_interest(histories, found, everybody, histories_of(histories).size))
+        if model.sequence is not None:
+            found = model.sequence.beside(histories, found)
         if len(model.factor_items):
             found = with_factors(histories, found, model.factor_items, model.factor_settings)
         return found.user

@@ -8,6 +8,8 @@
    Beside it the item hears the items taken together with it (as in MSCA 2026), and a user hears her friends.
 4. Where the log has times, the items a user had last form her short-term interest by attention (interest.py), scored
    against a separate item embedding (as in the factorized transitions of FPMC, Rendle et al. 2010).
+   With `sequence` above 0 a transformer over her last items stands beside all this, trained in the same steps
+   (sequence.py).
 5. With `align` above 0, the projected features of one item are pulled towards each other; with `align_item` their sum
    is pulled towards what the item has become, as in CLCRec (Wei et al. 2021), but the item stands still: content shall
    stand for it where it is cold. Both by InfoNCE against the other items of the batch.
@@ -69,10 +71,12 @@ from gnnrec.models.lightgcn import light_propagation
 from gnnrec.models.modality_blocks import long_term, with_short_term
 from gnnrec.models.paths import choose_paths, combined, histories, path_parts
 from gnnrec.models.placement import Placement, fit_placement, place, placed
+from gnnrec.models.sequence import Sequence
 from gnnrec.models.slim import matrix_of, parts_of, sparse_scores
 from gnnrec.models.unit import unit_rows
 from gnnrec.ranking import Scorer, embedding_scorer
 from gnnrec.recency import histories_of, last_items
+from gnnrec.subgraph import Sampler
 
 PLACEMENT = tuple(f"placement_{name}" for name in Placement._fields)
 PATHS = ("path_offsets", "path_columns", "path_values")
@@ -91,6 +95,7 @@ class ModalityGNNConfig:
     recent: int = 20  # how many last items form the short-term interest; 0 switches it off
     half_life: float = 5.0  # steps back at which a recent item counts half
     heads: int = 4  # of the attention over the recent items; 0 leaves their weighted mean
+    sequence: int = 0  # dimensions of a transformer over a user's last items beside the graph; 0 for none
     item_bias: bool = False  # a free score per item for everybody: for logs where a few items are everybody's
     factors: bool = True  # append the factors of iALS, weighed on validation (logs of up to 5 million interactions)
     paths: bool = True  # add item-item paths in closed form, weighed on validation
@@ -101,7 +106,7 @@ class ModalityGNNConfig:
     init_scale: float = 1.0  # expected length of a free embedding, and of a projected feature, at the start
 
     def __post_init__(self) -> None:
-        check_least(self, dim=1, layers=0, recent=0, heads=0, align=0.0, align_item=0.0)
+        check_least(self, dim=1, layers=0, recent=0, heads=0, sequence=0, align=0.0, align_item=0.0)
         if self.heads and self.dim % self.heads:
             raise UserError(f"model.heads: found {self.heads}; allowed: 0, or a divisor of model.dim ({self.dim})")
         check_choice("model.fusion", self.fusion, tuple(FUSIONS))
@@ -112,7 +117,9 @@ class ModalityGNNConfig:
 class ModalityGNN(EmbeddingModel):
     movable_tables = True
     places_new_items = places_new_users = True
-    rows_of = MappingProxyType({"user": "user"} | dict.fromkeys(("item", "bias", "context", "target"), "item"))
+    rows_of = MappingProxyType(
+        {"user": "user"} | dict.fromkeys(("item", "bias", "context", "target", "sequence.item"), "item")
+    )
     fitted_buffers = ("factor_items", *PLACEMENT, *PATHS)
     path_offsets: Tensor  # CSR of the item paths [I, I] once chosen, see paths.py; empty for none
     path_columns: Tensor
@@ -153,6 +160,12 @@ class ModalityGNN(EmbeddingModel):
             self.context = normal((num_items, config.dim), config.init_scale, generator, draw)
             self.target = normal((num_items, config.dim), config.init_scale, generator, draw)
             self.interest = ShortTermInterest(config.dim, config.recent, config.heads, config.half_life, generator)
+        self.sequence = Sequence(config.sequence, graph, generator) if self.ordered and config.sequence else None
+
+    def sampler(self, graph: HeteroData, fanout: tuple[int, ...]) -> Sampler:
+        if self.sequence is not None:  # a piece of the graph does not hold the windows of histories
+            raise UserError(f"model.sequence: found {self.config.sequence}; allowed with sampled pieces: 0")
+        return super().sampler(graph, fanout)
 
     def asked(self, graph: HeteroData) -> Embeddings:
         """Where neighbours put everything: placement is fitted to items that have all of their content."""
@@ -168,6 +181,8 @@ class ModalityGNN(EmbeddingModel):
         return embeddings
 
     def in_blocks(self, graph: HeteroData) -> Embeddings:
+        if self.sequence is not None:  # its part is made whole
+            return self(graph)
         embeddings = with_short_term(self, graph, long_term(self, graph))
         if len(self.factor_items):
             embeddings = factors_in_blocks(graph, embeddings, self.factor_items, self.factor_settings)
@@ -183,10 +198,17 @@ class ModalityGNN(EmbeddingModel):
             return embeddings
         users, ends = torch.arange(graph["user"].num_nodes, device=embeddings.user.device), histories_of(graph).size
         blocks = [self.with_interest(graph, embeddings, block, ends[block]) for block in users.split(BLOCK_USERS)]
-        return embeddings._replace(user=torch.cat(blocks))
+        embeddings = embeddings._replace(user=torch.cat(blocks))
+        return embeddings if self.sequence is None else self.sequence.beside(graph, embeddings)
 
     def training_pass(self, graph: HeteroData, generator: Generator) -> Embeddings:
         return self._long_term(graph)
+
+    def batches(self, graph: HeteroData, size: int, generator: Generator) -> tuple[Tensor, ...]:
+        """With a sequence its windows, so that one pass over each serves all interactions in it."""
+        if self.sequence is None:
+            return super().batches(graph, size, generator)
+        return self.sequence.batches(graph, size, generator)
 
     def _long_term(self, graph: HeteroData) -> Embeddings:
         """Where the log has an order, users without their short-term interest: `queries` adds that of a batch."""
@@ -220,7 +242,14 @@ class ModalityGNN(EmbeddingModel):
         return self.with_interest(graph, embeddings, users, histories_of(graph).place[interactions])
 
     def auxiliary_loss(self, graph: HeteroData, embeddings: Embeddings, interactions: Tensor) -> Tensor | None:
-        """Alignment of the first ALIGNED_ITEMS items of the batch, each once; what was filled in is not aligned."""
+        aligned = self._alignment(graph, embeddings, interactions)
+        if self.sequence is None:
+            return aligned
+        loss = self.sequence.loss(graph, interactions)
+        return loss if aligned is None else loss + aligned
+
+    def _alignment(self, graph: HeteroData, embeddings: Embeddings, interactions: Tensor) -> Tensor | None:
+        """Of the first ALIGNED_ITEMS items of the batch, each once; what was filled in is not aligned."""
         config = self.config
         if not (config.align or config.align_item) or not self.modalities:
             return None

@@ -75,15 +75,24 @@ class SASRec(EmbeddingModel):
         """Everybody as she is after the last of her interactions in `graph`."""
         histories = histories_of(graph)
         users = torch.arange(len(histories.size), device=histories.size.device)
+        table = self._tokens(graph)
         encoded = [
-            self._encode(*self._window(histories, block, histories.size[block]))[:, -1]
+            self._encode(table, *self._window(table, histories, block, histories.size[block]))[:, -1]
             for block in users.split(BLOCK_USERS)
         ]
-        return similarity_space(Embeddings(torch.cat(encoded), self.item), self.config.similarity)
+        return similarity_space(Embeddings(torch.cat(encoded), self.item_rows(graph)), self.config.similarity)
 
     def training_pass(self, graph: HeteroData, generator: Generator) -> Embeddings:
+        return self.items_alone(graph)
+
+    def items_alone(self, graph: HeteroData) -> Embeddings:
         """Items only: `queries` encodes the users of a batch, and there may be many others."""
-        return similarity_space(Embeddings(self.item[:0], self.item), self.config.similarity)
+        items = self.item_rows(graph)
+        return similarity_space(Embeddings(items[:0], items), self.config.similarity)
+
+    def item_rows(self, graph: HeteroData) -> Tensor:
+        """The free embeddings of the graph's items, zero for those that joined later. [I, d]"""
+        return F.pad(self.item, (0, 0, 0, graph["item"].num_nodes - len(self.item)))
 
     def batches(self, graph: HeteroData, size: int, generator: Generator) -> tuple[Tensor, ...]:
         """Interactions of one window stand together, windows in random order: one pass over each serves them all."""
@@ -101,23 +110,28 @@ class SASRec(EmbeddingModel):
         end = torch.minimum((number + 1) * self.num_queries, histories.size[users]) - 1
         # The same batch draws the same masks, so that a resumed training goes on bit for bit.
         generator = Generator(user.device).manual_seed(int(interactions.sum())) if self.training else None
-        encoded = self._encode(*self._window(histories, users, end), generator)  # [W, L, d]
+        table = self._tokens(graph)
+        encoded = self._encode(table, *self._window(table, histories, users, end), generator)  # [W, L, d]
         query = encoded[window, encoded.shape[1] - 1 - (end[window] - place)]
         return unit_rows(query) if self.config.similarity == "cosine" else query
 
-    def _window(self, histories: Histories, users: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+    def _tokens(self, graph: HeteroData) -> Tensor:
+        """What is told of each item, and in the last row of the start token. [I + 1, d]"""
+        return torch.cat([self.item_rows(graph), self.start])
+
+    def _window(self, table: Tensor, histories: Histories, users: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
         """The L tokens before place `end` [W] of each user's [W] history: items [W, L], and which ones are real.
 
-        Place -1 holds the start token, item I; what would come before it is not real. L is shorter than the setting
-        where no history in the batch is as long.
+        Place -1 holds the start token, the last row of `table`; what would come before it is not real. L is shorter
+        than the setting where no history in the batch is as long.
         """
         length = min(self.config.length, int(end.max()) + 1)
         place = end[:, None] + torch.arange(-length, 0, device=end.device)  # [W, L]
         begun = place >= 0
         item = histories.item[torch.where(begun, histories.start[users, None] + place, -1)]
-        return torch.where(begun, item, len(self.item)), place >= -1
+        return torch.where(begun, item, len(table) - 1), place >= -1
 
-    def _encode(self, tokens: Tensor, real: Tensor, generator: Generator | None = None) -> Tensor:
+    def _encode(self, table: Tensor, tokens: Tensor, real: Tensor, generator: Generator | None = None) -> Tensor:
         """The state after each token, from it and those before it: [W, L] -> [W, L, d]. Dropout with a generator."""
         length = tokens.shape[1]
         step = torch.arange(length, device=tokens.device)
@@ -125,7 +139,7 @@ class SASRec(EmbeddingModel):
         # What is not real listens to itself, so that its softmax is one of something.
         heard = (distance >= 0) & (real[:, None, :] | (distance == 0))  # [W, L, L]
         rate = self.config.dropout if generator is not None else 0.0
-        x = F.embedding(tokens, torch.cat([self.item, self.start])) * self.config.dim**0.5
+        x = F.embedding(tokens, table) * self.config.dim**0.5
         x = dropout(x, rate, generator)
         for block in self.blocks:
             x = block(x, heard, distance.clamp(min=0), rate, generator)

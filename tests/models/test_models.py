@@ -139,6 +139,7 @@ OTHER: dict[str, Any] = {
     "together": 0.2,
     "friend": 0.2,
     "recent": 1,
+    "sequence": 8,
     "half_life": 1.0,
     "neighbors": 2,
     "shrink": 3.0,
