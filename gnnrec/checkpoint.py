@@ -40,6 +40,19 @@ def save_checkpoint(
     save_tensors(path, tensors, {"state": json.dumps(asdict(state)), "settings": settings})
 
 
+def check_checkpoint(path: Path, settings: str) -> None:
+    """Raises UserError where the checkpoint was made under other settings or cannot be read; nothing is loaded."""
+    try:
+        with open_tensors(path, "pt") as file:
+            metadata: dict[str, Any] = file.metadata() or {}
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path}: not a readable checkpoint ({error}); delete it to begin again") from error
+    if metadata.get("settings") != settings:
+        raise UserError(f"{path}: was made under other settings or data; choose another --out or delete it")
+
+
 def load_checkpoint(
     path: Path, optimizer: torch.optim.Optimizer, settings: str
 ) -> tuple[TrainState, dict[str, dict[str, Tensor]]]:
@@ -47,18 +60,12 @@ def load_checkpoint(
 
     Raises UserError where the checkpoint was made under other settings or cannot be read.
     """
-    try:
-        with open_tensors(path, "pt") as file:
-            metadata: dict[str, Any] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"{path}: not a readable checkpoint ({error}); delete it to begin again") from error
-    if metadata.get("settings") != settings:
-        raise UserError(f"{path}: was made under other settings or data; choose another --out or delete it")
+    check_checkpoint(path, settings)
+    with refusing(path, "not a readable checkpoint; delete it to begin again"), open_tensors(path, "pt") as file:
+        state: str = file.metadata()["state"]
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     with refusing(path, "not a readable checkpoint; delete it to begin again"):
-        return _unpacked(metadata["state"], tensors, optimizer)
+        return _unpacked(state, tensors, optimizer)
 
 
 def _unpacked(

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from torch_geometric.data import HeteroData
 
 from gnnrec import metrics
-from gnnrec.checkpoint import TrainState, load_checkpoint, save_checkpoint
+from gnnrec.checkpoint import TrainState, check_checkpoint, load_checkpoint, save_checkpoint
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.errors import UserError
 from gnnrec.graph import INTERACTS, interactions_of, num_interactions
@@ -147,6 +147,8 @@ class Trainer:
         checkpoint: Path | None = None,
         settings: str = "",
     ) -> None:
+        if checkpoint is not None and checkpoint.exists():  # before tables of another size are looked for beside it
+            check_checkpoint(checkpoint, settings)
         self.model, self.graph, self.config = model, graph, config
         self.workers = world()
         self.checkpoint, self.settings = checkpoint, settings

@@ -46,6 +46,8 @@ def _known(folder: Path) -> dict[str, str]:
     listed = hashes_of(folder)
     if listed.exists():
         lines = [line.split("  ", 1) for line in listed.read_text(encoding="utf-8").splitlines()]
+        if any(len(line) != 2 for line in lines):
+            raise UserError(f"{listed}: damaged; gnnrec models get makes it anew once the folder beside it is deleted")
         return {name.removeprefix(f"{folder.name}/"): digest for digest, name in lines}
     blobs = {str(path.relative_to(folder)): path.resolve().name for path in folder.rglob("*") if path.is_symlink()}
     return {name: blob for name, blob in blobs.items() if SHA256.fullmatch(blob)}

@@ -54,6 +54,10 @@ def fit_in_workers(
             run_workers(folder, config)
         except KeyboardInterrupt:
             raise Interrupted("stopped; the state is saved and the same command goes on") from None
+        except UserError:  # workers were lost, perhaps since one of them met what the user can mend
+            if (reason := read_outcome(folder)).error:
+                raise UserError(reason.error) from None
+            raise
         outcome = read_outcome(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -49,6 +49,8 @@ def write_job(
 
 
 def read_outcome(folder: Path) -> Outcome:
+    if not (folder / OUTCOME).exists():
+        return Outcome()
     return Outcome(**json.loads(read_text(folder / OUTCOME)))
 
 
@@ -80,5 +82,5 @@ def work(folder: Path, threads: int) -> None:
     finally:
         if tracker is not None:
             tracker.close()
-    if first:
+    if first or outcome.error:  # a full disk may be another's alone
         write_json(folder / OUTCOME, asdict(outcome))

@@ -58,6 +58,8 @@ def weights_of(
     if not model.movable_tables:
         name = type(model).__name__
         raise UserError(f"train.tables: found {tables!r}; allowed: whole, since {name} has no embeddings of ids")
+    if (device := next(model.parameters()).device).type != "cpu":
+        raise UserError(f"train.tables: found {tables!r}; allowed: whole, since training is on {device.type}")
     folder = None if checkpoint is None else checkpoint.parent / TABLES_FOLDER
     place: Place = Blocks(world(), folder)
     if tables == "mapped":

@@ -18,6 +18,7 @@ from gnnrec.checkpoint import TrainState
 from gnnrec.errors import UserError
 from gnnrec.files import sync_file, sync_folder, writing
 from gnnrec.models.base import Draw
+from gnnrec.scratch import scratch_folder
 from gnnrec.weights.places import BEST, DAMAGED, Parts
 from gnnrec.weights.undo import UndoLog
 from gnnrec.workers import Workers
@@ -26,7 +27,7 @@ UNDO = "undo"
 
 
 def draw_into_file(folder: Path | None) -> Draw:
-    """Draws a table into a file without a name, which is gone with it. folder: where; None: that of temporary files."""
+    """Draws a table into a file without a name, which is gone with it. folder: where; None: that of scratch files."""
 
     def draw(shape: tuple[int, int], generator: Generator) -> Tensor:
         return torch.randn(shape, generator=generator, out=_nameless(shape, torch.float32, folder))
@@ -119,11 +120,11 @@ def _opened(path: Path, like: Tensor) -> Tensor:
 
 
 def _nameless(shape: tuple[int, ...], dtype: torch.dtype, folder: Path | None) -> Tensor:
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+    folder = folder or scratch_folder()
+    folder.mkdir(parents=True, exist_ok=True)
     size = torch.Size(shape).numel() * dtype.itemsize
     with (
-        writing(folder or Path(tempfile.gettempdir())),
+        writing(folder),
         tempfile.NamedTemporaryFile(dir=folder, prefix=".tmp-") as file,
     ):
         os.posix_fallocate(file.fileno(), 0, size)

@@ -26,7 +26,7 @@ Parts = dict[str, Tensor]
 """weight, exp_avg, exp_avg_sq and average [n, d], averaged_at [n]: the rows of a table that are here."""
 
 BEST, ROWS = "best", "rows"
-DAMAGED = "not a readable checkpoint; delete it to begin again"
+DAMAGED = "does not belong to the checkpoint; delete checkpoint.safetensors beside it to begin again"
 SHARD = re.compile(r"(?P<saves>\d+)\.(?P<rank>\d+)-of-(?P<size>\d+)\.(?P<part>\w+\.\w+)\.safetensors")
 
 
@@ -90,7 +90,6 @@ class Blocks:
         found = {(name, part): rows for name, parts in tables.items() for part, rows in parts.items()}
         found |= {(name, BEST): rows for name, rows in best.items()}
         for (name, part), rows in found.items():
-            # A file each: what is written is copied in memory.
             file = f"{saves}.{self.workers.rank}-of-{self.workers.size}.{name}.{part}.safetensors"
             save_tensors(self.folder / file, {ROWS: rows})
         self.workers.wait()

@@ -1,6 +1,7 @@
 """Tables in files train what tables in memory do, to the bit; a killed training goes on from its last checkpoint."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -216,3 +217,21 @@ def test_blocks_in_an_encrypted_run_are_encrypted_and_read_again(tmp_path: Path,
     files = list((tmp_path / "run" / "checkpoint-tables").glob("*.safetensors"))
     assert files and all(path.read_bytes().startswith(b"gnnrec\x00\x01") for path in files)
     assert equal(trained("mf", QUICK, checkpoint=checkpoint)[0], first)
+
+
+def test_a_checkpoint_of_tables_elsewhere_is_one_of_other_settings(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    whole = replace(SAMPLED, tables="whole", epochs=1)
+    trained("mf", whole, checkpoint=path, settings="whole")
+    with pytest.raises(UserError, match=r"checkpoint\.safetensors: was made under other settings or data"):
+        trained("mf", MAPPED, checkpoint=path, settings="mapped")
+
+
+def test_lost_files_of_tables_name_what_to_delete(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    trained("mf", replace(MAPPED, epochs=1), checkpoint=path, settings="s")
+    shutil.rmtree(tmp_path / "checkpoint-tables")
+    with pytest.raises(UserError, match=r"does not belong to the checkpoint; delete checkpoint\.safetensors beside it"):
+        trained("mf", MAPPED, checkpoint=path, settings="s")
+    path.unlink()
+    trained("mf", replace(MAPPED, epochs=1), checkpoint=path, settings="s")  # begins again
