@@ -207,12 +207,13 @@ class Trainer:
         state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
         self.epoch_start = self.generator.get_state()
         last = state.epoch == self.config.epochs
-        with self.weights.averaged(state.updates):
-            if len(self.val) and (state.epoch % self.config.validate_every == 0 or last):
-                row[self.config.metric] = self._validate()
-            elif not len(self.val):
-                state.best_epoch = state.epoch
-                self.weights.keep(state.epoch)
+        if not len(self.val) or state.epoch % self.config.validate_every == 0 or last:
+            with self.weights.averaged(state.updates):
+                if len(self.val):
+                    row[self.config.metric] = self._validate()
+                else:
+                    state.best_epoch = state.epoch
+                    self.weights.keep(state.epoch)
         state.seconds += time.monotonic() - began
         row["seconds"] = state.seconds
         state.history.append(row)
