@@ -11,6 +11,7 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.errors import UserError
 from gnnrec.graph import INTERACTS
+from gnnrec.models.layerwise import mean_of_layers, unit_blocks
 from gnnrec.models.unit import unit_rows
 from gnnrec.ranking import Scorer, embedding_scorer
 from gnnrec.subgraph import Sampler, sampler_of
@@ -54,7 +55,8 @@ class EmbeddingModel(nn.Module):
         raise NotImplementedError
 
     def smoothing(self) -> Smoothing | None:
-        """Where there is one, embeddings can be made block by block (weights/blocks.py), from tables user and item."""
+        """Where there is one, embeddings can be made block by block (layerwise.py, and weights/blocks.py for several
+        workers), from the tables user and item."""
         return None
 
     def sampler(self, graph: HeteroData, fanout: tuple[int, ...]) -> Sampler:
@@ -66,7 +68,11 @@ class EmbeddingModel(nn.Module):
 
     def in_blocks(self, graph: HeteroData) -> Embeddings:
         """As `forward`, a layer and a block of rows at a time into scratch files, see layerwise.py."""
-        raise NotImplementedError
+        smoothing = self.smoothing()
+        assert smoothing is not None, "a model with table_width that is no light propagation makes its own"
+        tables = self.get_parameter("user"), self.get_parameter("item")
+        user, item = mean_of_layers(graph, *tables, smoothing.layers, smoothing.first)
+        return Embeddings(unit_blocks(user), unit_blocks(item)) if smoothing.unit else Embeddings(user, item)
 
     def asked(self, graph: HeteroData) -> Embeddings:
         """As `forward`, for a graph whose new items are queries, which may have a part of an item's content only."""

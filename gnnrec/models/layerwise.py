@@ -65,9 +65,9 @@ def mean_of_layers(graph: HeteroData, user: Tensor, item: Tensor, layers: int, f
     return users, items
 
 
-def in_space(table: Tensor, similarity: str) -> Tensor:
-    """Rows of length one for "cosine", as they are for "dot"."""
-    return table if similarity == "dot" else changed(table, unit_rows)
+def unit_blocks(table: Tensor) -> Tensor:
+    """The same table with its rows brought to length one."""
+    return changed(table, unit_rows)
 
 
 def mean_row(table: Tensor) -> Tensor:

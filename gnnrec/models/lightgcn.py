@@ -17,7 +17,6 @@ from gnnrec.models.base import (
     rows_of,
     similarity_space,
 )
-from gnnrec.models.layerwise import in_space, mean_of_layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +49,6 @@ class LightGCN(EmbeddingModel):
         user, item = rows_of(self.user, graph, "user"), rows_of(self.item, graph, "item")
         smoothed = light_propagation(graph, user, item, self.config.layers)
         return similarity_space(smoothed, self.config.similarity)
-
-    def in_blocks(self, graph: HeteroData) -> Embeddings:
-        tables = mean_of_layers(graph, self.user, self.item, self.config.layers)
-        user, item = (in_space(table, self.config.similarity) for table in tables)
-        return Embeddings(user, item)
 
 
 def light_propagation(graph: HeteroData, user: Tensor, item: Tensor, layers: int) -> Embeddings:

@@ -16,7 +16,6 @@ from gnnrec.models.base import (
     rows_of,
     similarity_space,
 )
-from gnnrec.models.layerwise import copied, in_space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +45,3 @@ class MF(EmbeddingModel):
     def forward(self, graph: HeteroData) -> Embeddings:
         user, item = rows_of(self.user, graph, "user"), rows_of(self.item, graph, "item")
         return similarity_space(Embeddings(user, item), self.config.similarity)
-
-    def in_blocks(self, graph: HeteroData) -> Embeddings:
-        user, item = (in_space(copied(table), self.config.similarity) for table in (self.user, self.item))
-        return Embeddings(user, item)

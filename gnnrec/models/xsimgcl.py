@@ -28,7 +28,6 @@ from gnnrec.models.base import (
     rows_of,
 )
 from gnnrec.models.contrast import contrast
-from gnnrec.models.layerwise import mean_of_layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +65,6 @@ class XSimGCL(EmbeddingModel):
 
     def forward(self, graph: HeteroData) -> Embeddings:
         return self._smoothed(graph, None)[0]
-
-    def in_blocks(self, graph: HeteroData) -> Embeddings:
-        return Embeddings(*mean_of_layers(graph, self.user, self.item, self.config.layers, first=1))
 
     def training_pass(self, graph: HeteroData, generator: Generator) -> Embeddings:
         if self.config.views == "layers":
