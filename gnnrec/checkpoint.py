@@ -62,7 +62,7 @@ def load_checkpoint(
     """
     check_checkpoint(path, settings)
     with refusing(path, "not a readable checkpoint; delete it to begin again"), open_tensors(path, "pt") as file:
-        state: str = file.metadata()["state"]
+        state: str = (file.metadata() or {})["state"]
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     with refusing(path, "not a readable checkpoint; delete it to begin again"):
         return _unpacked(state, tensors, optimizer)
