@@ -1,15 +1,17 @@
 """Users whom a run is due to forget: RUN/due.json, by which commands and services refuse them at once.
 
 Ids stand there as keyed hashes, each with a key of its own. Who has the run can try ids on them, as on the run itself,
-which holds these users until `gnnrec forget` has trained it anew.
+which holds these users until `gnnrec forget` has trained it anew. What that keeps for a call that is stopped goes with
+the entry (privacy/pending.py).
 """
 
 import hmac
 import json
 import secrets
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gnnrec.errors import UserError
 from gnnrec.vault import read_text, write_json
@@ -22,6 +24,7 @@ class Entry:
     key: str  # hexadecimal
     digest: str  # HMAC-SHA256 of the id
     since: str  # ISO 8601, UTC
+    begun: dict[str, Any] | None = field(default=None, compare=False)  # the same user, begun or not
 
     @classmethod
     def of(cls, user: str) -> "Entry":

@@ -1,7 +1,7 @@
 """What the caches of this machine hold of one user."""
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import closing
 from pathlib import Path
 
@@ -31,20 +31,29 @@ def cached_files() -> list[Path]:
     return [cache_root() / name for name in ("features", RERANKING, WORDS) if (cache_root() / name).is_dir()]
 
 
+def count_features(keys: Collection[str]) -> int:
+    """How many `drop_features` would delete."""
+    return _of_features("SELECT COUNT(*)", keys, lambda found: int(found.fetchone()[0]))
+
+
 def drop_features(keys: Collection[str]) -> int:
     """Delete these contents' features, of every encoder, from the bytes of the files too; returns how many."""
-    gone = 0
+    return _of_features("DELETE", keys, lambda found: found.rowcount)
+
+
+def _of_features(verb: str, keys: Collection[str], number: Callable[[sqlite3.Cursor], int]) -> int:
+    found = 0
     for path in sorted((cache_root() / "features").glob("*.sqlite")) if keys else []:
         try:
             with closing(sqlite3.connect(path, timeout=60)) as connection:
                 connection.execute("PRAGMA secure_delete=ON")
                 with connection:
                     marks = ",".join("?" * len(keys))
-                    gone += connection.execute(f"DELETE FROM features WHERE content IN ({marks})", [*keys]).rowcount
+                    found += number(connection.execute(f"{verb} FROM features WHERE content IN ({marks})", [*keys]))
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             raise UserError(f"{path}: the cache of features cannot be changed ({error}); it may be deleted") from error
-    return gone
+    return found
 
 
 def drop_profiles(run: Run) -> None:
@@ -56,12 +65,15 @@ def drop_profiles(run: Run) -> None:
             path.unlink()
 
 
-def drop_answers() -> int:
-    """Delete all that language models answered, and what was computed for lists: it is kept by hashes of prompts that
-    tell what somebody took, so hers cannot be told from others'. It is asked and computed anew. Returns the files."""
+def answers() -> list[Path]:
+    """Files of all that language models answered, and of what was computed for lists."""
     root = cache_root()
-    files = [path for path in (root / RERANKING).rglob("*") if path.is_file()]
-    files += [path for path in (root / WORDS).glob(f"{WRITTEN}*") if path.is_file()]
-    for path in files:
+    files = [*(root / RERANKING).rglob("*"), *(root / WORDS).glob(f"{WRITTEN}*")]
+    return [path for path in files if path.is_file()]
+
+
+def drop_answers() -> None:
+    """Delete these: they are kept by hashes of prompts that tell what somebody took, so hers cannot be told from
+    others'. It is asked and computed anew."""
+    for path in answers():
         path.unlink(missing_ok=True)
-    return len(files)

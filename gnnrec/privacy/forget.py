@@ -4,17 +4,18 @@ Exact unlearning in its plainest form: the rows are taken out and the run is tra
 same seed, so that its weights are those of a run on data that never had her. Shards (Bourtoule et al. 2021; for
 recommenders Chen et al. 2022) would save time, not make it more exact.
 
-    RUN.forgetting   the new run while it is trained, then the old one until all is done; a stopped call goes on there
+    RUN.forgetting   the new run while it is trained; a stopped call goes on there
     RUN.forgotten    certificates, which hold no id
 
-The two runs change places at one moment. The user stays due (due.py) until the certificate is written: so a call that
-was stopped is told from one about nobody.
+The two runs change places at one moment. What the certificate says of the time before is kept (pending.py) before
+anything is deleted, and the user stays due (due.py) until the certificate is written: so a call that was stopped goes
+on to the same one, and is told from one about nobody.
 """
 
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from gnnrec import finetuning
@@ -28,10 +29,19 @@ from gnnrec.encoders.fitted.folder import facts_of
 from gnnrec.errors import UserError
 from gnnrec.files import exchange
 from gnnrec.fingerprints import fingerprint
-from gnnrec.privacy.caches import cached_files, content_of, drop_answers, drop_features, drop_profiles
+from gnnrec.privacy.caches import (
+    answers,
+    cached_files,
+    content_of,
+    count_features,
+    drop_answers,
+    drop_features,
+    drop_profiles,
+)
 from gnnrec.privacy.certificate import Certificate
 from gnnrec.privacy.erase import copy_without, count_rows, erase_in_place
 from gnnrec.privacy.exports import export_run, exports_among, read_export
+from gnnrec.privacy.pending import Pending, check_alone, pending_of, with_pending
 from gnnrec.privacy.search import Needle, find_id
 from gnnrec.recipe import Recipe, load_recipe
 from gnnrec.run_folder import Run
@@ -75,17 +85,21 @@ def forget(
     """
     config, began = config or ForgetConfig(), time.monotonic()
     place = folder.resolve()
-    now, work = Run.load(folder), place.with_name(f"{place.name}.forgetting")
-    run = replaced_run(now, work, user) or now  # the one that knows her, where there is one
+    run, work = Run.load(folder), place.with_name(f"{place.name}.forgetting")
+    trained_on = Path(run.provenance["dataset"]["path"])
     check = run.provenance["dataset"].get("pseudonyms")
     pseudonyms = None if check is None else Pseudonyms.required(check)
     key = user if pseudonyms is None else pseudonyms.of(user)
     names = tuple(dict.fromkeys((user, key)))
-    source = Path(run.provenance["dataset"]["path"])
+    due = read_due(folder)
+    if not any(entry.begun for entry in due):
+        discard(work)  # of nobody who is still to be forgotten
+    begun = pending_of(due, key)
+    source = trained_on if begun is None else Path(begun.source)
     rows = count_rows(source, names) if source.is_dir() else {}
-    logs = feedback_logs(now, config.feedback)
-    told = any(event["user"] in names for path in logs for event in read_events(path))
-    if key not in run.user_ids and not any(rows.values()) and not told and key not in now.refused:
+    logs = feedback_logs(run, config.feedback)
+    feedback = {str(path): sum(event["user"] in names for event in read_events(path)) for path in logs}
+    if not (key in run.user_ids or any(rows.values()) or any(feedback.values()) or key in run.refused):
         raise UserError(f"{folder}: no user with the id {user!r}, neither in the run nor in its data and feedback")
     if any(rows.values()) and config.data is None and not config.erase:
         raise UserError(
@@ -94,49 +108,72 @@ def forget(
         )
     if (origin := run.provenance.get("refit_of")) is not None:
         raise UserError(f"{folder}: is a refit; allowed: forget in {origin.split()[0]}, then refit that")
+    check_alone(due, key)
+    trained = begun is not None and begun.trained
     recipe = load_recipe(str(folder / "settings.toml"), config.settings)
-    check_encoders(run, recipe)
+    contents = set[str]()
+    if not trained:
+        check_encoders(run, recipe)
+        if rows.get("users"):  # while it can be told; without feedback, which has no content and may have shrunk
+            contents = content_of(Dataset.load(source, None, pseudonyms, run.partitions), key)
+    pending = begun or Pending(
+        source=str(source),
+        rows=rows,
+        feedback={},
+        num_events=events_left(run, names),
+        cached_features=count_features(contents),
+        cached_answers=len(answers()),
+        retrained=key in run.user_ids or any(rows.values()),
+        hashes=hashes_of(folder),
+        names=sorted(path.name for path in folder.iterdir() if not path.name.startswith(".tmp")),
+    )
+    pending = replace(pending, feedback=feedback | pending.feedback)  # a log may be named in a later call only
     mark_due(folder, key)
-    features = 0
-    if rows.get("users"):  # now, while it can be told; without feedback, which has no content and may have shrunk
-        features = drop_features(content_of(Dataset.load(source, None, pseudonyms, run.partitions), key))
+    leave_due(folder, with_pending(read_due(folder), key, pending))
+    drop_features(contents)
     data = source if config.data is None else config.data
+    if trained and data.resolve() != trained_on:
+        data = trained_on
     if config.erase:
         erase_in_place(source, names)
-    elif config.data is not None and not is_ready(config.data, names):
+    elif config.data is not None and not trained and not is_ready(config.data, names):
         copy_without(source, names, config.data)
-    kept = feedback_left(now, names)
-    events = sum(forget_events(path, name) for path in logs for name in names)
-    dataset = Dataset.load(data, kept, pseudonyms)
-    drop_profiles(run)  # before others' are made anew
-    files, gone = list[dict[str, str | None]](), list[str]()
-    if retrained := key in run.user_ids or any(rows.values()):
-        if run is now:
-            if key in dataset.user_ids:
-                raise UserError(f"{dataset.root}: still holds the user")
-            retrain(place, work, dataset, recipe, say)
-            exchange(place, work)
-        now, (files, gone) = Run.load(folder), compared(work, place)
-    answers = drop_answers()
+    for path in logs:
+        for name in names:
+            forget_events(path, name)
+    dataset = Dataset.load(data, feedback_of(run, pending), pseudonyms)
+    if not trained:
+        drop_profiles(run)  # before others' are made anew
+    if pending.retrained and not trained:
+        if key in dataset.user_ids:
+            raise UserError(f"{dataset.root}: still holds the user")
+        retrain(folder, work, dataset, recipe, say)
+        leave_due(work, with_pending(read_due(folder), key, replace(pending, trained=True)))
+        exchange(place, work)
+    discard(work)  # the old run, if any, before it is said that the user is in no file
+    now = Run.load(folder)
+    files, gone = compared(pending, folder) if pending.retrained else ([], [])
+    drop_answers()
     exports = exports_among(config.also)
     for export in exports:
         if (found := read_export(export)) is not None:
             export_run(now, export, found[0])
     needles = [Needle(name, frozenset({*Needle(name).columns, *id_columns(data)})) for name in names]
-    places = [folder, data, *logs, *cached_files(), *config.also]
+    aside = place.with_name(f"{place.name}.replaced")  # the old run, where `exchange` is three renames and was stopped
+    places = [folder, data, aside, *logs, *cached_files(), *config.also]
     searches = [find_id(needle, places) for needle in needles if pseudonyms is None or needle.id == key]
-    searches += [find_id(Needle(user), [folder, *config.also])] if pseudonyms is not None and user != key else []
+    searches += [find_id(Needle(user), [folder, aside, *config.also])] if pseudonyms is not None and user != key else []
     original = source != data and source.is_dir() and any(count_rows(source, names).values())
     certificate = Certificate(
         run=str(folder),
         made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         seconds=round(time.monotonic() - began, 3),
         data=str(data),
-        rows=rows,
-        feedback_events=events,
-        cached_features=features,
-        cached_answers=answers,
-        retrained=bool(retrained),
+        rows=pending.rows,
+        feedback_events=sum(pending.feedback.values()),
+        cached_features=pending.cached_features,
+        cached_answers=pending.cached_answers,
+        retrained=pending.retrained,
         files=files,
         gone=gone,
         exports=[str(path) for path in exports],
@@ -146,21 +183,10 @@ def forget(
         original=str(source) if original else None,
         fingerprint=fingerprint(dataset),
     )
-    if work.exists():
-        shutil.rmtree(work)
     for path in certificate.save(place.with_name(f"{place.name}.forgotten")):
         say(f"certificate: {path}")
     leave_due(folder, [entry for entry in read_due(folder) if not entry.matches(key)])
     return certificate
-
-
-def replaced_run(now: Run, work: Path, user: str) -> Run | None:
-    """The old run, where a call was stopped after the new one had taken its place."""
-    if not (work / "run.json").exists():
-        return None
-    run = Run.load(work)
-    key = run.user_key(user)
-    return run if key in run.user_ids and key not in now.user_ids and key in now.refused else None
 
 
 def check_encoders(run: Run, recipe: Recipe) -> None:
@@ -193,34 +219,50 @@ def feedback_logs(run: Run, more: Path | None) -> list[Path]:
     return [path for path in dict.fromkeys(paths) if path.is_file()]
 
 
-def feedback_left(run: Run, names: Sequence[str]) -> Feedback | None:
-    """The events that the run was trained with, without the user's. Where a call that was stopped has taken these out
-    already, there are fewer events than the run had."""
+def events_left(run: Run, names: Sequence[str]) -> int | None:
+    """How many of the events that the run was trained with are of others; None where it was trained without."""
     trained = run.provenance["dataset"].get("feedback")
     if not trained:
         return None
-    path = Path(trained["path"])
-    others = [event["user"] not in names for event in read_events(path)]
-    return Feedback(path=path, num_events=sum(others[: trained["num_events"]]))
+    return sum(event["user"] not in names for event in read_events(Path(trained["path"]))[: trained["num_events"]])
+
+
+def feedback_of(run: Run, pending: Pending) -> Feedback | None:
+    """The events that the run was trained with, without the user's, once these are out of the log."""
+    if pending.num_events is None:
+        return None
+    return Feedback(path=Path(run.provenance["dataset"]["feedback"]["path"]), num_events=pending.num_events)
 
 
 def retrain(folder: Path, work: Path, dataset: Dataset, recipe: Recipe, say: Callable[[str], None]) -> None:
-    """A run on the given data in `work`, of which the same users are due to be forgotten."""
-    if (work / "run.json").exists() and (Run.load(work).provenance["dataset"]["fingerprint"] != fingerprint(dataset)):
-        shutil.rmtree(work)  # of another call, which was stopped before it was done
-    if not (work / "run.json").exists():
-        finetuning.train(dataset, work, recipe, encrypt=is_encrypted(folder), say=say)
-    leave_due(work, read_due(folder))
+    """A run on the given data in `work`."""
+    if (work / "run.json").exists():
+        told = Run.load(work).provenance["dataset"]
+        if (told["path"], told["fingerprint"]) == (str(dataset.root.resolve()), fingerprint(dataset)):
+            return
+        discard(work)  # of a call with other data
+    finetuning.train(dataset, work, recipe, encrypt=is_encrypted(folder), say=say)
 
 
-def compared(old: Path, new: Path) -> tuple[list[dict[str, str | None]], list[str]]:
+def discard(work: Path) -> None:
+    """At one moment, since what is half removed could not be told from what is being trained."""
+    gone = work.with_name(f"{work.name}.gone")
+    for one in (gone, work):
+        if one.exists():
+            shutil.rmtree(one.replace(gone))
+
+
+def hashes_of(run: Path) -> dict[str, str]:
+    paths = [run / f"{stem}.safetensors" for stem in HASHED]
+    return {path.name: sha256_of(path) for path in paths if path.is_file()}
+
+
+def compared(pending: Pending, run: Path) -> tuple[list[dict[str, str | None]], list[str]]:
     """The files of a run with sha256 before and after, and the names of those that were not made again."""
-    files = [
-        {"name": name, "before": hash_of(old / name), "after": hash_of(new / name)}
-        for name in (f"{stem}.safetensors" for stem in HASHED)
-    ]
-    gone = sorted({path.name for path in old.iterdir()} - {path.name for path in new.iterdir()})
-    return [one for one in files if one["before"] or one["after"]], gone
+    before, after = pending.hashes, hashes_of(run)
+    names = [name for name in (f"{stem}.safetensors" for stem in HASHED) if name in before or name in after]
+    files = [{"name": name, "before": before.get(name), "after": after.get(name)} for name in names]
+    return files, sorted({*pending.names} - {path.name for path in run.iterdir()})
 
 
 def leave_due(folder: Path, due: Sequence[Entry]) -> None:
@@ -229,10 +271,6 @@ def leave_due(folder: Path, due: Sequence[Entry]) -> None:
         write_json(folder / DUE, {"due": [asdict(entry) for entry in due]})
     else:
         (folder / DUE).unlink(missing_ok=True)
-
-
-def hash_of(path: Path) -> str | None:
-    return sha256_of(path) if path.is_file() else None
 
 
 def id_columns(folder: Path) -> list[str]:

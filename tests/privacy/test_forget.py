@@ -115,33 +115,6 @@ def test_data_that_was_cleared_already_needs_no_word(run, never, people):
     assert hashes(Run.load(run.folder)) == hashes(never)
 
 
-@pytest.mark.parametrize("at", ["leave_due", "exchange", "compared", "drop_answers", "find_id", "Certificate"])
-def test_a_call_that_is_stopped_anywhere_goes_on_to_the_whole_certificate(run, never, tmp_path, monkeypatch, at):
-    from gnnrec.privacy import forget as module
-
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
-    before = hashes(run)
-    monkeypatch.setattr(module, at, stop)
-    config = ForgetConfig(data=tmp_path / "copy")
-    with pytest.raises(KeyboardInterrupt):
-        forget(run.folder, HER, config)
-    with pytest.raises(UserError, match="due to be forgotten"):
-        Run.load(run.folder).user_index(HER)
-    assert hashes(Run.load(run.folder)) in (before, hashes(never))
-    monkeypatch.undo()
-    monkeypatch.setenv("GNNREC_CACHE", str(tmp_path / "cache"))
-    certificate = forget(run.folder, HER, config)
-    assert hashes(Run.load(run.folder)) == hashes(never)
-    told = {one["name"]: (one["before"], one["after"]) for one in certificate.files}
-    assert [told[f"{name}.safetensors"] for name in TENSORS] == list(zip(before, hashes(never)))
-    assert certificate.rows == {"log": 9, "users": 1, "friends": 2} and certificate.retrained
-    assert sorted(path.name for path in tmp_path.glob("run*")) == ["run", "run.forgotten"]
-    with pytest.raises(UserError, match="no user with the id"):
-        forget(run.folder, HER, config)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
