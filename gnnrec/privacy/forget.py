@@ -109,9 +109,9 @@ def forget(
     if (origin := run.provenance.get("refit_of")) is not None:
         raise UserError(f"{folder}: is a refit; allowed: forget in {origin.split()[0]}, then refit that")
     if run.partitions:
-        places = ", ".join(str(one.folder) for one in run.partitions)
+        read = ", ".join(str(one.folder) for one in run.partitions)
         raise UserError(
-            f"{folder}: an update has read {places}, which forget does not change; allowed: take the rows of this user "
+            f"{folder}: an update has read {read}, which forget does not change; allowed: take the rows of this user "
             "out of there and of the data, then gnnrec train"
         )
     check_alone(due, key)
