@@ -282,7 +282,7 @@ def test_a_tuned_model_is_kept_and_judges_as_it_did(own_run: Run, llama, llama_f
 def test_what_is_tuned_for_an_encrypted_run_is_encrypted(encrypted_run: Run, llama) -> None:
     facts = tune(encrypted_run, llama(), LLM, CONFIG)
     assert read_tuned(encrypted_run) == facts
-    assert np.ptp(open_tuned(encrypted_run, facts, llama(), None).score([[1, 2]], [[4, 5, 6, 7]], [3])[0]) > 0
+    assert np.ptp(open_tuned(encrypted_run, facts, llama(), None).score([Past((1, 2))], [[4, 5, 6, 7]], [3])[0]) > 0
     plain = [path.name for path in encrypted_run.folder.iterdir() if not is_sealed(path.read_bytes())]
     assert plain == ["data-keys.json"]
 
