@@ -1,6 +1,7 @@
 """iALS: implicit-feedback matrix factorization by alternating least squares (Hu, Koren & Volinsky 2008), computed by
 the package `implicit`. A user's vector is solved from her history in the given graph, so new interactions fold in."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,14 +46,17 @@ def item_factors(log: csr_array, dim: int, l2: float, confidence: float, iterati
     """Y of the paper for a log of ones [U, I]. [I, dim]"""
     from implicit.cpu.als import AlternatingLeastSquares
 
-    model = AlternatingLeastSquares(
-        factors=dim,
-        regularization=l2,
-        alpha=confidence,
-        iterations=iterations,
-        random_state=seed,
-        num_threads=1,
-    )
+    with warnings.catch_warnings():
+        # It warns of BLAS threads beside its own, of which it has one here.
+        warnings.filterwarnings("ignore", "(OpenBLAS|Intel MKL BLAS) is configured", RuntimeWarning)
+        model = AlternatingLeastSquares(
+            factors=dim,
+            regularization=l2,
+            alpha=confidence,
+            iterations=iterations,
+            random_state=seed,
+            num_threads=1,
+        )
     model.fit(csr_matrix(log), show_progress=False)
     return torch.from_numpy(np.asarray(model.item_factors))
 

@@ -1,5 +1,9 @@
 """Factors of iALS beside the graph: appended only where they help, as wide as was said, kept with the run."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import torch
 
@@ -87,3 +91,15 @@ def test_factors_can_be_switched_off():
     model, _ = fit_model(graph, later, recipe)
     assert model.factor_items.numel() == 0
     assert model(graph).user.shape[1] == 4
+
+
+def test_fitting_says_nothing_of_the_threads_of_blas() -> None:
+    """In a process of its own, where BLAS has two."""
+    code = (
+        "import warnings, numpy as np; from scipy.sparse import csr_array; "
+        "from gnnrec.models.ials import item_factors; "
+        "warnings.simplefilter('error', RuntimeWarning); item_factors(csr_array(np.eye(4)), 2, 1.0, 5.0, 1, 0)"
+    )
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
+    finished = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
