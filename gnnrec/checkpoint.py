@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,16 +40,8 @@ def save_checkpoint(
 
 
 def check_checkpoint(path: Path, settings: str) -> None:
-    """Raises UserError where the checkpoint was made under other settings or cannot be read; nothing is loaded."""
-    try:
-        with open_tensors(path, "pt") as file:
-            metadata: dict[str, Any] = file.metadata() or {}
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"{path}: not a readable checkpoint ({error}); delete it to begin again") from error
-    if metadata.get("settings") != settings:
-        raise UserError(f"{path}: was made under other settings or data; choose another --out or delete it")
+    """Raises UserError where the checkpoint was made under other settings or cannot be read."""
+    _read(path, settings, tensors=False)
 
 
 def load_checkpoint(
@@ -60,12 +51,25 @@ def load_checkpoint(
 
     Raises UserError where the checkpoint was made under other settings or cannot be read.
     """
-    check_checkpoint(path, settings)
-    with refusing(path, "not a readable checkpoint; delete it to begin again"), open_tensors(path, "pt") as file:
-        state: str = (file.metadata() or {})["state"]
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    metadata, tensors = _read(path, settings, tensors=True)
     with refusing(path, "not a readable checkpoint; delete it to begin again"):
-        return _unpacked(state, tensors, optimizer)
+        return _unpacked(metadata["state"], tensors, optimizer)
+
+
+def _read(path: Path, settings: str, *, tensors: bool) -> tuple[dict[str, str], dict[str, Tensor]]:
+    found: dict[str, Tensor] = {}
+    try:
+        with open_tensors(path, "pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            if tensors and metadata.get("settings") == settings:
+                found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path}: not a readable checkpoint ({error}); delete it to begin again") from error
+    if metadata.get("settings") != settings:
+        raise UserError(f"{path}: was made under other settings or data; choose another --out or delete it")
+    return metadata, found
 
 
 def _unpacked(

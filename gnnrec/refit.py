@@ -7,16 +7,12 @@ There are no figures on validation then; test rows stay unseen.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-from gnnrec.due import read_due
-from gnnrec.encoders.fitted.finetuned import FinetuneConfig
 from gnnrec.errors import UserError
-from gnnrec.pipeline import held_out, train
-from gnnrec.recipe import with_overrides
+from gnnrec.pipeline import train
 from gnnrec.run_folder import Run
-from gnnrec.vault import encrypt_folder, is_encrypted
+from gnnrec.successor import begin, recipe_of
 
 
 def refit(old: Run, out: Path, *, data: Path | None = None, say: Callable[[str], None] = lambda line: None) -> Run:
@@ -27,17 +23,8 @@ def refit(old: Run, out: Path, *, data: Path | None = None, say: Callable[[str],
     """
     if not len(old.val):
         raise UserError(f"{old.folder}: has no validation rows that could be learnt; allowed: gnnrec train")
-    if "privacy" in old.provenance:
-        raise UserError(
-            f"{old.folder}: is private; training once more would spend epsilon twice; allowed: gnnrec train"
-        )
-    if read_due(old.folder):
-        raise UserError(f"{old.folder}: users are due to be forgotten; gnnrec forget makes the run to refit")
-    held_out(old, dataset := old.dataset(data))  # the folder is what the run was trained on
-    if is_encrypted(old.folder):
-        encrypt_folder(out)
+    dataset = begin(old, out, data, "refit")
     epochs = max(old.provenance["best_epoch"], 1)
-    before = with_overrides(old.recipe, [f"train.epochs={epochs}"])
-    recipe = replace(before, encoders=old.recipe.encoders_in(old.folder), finetune=FinetuneConfig())
+    recipe = recipe_of(old, [f"train.epochs={epochs}"])
     say(f"{len(old.train):,} and {len(old.val):,} rows, {epochs} epochs")
     return train(dataset, out, recipe, like=old, say=say)

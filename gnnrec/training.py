@@ -147,8 +147,6 @@ class Trainer:
         checkpoint: Path | None = None,
         settings: str = "",
     ) -> None:
-        if checkpoint is not None and checkpoint.exists():  # before tables of another size are looked for beside it
-            check_checkpoint(checkpoint, settings)
         self.model, self.graph, self.config = model, graph, config
         self.workers = world()
         self.checkpoint, self.settings = checkpoint, settings
@@ -168,6 +166,8 @@ class Trainer:
         self.own_gaps = own - (torch.arange(len(own), device=device) - self.own_start[owner])
         self.sampler = sampler_for(model, graph, config.sampling, config.fanout)
         adam: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+        if config.tables != "whole" and checkpoint is not None and checkpoint.exists():
+            check_checkpoint(checkpoint, settings)  # before tables of another size are looked for beside it
         self.weights = weights_of(model, graph, config.tables, Decay(config.average), adam, checkpoint)
         self.optimizer = self._optimizer(adam)
         self.low_precision = config.precision == "bfloat16" or (config.precision == "auto" and fast_bfloat16(device))

@@ -11,7 +11,7 @@ Letters: U users, I items, E rows.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,6 @@ from gnnrec.datasets.pseudonyms import Pseudonyms
 from gnnrec.datasets.sources.partitions import open_partitions
 from gnnrec.datasets.split import same_rows
 from gnnrec.drift import feature_drift, popularity_drift
-from gnnrec.due import read_due
-from gnnrec.encoders.fitted.finetuned import FinetuneConfig
 from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.fingerprints import fingerprint
@@ -37,9 +35,10 @@ from gnnrec.models import EmbeddingModel, model_scorer
 from gnnrec.models.fold_in import FoldIn, history_log
 from gnnrec.pipeline import default_mask, held_out, origin_of, train
 from gnnrec.ranking import Scorer
-from gnnrec.recipe import Recipe, with_overrides
+from gnnrec.recipe import Recipe
 from gnnrec.run_folder import Run
-from gnnrec.vault import encrypt_folder, is_encrypted, write_json
+from gnnrec.successor import begin, recipe_of
+from gnnrec.vault import write_json
 from gnnrec.warm_start import WarmStart, moved, places
 
 EPOCHS = 10  # by default; a training from the beginning has 100 at most
@@ -69,16 +68,12 @@ def update(
     has moved. A stopped call goes on. Raises UserError where there is nothing new, where the old data changed, where
     the settings ask for another model, and as `pipeline.train`.
     """
-    recipe = recipe_of(old, settings)
-    if "privacy" in old.provenance:
+    recipe = recipe_of(old, [f"train.epochs={EPOCHS}", *settings])
+    if (recipe.model_name, recipe.model) != (old.recipe.model_name, old.recipe.model):
         raise UserError(
-            f"{old.folder}: is private; its weights once more would spend epsilon twice; allowed: gnnrec train"
+            "update --set model.…: the weights of the run fit its own model only; allowed: train.… and others"
         )
-    if read_due(old.folder):
-        raise UserError(f"{old.folder}: users are due to be forgotten; gnnrec forget makes the run to update")
-    if is_encrypted(old.folder):
-        encrypt_folder(out)
-    held_out(old, before := old.dataset(data))  # the folder is what the run was trained on
+    before = begin(old, out, data, "update")
     known = old.partitions
     pseudonyms = None if before.pseudonyms is None else Pseudonyms.required(before.pseudonyms)
     dataset = Dataset.load(before.root, before.feedback, pseudonyms, (*known, open_partitions(folder, known)))
@@ -122,18 +117,6 @@ def unmeasured(dataset: Dataset, out: Path, recipe: Recipe, start: WarmStart) ->
     run = Run.load(out)
     found = run.provenance.get("started_from"), run.provenance["dataset"]["fingerprint"], run.recipe
     return run if found == (start.origin, fingerprint(dataset), recipe) else None
-
-
-def recipe_of(old: Run, settings: Sequence[str]) -> Recipe:
-    """The old run's settings with fewer epochs and those that were asked for; its own encoders stay."""
-    before = old.recipe
-    encoders = before.encoders_in(old.folder)
-    recipe = with_overrides(before, [f"train.epochs={EPOCHS}", *settings])
-    if (recipe.model_name, recipe.model) != (before.model_name, before.model):
-        raise UserError(
-            "update --set model.…: the weights of the run fit its own model only; allowed: train.… and others"
-        )
-    return replace(recipe, encoders=encoders, finetune=FinetuneConfig())
 
 
 def what_is_new(

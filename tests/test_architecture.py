@@ -59,6 +59,7 @@ LAYERS = (
         ),
         *("transfer", "audit", "update", "refit", "plan", "sharded_index"),
     ),
+    ("successor",),
     ("fitting",),
     ("pipeline",),
     ("parallel",),

@@ -21,6 +21,8 @@ from gnnrec.propagate import SparseOperator
 BLOCK_ROWS = 65_536
 Rows = Callable[[slice], Tensor]
 """Consecutive rows -> what a table holds there."""
+Carry = Callable[[Tensor], Tensor]
+"""A table of the shape of the one it is made from, or of the other side's."""
 
 
 def made(shape: tuple[int, int], rows_of: Rows, size: int = BLOCK_ROWS) -> Tensor:
@@ -49,13 +51,26 @@ def carried(operator: SparseOperator, table: Tensor) -> Tensor:
 
 def mean_of_layers(graph: HeteroData, user: Tensor, item: Tensor, layers: int, first: int = 0) -> tuple[Tensor, Tensor]:
     """Mean of Â^first x, …, Â^layers x over the user-item graph, as `light_propagation`. [U, d], [I, d]"""
-    to_user, to_item = operator(graph, REV_INTERACTS, "symmetric"), operator(graph, INTERACTS, "symmetric")
+    return mean_of_carried(
+        (user, item),
+        lambda x: carried(operator(graph, REV_INTERACTS, "symmetric"), x),
+        lambda x: carried(operator(graph, INTERACTS, "symmetric"), x),
+        layers,
+        first,
+    )
+
+
+def mean_of_carried(
+    tables: tuple[Tensor, Tensor], to_user: Carry, to_item: Carry, layers: int, first: int, copy: Carry = copied
+) -> tuple[Tensor, Tensor]:
+    """The same by any way to carry items to users and users to items. copy: a table that may be changed."""
+    user, item = tables
     sums: list[Tensor] = []
     for layer in range(layers + 1):
         if layer:
-            user, item = carried(to_user, item), carried(to_item, user)
+            user, item = to_user(item), to_item(user)
         if layer == first:
-            sums = [copied(user), copied(item)]
+            sums = [copy(user), copy(item)]
         elif layer > first:
             for total, x in zip(sums, (user, item)):
                 for rows in scratch.row_blocks(len(x), BLOCK_ROWS):

@@ -7,7 +7,7 @@ Letters: N rows of a table, n of them here, B of a block, d dimensions, k length
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.distributed as dist
@@ -17,7 +17,7 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.graph import INTERACTS, REV_INTERACTS, operator
 from gnnrec.models.base import Smoothing
-from gnnrec.models.unit import unit_rows
+from gnnrec.models.layerwise import Carry, mean_of_carried, unit_blocks
 from gnnrec.propagate import SparseOperator
 from gnnrec.ranking import Ranking, embedding_scorer, top_k
 from gnnrec.weights.shards import Route, block_of, blocks
@@ -59,24 +59,23 @@ class Rows:
 @torch.no_grad()
 def smoothed(graph: HeteroData, user: Rows, item: Rows, smoothing: Smoothing, new: New) -> tuple[Rows, Rows]:
     """The embeddings of all users and items from their free ones. `new` makes room for a layer."""
-    to_user, to_item = operator(graph, REV_INTERACTS, "symmetric"), operator(graph, INTERACTS, "symmetric")
-    sums = [Rows(new(side.here), side.num_rows, side.workers) for side in (user, item)]
-    for side, total in zip((user, item), sums):
-        total.here.copy_(side.here) if smoothing.first == 0 else total.here.zero_()
-    for layer in range(1, smoothing.layers + 1):
-        user, item = _product(to_user, item, user, new), _product(to_item, user, item, new)
-        if layer >= smoothing.first:
-            for side, total in zip((user, item), sums):
-                total.here.add_(side.here)
-    for total in sums:
-        for rows in total.here.split(BLOCK):
-            rows.div_(smoothing.layers + 1 - smoothing.first)
-            if smoothing.unit:
-                rows.copy_(unit_rows(rows))
-    return sums[0], sums[1]
+
+    def carry(edges: tuple[str, str, str], source: Rows, target: Rows) -> Carry:
+        return lambda x: _product(operator(graph, edges, "symmetric"), replace(source, here=x), target, new)
+
+    tables = mean_of_carried(
+        (user.here, item.here),
+        carry(REV_INTERACTS, item, user),
+        carry(INTERACTS, user, item),
+        smoothing.layers,
+        smoothing.first,
+        copy=lambda x: new(x).copy_(x),
+    )
+    users, items = map(unit_blocks, tables) if smoothing.unit else tables
+    return replace(user, here=users), replace(item, here=items)
 
 
-def _product(matrix: SparseOperator, x: Rows, like: Rows, new: New) -> Rows:
+def _product(matrix: SparseOperator, x: Rows, like: Rows, new: New) -> Tensor:
     """matrix [N, M] @ x [M, d], in the blocks of `like` [N, d]."""
     mine, made = block_of(like.num_rows, like.workers), new(like.here)
     largest = -(-like.num_rows // like.workers.size)  # the rows of a worker: all take part in as many look-ups
@@ -86,7 +85,7 @@ def _product(matrix: SparseOperator, x: Rows, like: Rows, new: New) -> Rows:
         heard, columns = part.columns.long().unique(return_inverse=True)
         short = SparseOperator(part.offsets, columns, part.values, (len(rows), len(heard)))
         made[begin : begin + len(rows)] = short @ x.look_up(heard)
-    return Rows(made, like.num_rows, like.workers)
+    return made
 
 
 def rank_in_blocks(user: Rows, item: Rows, users: Tensor, k: int, seen: csr_array) -> Ranking:

@@ -15,8 +15,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ from gnnrec.files import write_json
 from gnnrec.graph import build_graph
 from gnnrec.models.lightgcn import LightGCN, LightGCNConfig
 from gnnrec.models.modality_gnn import ModalityGNN, ModalityGNNConfig
+from gnnrec.threads import one_thread
 from gnnrec.training import TrainConfig, Trainer
 
 RECORD = Path(__file__).parent / "results" / "smoke.json"
@@ -113,16 +113,6 @@ def slower(
         if not suspects:
             break
     return suspects
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def read_record() -> dict[str, float]:
