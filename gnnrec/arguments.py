@@ -56,6 +56,12 @@ def length(typed: str) -> int:
     return int(typed)
 
 
+def port(typed: str) -> int:
+    if not typed.isdecimal() or int(typed) > 65_535:
+        raise argparse.ArgumentTypeError(f"found {typed}; allowed: 0 to 65535")
+    return int(typed)
+
+
 def folder(typed: str) -> Path:
     if not Path(typed).is_dir():
         raise argparse.ArgumentTypeError(f"{typed}: {'a file' if Path(typed).exists() else 'no such folder'}")

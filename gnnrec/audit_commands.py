@@ -20,7 +20,6 @@ def add_commands(add: Add) -> None:
     )
     audit.add_argument("--poison", action="store_true", help="measure instead what 1 %% of false profiles can push")
     audit.add_argument("--data", type=folder, help="the dataset folder, where it has moved")
-    audit.add_argument("--json", action="store_true", help="print one JSON document")
 
     randomize = add(
         "randomize",
@@ -31,7 +30,6 @@ def add_commands(add: Add) -> None:
     randomize.add_argument("data", type=folder)
     randomize.add_argument("--to", type=Path, required=True, help="new CSV file of user and item")
     randomize.add_argument("--epsilon", type=float, required=True, help="of a user's report")
-    randomize.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 EXAMPLE = "gnnrec audit runs/private --trials 32"

@@ -23,13 +23,14 @@ from gnnrec import (
     scoring_commands,
     serve_commands,
 )
-from gnnrec.arguments import SETTING, Command, file, folder, length, one_of, parallel_arguments, recipe
+from gnnrec.arguments import SETTING, Command, file, folder, length, one_of, parallel_arguments, port, recipe
 from gnnrec.errors import UserError
 from gnnrec.progress import without_progress
 
 SPLITS = ("val", "test")
 MASKS = ("train+val", "train")
 STUDIES = ("agreement", "alignment", "consumption", "ablation")
+NO_DOCUMENT = {"demo", "serve", "key", "report", "make-key"}  # the commands without --json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,7 +114,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parallel_arguments(train)
     privacy_commands.train_arguments(train)
-    train.add_argument("--json", action="store_true", help="print one JSON document")
 
     search = add(
         "tune-settings",
@@ -133,7 +133,6 @@ def build_parser() -> argparse.ArgumentParser:
     search.add_argument("--trials", type=int, default=30, help="of the whole study (default: 30)")
     search.add_argument("--minutes", type=float, help="of the whole study (default: no limit)")
     search.add_argument("--seeds", type=int, default=1, help="trainings a trial is the mean of (default: 1)")
-    search.add_argument("--json", action="store_true", help="print one JSON document")
 
     evaluate = add(
         "evaluate",
@@ -147,7 +146,6 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--against", type=folder, help="another run, compared by paired tests over the same users")
     evaluate.add_argument("--candidates", default="all", help="what is ranked: all; samples are refused (default: all)")
     evaluate.add_argument("--data", type=folder, help="the dataset folder, where it has moved")
-    evaluate.add_argument("--json", action="store_true", help="print one JSON document")
 
     export = add(
         "export",
@@ -164,6 +162,14 @@ def build_parser() -> argparse.ArgumentParser:
         "gnnrec import lancedb:shop --to data/other/collab --rows-of data/other",
     )
     embedding_commands.import_arguments(bring)
+
+    nearest = add(
+        "search",
+        embedding_commands.search,
+        "the items of a sharded index that are nearest to given vectors, one shard in memory at a time",
+        "gnnrec search exported --vectors queries.npy -k 10",
+    )
+    embedding_commands.search_arguments(nearest)
 
     recommend = add(
         "recommend",
@@ -191,8 +197,7 @@ def build_parser() -> argparse.ArgumentParser:
     recommend.add_argument(
         "--set", **SETTING | {"help": "llm.key=value, such as llm.noun=movies; gnnrec/llm/settings.py has all"}
     )
-    recommend.add_argument("-k", type=length, default=10, help="length of the list (default: 10)")
-    recommend.add_argument("--json", action="store_true", help="print one JSON document")
+    recommend.add_argument("-k", "--k", type=length, default=10, help="length of the list (default: 10)")
 
     explain = add(
         "explain",
@@ -211,7 +216,6 @@ def build_parser() -> argparse.ArgumentParser:
     explain.add_argument(
         "--set", **SETTING | {"help": "llm.key=value; llm.phrase=true lets a language model phrase the reasons"}
     )
-    explain.add_argument("--json", action="store_true", help="print one JSON document")
 
     tune = add(
         "tune",
@@ -223,7 +227,6 @@ def build_parser() -> argparse.ArgumentParser:
     tune.add_argument(
         "--set", **SETTING | {"help": "tune.key=value, llm.key=value; gnnrec/llm/tune.py and settings.py have all"}
     )
-    tune.add_argument("--json", action="store_true", help="print one JSON document")
 
     fitting = add(
         "fit-encoder",
@@ -236,7 +239,6 @@ def build_parser() -> argparse.ArgumentParser:
     fitting.add_argument("--out", type=Path, required=True, help="new folder of the encoder")
     fitting.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
     fitting.add_argument("--set", **SETTING | {"help": "encoder.key=value for the kind, and settings of the recipe"})
-    fitting.add_argument("--json", action="store_true", help="print one JSON document")
 
     describe = add(
         "describe",
@@ -255,7 +257,6 @@ def build_parser() -> argparse.ArgumentParser:
         writer.add_argument("--out", type=Path, help="folder that a .csv.gz of all texts is written to")
         writer.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
         writer.add_argument("--set", **SETTING)
-        writer.add_argument("--json", action="store_true", help="print one JSON document")
 
     inspect = add(
         "inspect", commands.inspect, "show what is in a dataset or a run", "gnnrec inspect data/movies --plots plots"
@@ -269,7 +270,6 @@ def build_parser() -> argparse.ArgumentParser:
     inspect.add_argument(
         "--set", **SETTING | {"help": "augment.key=value, dropout.key=value; gnnrec/encoders/augment has all"}
     )
-    inspect.add_argument("--json", action="store_true", help="print one JSON document")
 
     clean = add(
         "clean",
@@ -283,7 +283,6 @@ def build_parser() -> argparse.ArgumentParser:
         "--repair", metavar="KIND,KIND", help="what the copy has repaired, or all (default: what is safe)"
     )
     clean.add_argument("--set", **SETTING | {"help": "clean.key=value; gnnrec/cleaning/settings.py has all"})
-    clean.add_argument("--json", action="store_true", help="print one JSON document")
 
     modalities = add(
         "modalities",
@@ -308,7 +307,6 @@ def build_parser() -> argparse.ArgumentParser:
     modalities.add_argument(
         "--missing", type=float, nargs="+", default=[], help="also take away such shares of the contents: 0.2 0.5 0.8"
     )
-    modalities.add_argument("--json", action="store_true", help="print one JSON document")
 
     serve = add(
         "serve",
@@ -318,7 +316,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("run", type=folder)
     serve.add_argument("--host", default="127.0.0.1", help="address (default: 127.0.0.1); another one needs --keys")
-    serve.add_argument("--port", type=int, default=8000, help="0 for any free one (default: 8000)")
+    serve.add_argument("--port", type=port, default=8000, help="0 for any free one (default: 8000)")
     serve.add_argument("--runs", type=folder, help="folder whose runs /admin/run may change to (default: the run's)")
     serve.add_argument("--compare", type=folder, metavar="RUN", help="a second run, shown beside the first on the page")
     serve.add_argument("--feedback", type=Path, metavar="FILE", help="log of /feedback (default: beside the run)")
@@ -331,7 +329,10 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--timeout", type=float, default=10.0, help="seconds that a request may take (default: 10)")
     serve.add_argument("--retention-days", type=float, help="drop older feedback (default: as the data; 0: never)")
     serve.add_argument("--max-mb", type=float, default=16.0, help="megabytes of a request (default: 16)")
+    serve.add_argument("--cached-lists", type=int, default=20_000, help="lists kept to answer again (default: 20000)")
     serve.add_argument("--allow-origin", nargs="+", default=[], help="web pages of other hosts that may call (CORS)")
+    serve.add_argument("--rerank", action="store_true", help="let a language model reorder lists that ask for it")
+    serve.add_argument("--set", **SETTING | {"help": "llm.key=value of the language model, as of recommend --rerank"})
     serve.add_argument("--private-scoring", action="store_true", help="score encrypted vectors (the extra he)")
 
     key = add(
@@ -353,7 +354,6 @@ def build_parser() -> argparse.ArgumentParser:
     transfer.add_argument("run", type=folder)
     transfer.add_argument("--data", type=folder, required=True, help="dataset folder of other items and users")
     transfer.add_argument("--out", type=Path, help="new run folder: the model on that data, for all other commands")
-    transfer.add_argument("--json", action="store_true", help="print one JSON document")
 
     scale_commands.add_commands(add)
 
@@ -373,10 +373,10 @@ def build_parser() -> argparse.ArgumentParser:
     models = add("models", commands.models, "list, bring or check the pretrained models", "gnnrec models get use")
     models.add_argument("action", nargs="?", choices=["get", "verify"])
     models.add_argument("name", nargs="*", help="names of models to get, or to verify (default: all that are here)")
-    models.add_argument("--json", action="store_true", help="print one JSON document")
 
-    doctor = add("doctor", commands.doctor, "what is installed, what is missing, how to get it", "gnnrec doctor")
-    doctor.add_argument("--json", action="store_true", help="print one JSON document")
+    add("doctor", commands.doctor, "what is installed, what is missing, how to get it", "gnnrec doctor")
+    for name in verbs.choices.keys() - NO_DOCUMENT:
+        verbs.choices[name].add_argument("--json", action="store_true", help="print one JSON document")
     return parser
 
 

@@ -135,8 +135,10 @@ def recommend(options: argparse.Namespace) -> None:
     if options.to_users and not asked[0]:
         raise UserError("recommend --to-users: needs a new item by --text, --image or --audio")
     if words := [name for name in ("rerank", "generate", "explain") if getattr(options, name)]:
-        if options.user is None:
-            raise UserError(f"recommend --{words[0]}: needs --user, a known user")
+        if options.user is None and words != ["rerank"]:
+            raise UserError(f"recommend --{words[-1]}: needs --user, a known user")
+        if options.user is None and options.history is None:
+            raise UserError("recommend --rerank: needs --user, a known user, or --history")
         if options.rerank and options.generate:
             raise UserError("recommend --generate: goes without --rerank: the list is the language model's own")
         recommend_in_words(options)
@@ -152,8 +154,7 @@ def recommend(options: argparse.Namespace) -> None:
     elif options.item is not None:
         title, found = f"like item {options.item}", recommender.similar_items(options.item, options.k)
     elif options.history is not None:
-        title, ids = "for somebody new", [name.strip() for name in options.history.split(",") if name.strip()]
-        found = recommender.recommend_history(ids, options.k)
+        title, found = "for somebody new", recommender.recommend_history(ids_in(options.history), options.k)
     elif options.to_users:
         title, found = "users for this new item", recommender.users_for_query(**query, k=options.k)
     else:
@@ -162,6 +163,10 @@ def recommend(options: argparse.Namespace) -> None:
         print_json([recommendation.to_json() for recommendation in found])
     else:
         print(recommendations_table(found, title))
+
+
+def ids_in(history: str) -> list[str]:
+    return [name.strip() for name in history.split(",") if name.strip()]
 
 
 def tune(options: argparse.Namespace) -> None:
@@ -188,8 +193,9 @@ def tune(options: argparse.Namespace) -> None:
 
 def recommend_in_words(options: argparse.Namespace) -> None:
     """Lists that the language model reordered or wrote, or whose places are explained, or both."""
+    from gnnrec.language.server import open_server
     from gnnrec.llm.explainer import Explainer
-    from gnnrec.llm.settings import LLMConfig, open_list_writer, open_reranker, open_server
+    from gnnrec.llm.settings import LLMConfig, open_list_writer, open_reranker
     from gnnrec.progress import progress
     from gnnrec.recipe import load_settings
     from gnnrec.recommend import Recommender
@@ -197,13 +203,21 @@ def recommend_in_words(options: argparse.Namespace) -> None:
 
     (config,) = load_settings({"llm": LLMConfig}, options.set)
     recommender, say = Recommender.load(options.run), remarks(options)
-    title, document = f"for user {options.user}", dict[str, Any]()
+    history = None if options.history is None else ids_in(options.history)
+    title, document = f"for user {options.user}" if history is None else "for somebody new", dict[str, Any]()
     if options.rerank:
-        recommender.run.user_index(options.user)  # before anything heavy
+        if history is None:
+            recommender.run.user_index(options.user)  # before anything heavy
+        else:
+            recommender.history_of(history)
         reranker = open_reranker(recommender.run, config, say)
         say(reranker.weight.describe())
         before = len(reranker.scorer.failures)
-        found: Any = reranker.recommend(recommender, options.user, options.k)
+        found: Any = (
+            reranker.recommend(recommender, options.user, options.k)
+            if history is None
+            else reranker.recommend_history(recommender, history, options.k)
+        )
         failures = reranker.scorer.failures[before:]
         for reason in failures:
             say(f"the language model gave no answer, so the order is the graph's: {reason}")
@@ -242,8 +256,9 @@ def recommend_in_words(options: argparse.Namespace) -> None:
 
 def explain(options: argparse.Namespace) -> None:
     check_runs(options.run)
+    from gnnrec.language.server import open_server
     from gnnrec.llm.explainer import Explainer
-    from gnnrec.llm.settings import LLMConfig, open_server
+    from gnnrec.llm.settings import LLMConfig
     from gnnrec.recipe import load_settings
     from gnnrec.run_folder import Run
     from gnnrec.tables import explanation_tables

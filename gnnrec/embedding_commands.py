@@ -1,4 +1,4 @@
-"""The commands export and import: what can be typed after them, what they call and print."""
+"""The commands export, import and search: what can be typed after them, what they call and print."""
 
 import argparse
 import re
@@ -8,7 +8,7 @@ from itertools import compress
 from pathlib import Path
 from typing import Any
 
-from gnnrec.arguments import FORMATS, TARGETS, columns, folder, formats, length, one_of
+from gnnrec.arguments import FORMATS, TARGETS, columns, file, folder, formats, length, one_of
 from gnnrec.commands import remarks, show
 from gnnrec.errors import UserError, count
 
@@ -46,7 +46,6 @@ def export_arguments(parser: argparse.ArgumentParser) -> None:
     _add_name(parser)
     parser.add_argument("--encrypt", action="store_true", help="the files; the key: GNNREC_KEY_FILE=FILE")
     parser.add_argument("--replace", action="store_true", help="in a database: put new tables in the place of old ones")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def import_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +61,35 @@ def import_arguments(parser: argparse.ArgumentParser) -> None:
         "where it has a file of users: what [features.NAME] in its dataset.toml takes, where FOLDER is below DATA. "
         "Vectors learnt from the same log know its validation rows",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def search_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("index", type=folder, help="folder that gnnrec export --format faiss --shards N wrote")
+    parser.add_argument("--vectors", type=file, required=True, help=".npy file of queries, a row each")
+    parser.add_argument("-k", type=length, default=10, help="length of a list (default: 10)")
+
+
+def search(options: argparse.Namespace) -> None:
+    from gnnrec.exported import read_ids_of
+    from gnnrec.sharded_index import nearest_rows, read_queries
+    from gnnrec.tables import table
+
+    found = nearest_rows(options.index, read_queries(options.vectors), options.k)
+    ids = read_ids_of("items", options.index)
+    lists = [
+        [{"item": ids[row], "score": float(score)} for row, score in zip(*one, strict=True) if row >= 0]
+        for one in zip(*found, strict=True)
+    ]
+
+    def text() -> str:
+        rows = [
+            (query, rank, one["item"], one["score"])
+            for query, best in enumerate(lists)
+            for rank, one in enumerate(best, 1)
+        ]
+        return table(("query", "rank", "item", "score"), rows, numbers=("query", "rank", "score"))
+
+    show(options, {"index": str(options.index), "lists": lists}, text)
 
 
 def _add_name(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +106,10 @@ def _name(typed: str) -> str:
 
 
 def export(options: argparse.Namespace) -> None:
-    database = options.to.partition(":")[0] in TARGETS
+    kind, colon, _ = options.to.partition(":")
+    database = kind in TARGETS
+    if colon and not database and len(kind) > 1 and "/" not in kind:  # one letter: a drive
+        raise UserError(f"export --to: found {options.to!r}; allowed: a folder (./NAME:REST for such a one), {PLACES}")
     typed = {
         "--format": options.format is not None,
         "--precision": options.precision != "fp32",

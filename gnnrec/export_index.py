@@ -22,7 +22,7 @@ ROWS_BACK = 65_536  # read out of an index at a time
 def search_index(folder: Path, queries: Vectors, k: int) -> list[list[str]]:
     """The ids of the k best items of a FAISS export for each query [n, d], asked one by one."""
     finish(folder)
-    index, ids = _read_index(folder / "items.faiss"), read_ids(folder)[1]
+    index, ids = read_index(folder / "items.faiss"), read_ids(folder)[1]
     found = (index.search(query[None], k)[1][0] for query in queries)
     return [[ids[label] for label in labels if label >= 0] for labels in found]
 
@@ -88,7 +88,7 @@ def read_faiss(folder: Path) -> Exported:
     faiss = faiss_library()
     found = []
     for name in ("users", "items"):
-        index = _read_index(folder / f"{name}.faiss")
+        index = read_index(folder / f"{name}.faiss")
         if isinstance(index, faiss.IndexIVF):
             index.make_direct_map()  # from a label to its place, which a search does not need
         vectors = scratch.empty((index.ntotal, index.d))
@@ -105,7 +105,7 @@ def check_pq(item: Vectors) -> None:
         raise UserError(f"export --format faiss-pq: found {len(item)} items; allowed: {CENTRES} or more")
 
 
-def _read_index(path: Path) -> Any:
+def read_index(path: Path) -> Any:
     """No list in it may claim to be longer than the file: FAISS would ask for the memory before it looks."""
     faiss, size = faiss_library(), there(path).stat().st_size
     faiss.set_deserialization_vector_byte_limit(size)

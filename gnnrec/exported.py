@@ -64,9 +64,13 @@ def write_ids(embeddings: Exported, folder: Path) -> list[Path]:
 
 
 def read_ids(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    paths = [folder / f"{name}.ids.json" for name in ("users", "items")]
-    users, items = (tuple(parse_json(read(path), path, list)) for path in paths)
-    return users, items
+    return read_ids_of("users", folder), read_ids_of("items", folder)
+
+
+def read_ids_of(name: str, folder: Path) -> tuple[str, ...]:
+    """users or items, in the order of their rows."""
+    path = folder / f"{name}.ids.json"
+    return tuple(parse_json(read(path), path, list))
 
 
 def read(path: Path) -> bytes:

@@ -99,11 +99,17 @@ def build_graph(
 
 
 def add_interactions(graph: HeteroData, log: Interactions) -> None:
-    """Set the interaction edges of `graph`, both ways, in the order of the log. Both share their memory."""
-    rows = torch.empty(3, len(log), dtype=torch.int64)
+    """Set the interaction edges of `graph`, both ways, in the order of the log. Both share their memory.
+
+    Of a long log that is a scratch file.
+    """
+    rows = torch.from_numpy(scratch.of_log((3, len(log)), np.int64))
     for row, column in zip(rows, (log.user, log.item, log.user)):
         row.numpy()[:] = column
-    time = None if log.timestamp is None else torch.from_numpy(log.timestamp.copy())
+    time = None
+    if log.timestamp is not None:
+        time = torch.from_numpy(scratch.of_log((len(log),), np.int64))
+        time.numpy()[:] = log.timestamp
     for edge_type, index in ((INTERACTS, rows[:2]), (REV_INTERACTS, rows[1:])):
         graph[edge_type].edge_index = index
         if time is not None:
@@ -182,6 +188,11 @@ def operator(graph: HeteroData, edge_type: tuple[str, str, str], normalize: str)
 
 def _pairs_once(edge_index: Tensor, num_rows: int, num_columns: int, normalize: str) -> SparseOperator:
     """Each pair of the edges [2, E] once, normalized. In SciPy's indexes of 32 bits: a log may have many rows."""
+    if scratch.is_large_log(edge_index.shape[1]) and edge_index.device.type == "cpu":
+        from gnnrec.sampling.long_log import operator_of  # numba takes half a second to import
+
+        source, target = edge_index.numpy()
+        return operator_of(target, source, num_rows, num_columns, normalize)
     source, target = (side.to(dtype=torch.int32, device="cpu").numpy() for side in edge_index)
     ones = np.ones(len(source), dtype=np.int8)
     matrix = csr_array((ones, (target, source)), shape=(num_rows, num_columns))
@@ -323,7 +334,10 @@ def visited_edges(log: Interactions, k: int) -> tuple[Tensor, Tensor]:
 def interactions_of(graph: HeteroData) -> Interactions:
     """The interaction edges of a graph as a log again."""
     store = graph[INTERACTS]
-    user, item = (row.cpu().numpy().astype(np.int32) for row in store.edge_index)
+    rows = scratch.of_log(tuple(store.edge_index.shape), np.int32)
+    for row, column in zip(rows, store.edge_index):
+        row[:] = column.cpu().numpy()
+    user, item = rows
     timestamp = store.time.cpu().numpy() if "time" in store else None
     sizes = {"num_users": graph["user"].num_nodes, "num_items": graph["item"].num_nodes}
     return Interactions(user=user, item=item, timestamp=timestamp, **sizes)

@@ -88,6 +88,7 @@ def _train(
     parallel: ParallelConfig,
 ) -> Run:
     refuse_finished(out)  # by somebody else, meanwhile
+    code = versions()  # now: an installation may be changed while a long training goes on
     if (out / "checkpoint.safetensors").exists():
         say(f"{out}: an interrupted training goes on")
     parts = split(dataset, recipe.split_config(dataset))
@@ -123,6 +124,9 @@ def _train(
         "unusable_content": len(unusable),
         # Weight, l2 and confidence of iALS, see models/factors.py.
         "factor_settings": getattr(model, "factor_settings", torch.empty(0)).tolist(),
+        # How many waves of which weight, see models/spectrum.py; none where the weight is missing.
+        "waves": getattr(model, "spectrum_values", torch.empty(0)).numel(),
+        "waves_weight": getattr(model, "spectrum_weight", torch.empty(0)).tolist(),
         # Of what goes together and of what follows, see models/paths.py.
         "path_weights": getattr(model, "path_weights", torch.empty(0)).tolist(),
         **privacy_of(model),
@@ -135,7 +139,7 @@ def _train(
         "total_seconds": round(time.time() - began, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": without_ids(sys.argv),
-        "versions": versions(),
+        "versions": code,
         "machine": machine(),
     }
     run = save_run(out, recipe, dataset, graph, parts.train, parts.val, model, metrics, provenance)
@@ -259,7 +263,9 @@ def fit_model(
         began = time.monotonic()
         model.fit_closed_form(graph)
         return model, TrainState(finished=True, seconds=time.monotonic() - began)
-    if start is not None:
+    if start is None:
+        model.begin(graph)
+    else:
         start.apply(model, graph)
     where: dict[str, Any] = {"on_epoch": on_epoch}
     tracker = None

@@ -39,7 +39,6 @@ def add_commands(add: Add) -> None:
     )
     gone.add_argument("--later", action="store_true", help="only refuse her from now on, and mark the run as due")
     gone.add_argument("--set", **SETTING | {"help": "settings laid over the run's own"})
-    gone.add_argument("--json", action="store_true", help="print one JSON document")
 
     checked = add(
         "audit-export",
@@ -51,7 +50,6 @@ def add_commands(add: Add) -> None:
     checked.add_argument("--k", type=length, default=5, help="users who have to share their values (default: 5)")
     checked.add_argument("--columns", type=columns, default=(), help="of the users' table (default: all but the id)")
     checked.add_argument("--run", type=folder, help="the run of the export, where it has moved")
-    checked.add_argument("--json", action="store_true", help="print one JSON document")
 
     written = add(
         "policy",
@@ -62,8 +60,9 @@ def add_commands(add: Add) -> None:
     written.add_argument("run", type=folder)
     written.add_argument("--out", type=Path, help="folder (default: the run's)")
     written.add_argument("--lang", type=columns, default=("en", "zh"), help="en, zh (default: both)")
-    written.add_argument("--set", **SETTING | {"help": "policy.key=value; llm.key=value, as recommend is called with"})
-    written.add_argument("--json", action="store_true", help="print one JSON document")
+    written.add_argument(
+        "--set", **SETTING | {"help": "policy.key=value; serve.key=value, llm.key=value: as a service is started"}
+    )
 
     make = add(
         "make-key", make_key, "make a key file for --encrypt, new and for its owner alone", "gnnrec make-key my.key"
@@ -81,20 +80,20 @@ def add_commands(add: Add) -> None:
     new.add_argument(
         "--deep", action="store_true", help="encrypt the data anew, too; the same command goes on after a stop"
     )
-    new.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def policy(options: argparse.Namespace) -> None:
     check_runs(options.run)
     from gnnrec.llm.settings import LLMConfig
     from gnnrec.privacy.facts import gather
-    from gnnrec.privacy.policy import PolicyConfig, write_policy
+    from gnnrec.privacy.policy import PolicyConfig, ServiceConfig, write_policy
     from gnnrec.recipe import load_settings
     from gnnrec.run_folder import Run
 
-    told, llm = load_settings({"policy": PolicyConfig, "llm": LLMConfig}, options.set)
+    kinds = {"policy": PolicyConfig, "serve": ServiceConfig, "llm": LLMConfig}
+    told, service, llm = load_settings(kinds, options.set)
     facts = gather(Run.load(options.run), llm)
-    paths = write_policy(facts, told, options.out or options.run, options.lang)
+    paths = write_policy(facts, told, service, options.out or options.run, options.lang)
     document = {"written": [str(path) for path in paths], "facts": asdict(facts)}
     show(options, document, lambda: "\n".join(map(str, paths)))
 

@@ -83,7 +83,7 @@ class SparseOperator:
             if self._sparse is None:
                 self._sparse = torch.sparse_csr_tensor(self.offsets, self.columns, self.values, self.shape)
             return self._sparse @ x
-        if len(self.columns) == 0:
+        if not len(self.columns) or not x.shape[1]:  # the kernels of some processors refuse a table without columns
             return x.new_zeros(self.shape[0], x.shape[1])
         return F.embedding_bag(
             self.columns,
@@ -114,9 +114,18 @@ def normalize_edges(source: Tensor, target: Tensor, weight: Tensor, shape: tuple
     if how == "none":
         return weight
     degree_target = torch.zeros(shape[0], device=weight.device).index_add_(0, target.long(), weight)
+    if how != "symmetric":
+        return edge_weights(weight, degree_target[target.long()], weight, how)
+    degree_source = torch.zeros(shape[1], device=weight.device).index_add_(0, source.long(), weight)
+    return edge_weights(weight, degree_target[target.long()], degree_source[source.long()], how)
+
+
+def edge_weights(weight: Tensor, degree_target: Tensor, degree_source: Tensor, how: str) -> Tensor:
+    """The same of the degrees at both ends of each edge [E] each; "mean" looks at the target's alone."""
+    if how == "none":
+        return weight
     if how == "mean":
-        return weight / degree_target.clamp(min=1e-12)[target.long()]
+        return weight / degree_target.clamp(min=1e-12)
     if how == "symmetric":
-        degree_source = torch.zeros(shape[1], device=weight.device).index_add_(0, source.long(), weight)
-        return weight / (degree_target[target.long()] * degree_source[source.long()]).clamp(min=1e-12).sqrt()
+        return weight / (degree_target * degree_source).clamp(min=1e-12).sqrt()
     raise ValueError(f"propagate: unknown normalization {how!r}; allowed: symmetric, mean, none")

@@ -20,12 +20,39 @@ from gnnrec.encoders import encode_query
 from gnnrec.encoders.features import Encoder
 from gnnrec.encoders.media import Unreadable
 from gnnrec.encoders.requests import Requests
-from gnnrec.encoders.speech import SpeechModel
+from gnnrec.encoders.speech import SpeechModel, speech_is_here
 from gnnrec.errors import UserError
 from gnnrec.graph import item_modalities, owners
 from gnnrec.graph_growth import add_items, add_user
 from gnnrec.models import EmbeddingModel, model_scorer
 from gnnrec.run_folder import Run
+
+KINDS = ("text", "image", "audio")  # of content that a query may hold
+
+
+def askable(run: Run) -> tuple[str, ...]:
+    """Which of text, image and audio a query of this run may hold; none where its model cannot place new content."""
+    model = run.model
+    if not isinstance(model, EmbeddingModel) or not model.places_new_items:
+        return ()
+    if not item_modalities(run.known_graph):
+        return ()
+    able = set(encoded(run))
+    if heard(run) and speech_is_here(run.recipe.encoders.speech):
+        able.add("audio")
+    return tuple(kind for kind in KINDS if kind in able)
+
+
+def encoded(run: Run) -> list[str]:
+    """The modalities of items that the run has an encoder for; features made elsewhere have none."""
+    known: dict[str, str] = run.provenance["encoders"]["items"]
+    return [name for name, encoder in known.items() if encoder != "given"]
+
+
+def heard(run: Run) -> bool:
+    """Whether a sound is taken for what is said in it."""
+    able = encoded(run)
+    return "text" in able and "audio" not in able and run.recipe.encoders.speech != "none"
 
 
 class ContentQuery:
@@ -70,10 +97,10 @@ class ContentQuery:
         A sound given to a run that has encoders of text but none of audio is what is said in it, behind the text.
         request: the text asks for items and is none of an item; what all requests have in common is taken from it.
         """
-        known = self.run.provenance["encoders"]["items"]
-        able = [name for name, encoder in known.items() if encoder != "given"]
-        if audio is not None and "text" in able and "audio" not in able and self.run.recipe.encoders.speech != "none":
+        able = encoded(self.run)
+        if audio is not None and heard(self.run):
             text, audio = " ".join(filter(None, (text, self.said(audio)))), None
+        text = (text or "").strip()
         query: dict[str, Any] = {"text": text or None, "image": image, "audio": audio}
         asked = [modality for modality, content in query.items() if content is not None]
         if not asked:

@@ -85,7 +85,8 @@ def top_k(
 
     `seen` (users by items, `Interactions.matrix()`) is masked before the cut and never appears, nor does an item
     outside `candidates` [I]. Equal scores stand in ascending order of the item index, whatever k and batch_size are;
-    indexes are a random permutation of the file, so that is fair. Raises ValueError where the scorer gives NaN.
+    indexes are a random permutation of the file, so that is fair. Raises ValueError where the scorer gives NaN or
+    infinity.
 
     Embeddings on a CPU with bfloat16 are ranked by a `Shortlist` where there is much to rank: the same lists, but for
     items whose float32 scores differ in the last bits.
@@ -150,8 +151,8 @@ def _best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Values and indexes [B, k] by descending score, then ascending index; -inf gives index -1."""
     wide = min(k + 1, scores.shape[1])
     values, items = _largest(scores, wide)  # one more: an equal pair across the cut leaves the choice to chance
-    if values.isnan().any():  # NaN ranks highest, so none is overlooked
-        raise ValueError("scores are NaN: the model has diverged")
+    if not (values < torch.inf).all():  # NaN ranks highest, so none is overlooked
+        raise ValueError("scores are NaN or infinite: the model has diverged")
     if wide > k:
         tied = (values[:, k - 1] == values[:, k]) & (values[:, k] > -torch.inf)
         values, items = values[:, :k], items[:, :k]

@@ -1,41 +1,86 @@
 """Ray, opened as it has to be: on this machine for this process alone, or on the cluster that the user named.
 
-On this machine it listens on the loopback interface alone and shows no dashboard, whose interface runs whatever it is
-sent (CVE-2023-48022). Nothing is reported to anybody.
+On this machine it listens on the loopback interface alone, serves who has a token that this process draws, and shows
+no dashboard, whose interface runs whatever it is sent (CVE-2023-48022). Nothing is reported to anybody.
 """
 
-import logging
 import os
+import secrets
+import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from gnnrec.errors import UserError, missing_extra
+
+PROBE_SECONDS = 4.0  # for each address that a name has
+STARTS = 3  # on this machine; where it is busy, Ray gives up after 30 s, which no setting of its own changes
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Raises UserError for what is no HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UserError(f"--address: found {address!r}; allowed: HOST:PORT of a Ray cluster")
+    return host.strip("[]"), int(port)
+
+
+def _probe(address: str) -> None:
+    """Ray itself asks for minutes whether somebody answers."""
+    try:
+        socket.create_connection(host_and_port(address), timeout=PROBE_SECONDS).close()
+    except OSError as error:
+        reason = error.strerror or str(error)  # a timeout has no errno
+        raise UserError(f"--address: nobody listens at {address} ({reason}); start the cluster first") from error
 
 
 @contextmanager
 def open_ray(address: str | None, workers: int) -> Iterator[Any]:
     """The module, connected; RAY_ADDRESS is not asked. Raises UserError where there is no such cluster."""
+    if address is not None:
+        _probe(address)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a lost worker is no error here
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
     if address is None:
         # The one switch that makes all of Ray's servers on this machine listen on the loopback interface alone.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        # Else Ray writes a token of its own into the home directory, where it stays.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    else:
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # who listens may be no Ray; 20 take minutes
     try:
         import ray
     except ImportError as error:
         raise missing_extra("scale", "ray") from error
+    with redirect_stdout(sys.stderr):  # where Ray tells of lost workers, which is no part of a command's document
+        try:
+            _connect(ray, address, workers)
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None, workers: int) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is None:
-            ray.init(address="local", include_dashboard=False, num_cpus=workers, num_gpus=0, **quiet)
+            _start(ray, num_cpus=workers, num_gpus=0, **quiet)
         else:
             ray.init(address=address, **quiet)
     except Exception as error:  # whatever its many layers raise
         where = address or "this machine"
         raise UserError(f"--engine ray: cannot start on {where}: {str(error).strip().splitlines()[0]}") from error
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+
+
+def _start(ray: Any, **settings: Any) -> None:
+    for again in reversed(range(STARTS)):
+        try:
+            ray.init(address="local", include_dashboard=False, **settings)
+            return
+        except Exception:  # as above
+            ray.shutdown()
+            if not again:
+                raise

@@ -85,14 +85,20 @@ class Recommender:
     def recommend_history(self, items: Sequence[str], k: int = 10) -> Recommendations:
         """The k best items for somebody who is in no log and had these items, the newest last; nothing is trained.
 
-        Raises UserError for an unknown item, and for a model that knows users by training alone.
+        Raises UserError for an unknown item, for no item, and for a model that knows users by training alone.
         """
         from gnnrec.query import score_history
 
-        indexes = np.array([self.run.item_index(item) for item in items], dtype=np.int32)
+        indexes = self.history_of(items)
         scores = score_history(self.run, indexes).numpy()
         scores[indexes] = -np.inf
         return self.places(_best(scores, k))
+
+    def history_of(self, items: Sequence[str]) -> NDArray[np.int32]:
+        """Indexes of what somebody new had. Raises UserError for an unknown item, and for none at all."""
+        if not items:
+            raise UserError("recommend --history: found no item; expected the id of one or more")
+        return np.array([self.run.item_index(item) for item in items], dtype=np.int32)
 
     def history(self, user: str, k: int = 10) -> Recommendations:
         """The last k items the user had, the newest first; the score is her rating where the log has one, else 1."""

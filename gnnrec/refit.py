@@ -1,8 +1,9 @@
 """The verb refit: train a run once more, on its validation rows too, now that these have chosen all there is to choose.
 
 A training holds back each user's latest rows to know when to stop, and so never learns what people like now. Refit
-takes what was chosen - the number of epochs, the weights of factors and paths - and trains a new run from the beginning
-on train and validation together, without looking at anything (Goodfellow et al. 2016, "Deep Learning", algorithm 7.2).
+takes what was chosen - the number of epochs, the weights of factors, waves and paths - and trains a new run from the
+beginning on train and validation together, without looking at anything (Goodfellow et al. 2016, "Deep Learning",
+algorithm 7.2).
 There are no figures on validation then; test rows stay unseen.
 """
 

@@ -34,8 +34,17 @@ def without_edges(graph: HeteroData, edge_type: EdgeType, pairs: Iterable[tuple[
 
 def without_content(graph: HeteroData, modality: str, item: int) -> HeteroData:
     """An item that lacks one modality: neither its feature nor what its modality node hears or says is left."""
+    return _only_nodes(graph, modality, owners(graph, modality) != item)
+
+
+def without_modality(graph: HeteroData, modality: str) -> HeteroData:
+    """All items lack one modality, whose name stays: a trained model has its place for it."""
+    return _only_nodes(graph, modality, torch.zeros(graph[modality].num_nodes, dtype=torch.bool))
+
+
+def _only_nodes(graph: HeteroData, modality: str, keep: Tensor) -> HeteroData:
+    """With these nodes of a modality [n] and the edges between them and others."""
     nodes = graph[modality]
-    keep = owners(graph, modality) != item  # [n]
     place = keep.cumsum(0) - 1
     left: dict[EdgeType, dict[str, Tensor]] = {}
     for edge_type in graph.edge_types:

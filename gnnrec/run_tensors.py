@@ -45,7 +45,8 @@ def load_weights(model: Model, state: dict[str, Tensor], folder: Path) -> None:
             state[name] = model.get_buffer(name)
     try:
         model.load_state_dict(state)
-    except RuntimeError as error:
+        model.check_fitted()
+    except (RuntimeError, ValueError) as error:
         raise UserError(f"{folder}/weights.safetensors: does not fit settings.toml and graph.safetensors") from error
 
 

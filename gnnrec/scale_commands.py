@@ -30,7 +30,6 @@ def add_commands(add: Add) -> None:
     parser.add_argument("--out", type=Path, required=True, help="new run folder; an interrupted one is resumed")
     parser.add_argument("--data", type=folder, help="the dataset folder, where it has moved")
     parser.add_argument("--set", **SETTING | {"help": "settings laid over the run's (default: train.epochs=10)"})
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
     again = add(
         "refit",
         refit,
@@ -40,7 +39,6 @@ def add_commands(add: Add) -> None:
     again.add_argument("run", type=folder)
     again.add_argument("--out", type=Path, required=True, help="new run folder; an interrupted one is resumed")
     again.add_argument("--data", type=folder, help="the dataset folder, where it has moved")
-    again.add_argument("--json", action="store_true", help="print one JSON document")
     encode = add(
         "encode",
         content_commands.encode,
@@ -51,7 +49,6 @@ def add_commands(add: Add) -> None:
     encode.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
     encode.add_argument("--set", **SETTING)
     content_commands.engine_arguments(encode)
-    encode.add_argument("--json", action="store_true", help="print one JSON document")
     _plan_arguments(add)
 
 
@@ -74,7 +71,6 @@ def _plan_arguments(add: Add) -> None:
     parser.add_argument(
         "--data", type=folder, help="a dataset folder: also measure how fast its content is encoded, on 32 of each kind"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def number(typed: str) -> int:

@@ -50,4 +50,9 @@ def plan_tables(document: Mapping[str, Any]) -> str:
     batch = f"{document['steps_per_epoch']:,} steps of {document['batch']:,} in an epoch"
     sent = f"{document['traffic_bytes'] / 1e12:,.2f} TB sent by each machine"
     drawn.append(f"{batch}; {sent}; {document['hours']:,.1f} hours in all")
+    error = {name: f"{100 * share:.0f} %" for name, share in document["measured_error"].items()}
+    drawn.append(
+        f"beside trainings of up to 10 million interactions a step was off by up to {error['step']}, memory by "
+        f"{error['memory']}, the graph by {error['graph']} (docs/scale.md)"
+    )
     return "\n\n".join(drawn)

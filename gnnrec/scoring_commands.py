@@ -27,7 +27,6 @@ def add_commands(add: Add) -> None:
     keep.add_argument("--user", help="id of a known user")
     keep.add_argument("--history", type=_ids, metavar="ID,ID", help="somebody new: ids of items she had, newest last")
     keep.add_argument("--to", type=Path, required=True, metavar="FILE.npy", help="FILE.known beside it has the ids")
-    keep.add_argument("--json", action="store_true", help="print one JSON document")
 
     private = add(
         "private-recommend",
@@ -42,7 +41,6 @@ def add_commands(add: Add) -> None:
     private.add_argument("--known", type=_ids, default=[], metavar="ID,ID", help="with an address: items not to list")
     private.add_argument("--user", help="with a run: id of a known user")
     private.add_argument("-k", type=length, default=10, help="length of the list (default: 10)")
-    private.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def _ids(typed: str) -> list[str]:

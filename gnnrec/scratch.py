@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from gnnrec.errors import UserError
 
 IN_MEMORY = 2**28  # bytes; arrays up to that size are in memory as any other
+LARGE_LOG = 20_000_000  # interactions; what is made of so many and more rows of a log lies in scratch files
 BLOCK_BYTES = 2**22  # of a table that are looked at together
 
 
@@ -25,18 +26,38 @@ def empty(shape: tuple[int, ...], kind: Any = np.float32, in_memory: int | None 
 
     Raises UserError where the disk is full.
     """
-    size = int(np.prod(shape)) * np.dtype(kind).itemsize
-    if size <= max(0, IN_MEMORY if in_memory is None else in_memory):
-        return np.empty(shape, kind)
-    folder = scratch_folder()
+    in_memory = max(0, IN_MEMORY if in_memory is None else in_memory)
+    return np.empty(shape, kind) if _num_bytes(shape, kind) <= in_memory else nameless(shape, kind)
+
+
+def is_large_log(num_rows: int) -> bool:
+    return num_rows >= LARGE_LOG
+
+
+def of_log(shape: tuple[int, ...], kind: Any) -> NDArray[Any]:
+    """An array to be filled whose last dimension are rows of a log; in memory where the log is no large one."""
+    return empty(shape, kind, in_memory=0) if is_large_log(shape[-1]) else np.empty(shape, kind)
+
+
+def nameless(shape: tuple[int, ...], kind: Any, folder: Path | None = None) -> NDArray[Any]:
+    """An array of zeros in a file without a name. folder: where, made if need be; None: that of scratch files.
+
+    Raises UserError where the disk is full.
+    """
+    size, place = _num_bytes(shape, kind), scratch_folder() if folder is None else folder
     try:
-        with tempfile.TemporaryFile(prefix="gnnrec-", dir=folder) as file:
+        place.mkdir(parents=True, exist_ok=True)
+        # The name that it has for a moment where the file system knows none without: that of left-overs (files.py).
+        with tempfile.TemporaryFile(prefix=".tmp-", dir=place) as file:
             os.posix_fallocate(file.fileno(), 0, size)
             return np.asarray(np.memmap(file, dtype=kind, mode="r+", shape=shape))
     except OSError as error:
-        raise UserError(
-            f"{folder}: no room for a table of {size:,} bytes ({error.strerror}); TMPDIR names another"
-        ) from error
+        another = "; TMPDIR names another" if folder is None else ""
+        raise UserError(f"{place}: no room for a table of {size:,} bytes ({error.strerror}){another}") from error
+
+
+def _num_bytes(shape: tuple[int, ...], kind: Any) -> int:
+    return int(np.prod(shape)) * np.dtype(kind).itemsize
 
 
 def scratch_folder() -> Path:

@@ -3,8 +3,12 @@
 import argparse
 import sys
 from functools import partial
+from typing import TYPE_CHECKING
 
-from gnnrec.errors import missing_extra
+from gnnrec.errors import UserError, missing_extra
+
+if TYPE_CHECKING:
+    from gnnrec.llm.settings import LLMConfig
 
 
 def serve(options: argparse.Namespace) -> None:
@@ -21,11 +25,26 @@ def serve(options: argparse.Namespace) -> None:
         origins=tuple(options.allow_origin),
         private_scoring=options.private_scoring,
         retention_days=options.retention_days,
+        cached_lists=options.cached_lists,
+        llm=language_model(options),
     )
     given = {name: getattr(options, name) for name in ("host", "port", "runs", "compare", "feedback", "keys", "tls")}
     say = partial(print, flush=True)  # a pipe is told at once, too
     warn = partial(say, file=sys.stderr)
     run_server(options.run, **given, encrypt=options.encrypt, config=config, say=say, warn=warn)
+
+
+def language_model(options: argparse.Namespace) -> "LLMConfig | None":
+    """What is to reorder lists, if anything; without it a service need not import what it takes."""
+    if not options.rerank:
+        if options.set:
+            raise UserError("serve --set: goes with --rerank")
+        return None
+    from gnnrec.llm.settings import LLMConfig
+    from gnnrec.recipe import load_settings
+
+    (config,) = load_settings({"llm": LLMConfig}, options.set)
+    return config
 
 
 def key(options: argparse.Namespace) -> None:

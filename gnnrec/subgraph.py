@@ -5,7 +5,8 @@ names; `n_id` of a node type holds their names in the whole graph, by which a mo
 stand as `sampled` (sampling/edges.py): weights are normalized by the degrees of the whole graph and divided by the
 probability that the edge was kept, so that what a node hears is right on average (Hamilton et al. 2017, GraphSAGE, for
 the sampling; for the weights the estimator of Horvitz & Thompson 1952). A node's edges are drawn once a piece: up to
-two hops expectations are exact; from three on a path that comes back to a node meets the same draw twice.
+two hops expectations are exact; from three on a path that comes back to a node meets the same draw twice. By
+`importance` of visits it hears whom walks from it come to most often, which leans to these (sampling/importance.py).
 
 Letters: B interactions of a step, U users, I items, n nodes of a type in a piece.
 """
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from gnnrec import scratch
 from gnnrec.datasets.interactions import rows_of_users
 from gnnrec.graph import (
     FRIEND,
@@ -36,6 +38,8 @@ from gnnrec.recency import Histories, histories_of, last_items
 from gnnrec.sampling.csr import CSR, place_edges
 from gnnrec.sampling.edges import Relation, SampledEdges, both_ways, relation_of, sampled_edges
 from gnnrec.sampling.hops import Hops
+from gnnrec.sampling.importance import Visited, visited_rows
+from gnnrec.sampling.long_log import csr_of
 from gnnrec.sampling.neighbours import LocalNodes, Sampled, degrees_before, sample_rows
 
 Array = NDArray[Any]
@@ -76,6 +80,7 @@ class Sampler:
     content: Mapping[str, Content]
     beside: Mapping[EdgeType, Relation]  # (modality, similar, modality), together, friend
     hops: Hops | None = None  # what a model that passes no messages has in their place, see graph_hops.py
+    importance: str = "uniform"  # uniform | visits: how interactions are drawn; other edges are drawn uniformly
 
     def piece(self, users: Array, items: Array, random: np.random.Generator, before: int | None = None) -> Piece:
         """Users and items in any number and order, and all that their embeddings are made of.
@@ -109,22 +114,29 @@ class Sampler:
 
     def _follow(
         self, nodes: dict[str, LocalNodes], random: np.random.Generator, before: int | None
-    ) -> dict[str, tuple[list[Sampled], list[Array]]]:
+    ) -> dict[str, tuple[list[Sampled | Visited], list[Array]]]:
         """Of users and of items the samples, hop by hop, and the short names of whom they hear.
 
         A node's edges are drawn at the hop at which it is met, so that rows stand in the order of short names.
         """
-        sides = {"user": (self.to_user.csr, nodes["item"]), "item": (self.to_item.csr, nodes["user"])}
-        drawn: dict[str, tuple[list[Sampled], list[Array]]] = {name: ([], []) for name in sides}
+        csrs = self.to_user.csr, self.to_item.csr
+        sides = {"user": (csrs, nodes["item"]), "item": (csrs[::-1], nodes["user"])}
+        drawn: dict[str, tuple[list[Sampled | Visited], list[Array]]] = {name: ([], []) for name in sides}
         done = dict.fromkeys(sides, 0)  # nodes whose edges are drawn
         for fanout in self.fanout:
             fresh = {name: nodes[name].nodes()[done[name] :] for name in sides}
             done = {name: nodes[name].count for name in sides}
-            for name, (csr, heard) in sides.items():
+            for name, ((csr, turned), heard) in sides.items():
                 limits = None if before is None else np.full(len(fresh[name]), before)
-                sample = sample_rows(csr, fresh[name], fanout, random, limits)
+                sample: Sampled | Visited
+                if self.importance == "visits":
+                    sample = visited_rows(csr, turned, fresh[name], fanout, random, limits)
+                    columns = sample.columns
+                else:
+                    sample = sample_rows(csr, fresh[name], fanout, random, limits)
+                    columns = csr.columns[sample.entries]
                 drawn[name][0].append(sample)
-                drawn[name][1].append(heard.add(csr.columns[sample.entries]))
+                drawn[name][1].append(heard.add(columns))
         return drawn
 
     def _listen(
@@ -214,12 +226,6 @@ def sampler_of(graph: HeteroData, fanout: tuple[int, ...], hops: Hops | None = N
 
     content: whether pieces hold modality nodes and the edges between items and between users, too.
     """
-    edge_index, store = graph[INTERACTS].edge_index.cpu().numpy(), graph[INTERACTS]
-    time = store.time.cpu().numpy() if "time" in store else None
-    sizes = graph["user"].num_nodes, graph["item"].num_nodes
-    user, item = (side.astype(np.int32) for side in edge_index)
-    if (again := _again(user, item, *sizes)).any():
-        user, item, time = user[~again], item[~again], None if time is None else time[~again]
     contents, beside = {}, {}
     for name in (*item_modalities(graph), *user_modalities(graph)) if content else ():
         features, owner = graph[name], "user" if name.startswith("user_") else "item"
@@ -230,8 +236,20 @@ def sampler_of(graph: HeteroData, fanout: tuple[int, ...], hops: Hops | None = N
             made = operator(graph, kind, "none")
             parts = (made.offsets.cpu().numpy(), made.columns.cpu().numpy(), made.shape[1])
             beside[kind] = relation_of(CSR(*parts, weight=made.values.cpu().numpy()))
-    turned = _csr(user, item, *sizes, time), _csr(item, user, *sizes[::-1], time)
-    return Sampler(*both_ways(*turned), fanout, contents, beside, hops)
+    return Sampler(*both_ways(*_interactions(graph)), fanout, contents, beside, hops)
+
+
+def _interactions(graph: HeteroData) -> tuple[CSR, CSR]:
+    """Each pair once: the items of each user, the users of each item. Of a long log in scratch files."""
+    (user, item), store = graph[INTERACTS].edge_index.cpu().numpy(), graph[INTERACTS]
+    time = store.time.cpu().numpy() if "time" in store else None
+    sizes = graph["user"].num_nodes, graph["item"].num_nodes
+    again = _again(user, item, *sizes)
+    if scratch.is_large_log(len(user)):
+        return csr_of(user, item, *sizes, time, again), csr_of(item, user, *sizes[::-1], time, again)
+    user, item = (side[~again].astype(np.int32) for side in (user, item))
+    time = None if time is None else time[~again]
+    return _csr(user, item, *sizes, time), _csr(item, user, *sizes[::-1], time)
 
 
 def _again(user: Array, item: Array, num_users: int, num_items: int) -> Array:

@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 from torch_geometric.data import HeteroData
 
-from gnnrec import metrics
+from gnnrec import metrics, scratch
 from gnnrec.checkpoint import TrainState, check_checkpoint, load_checkpoint, save_checkpoint
 from gnnrec.datasets.interactions import Interactions
 from gnnrec.errors import UserError
@@ -26,7 +26,7 @@ from gnnrec.losses import LOSSES, catalogue_softmax, shared_softmax
 from gnnrec.models import EmbeddingModel, Embeddings
 from gnnrec.progress import progress
 from gnnrec.ranking import fast_bfloat16
-from gnnrec.sampled_step import check_sampling, sampler_for
+from gnnrec.sampled_step import check_sampling, own_candidates, sampler_for
 from gnnrec.subgraph import Sampler, step_piece
 from gnnrec.weights.average import Decay
 from gnnrec.weights.choose import check_tables, weights_of
@@ -53,6 +53,9 @@ class TrainConfig:
     # What a step sees: whole | neighbours, sampled | temporal, of those before the step's first interaction
     sampling: str = "whole"
     fanout: int | str = 10  # sampled neighbours of a node: for every hop of the model, or "15,10,5"; 0 for all
+    importance: str = (
+        "uniform"  # how neighbours are drawn | visits: whom walks from a node come to most often (PinSage)
+    )
     # Where embeddings of ids lie: whole, in memory | sharded, in blocks over workers (--nproc) | mapped, in files of
     # the run's folder. The last two for steps on pieces
     tables: str = "whole"
@@ -78,7 +81,7 @@ class TrainConfig:
                 raise UserError(f"train.{key}: found {getattr(self, key)}; allowed: 0 or more")
         if not 0 <= self.average < 1:
             raise UserError(f"train.average: found {self.average}; allowed: from 0, below 1")
-        check_sampling(self.sampling, self.fanout)
+        check_sampling(self.sampling, self.fanout, self.importance)
         check_tables(self.tables, self.sampling)
         if not self.learning_rate > 0:
             raise UserError(f"train.learning_rate: found {self.learning_rate}; allowed: above 0")
@@ -158,13 +161,10 @@ class Trainer:
         self.place = torch.full((graph["item"].num_nodes,), -1, device=device).index_copy(
             0, self.candidates, torch.arange(len(self.candidates), device=device)
         )
-        # Of each user's own candidates in ascending order: the number of others before each one, user by user.
-        own = torch.unique(graph[INTERACTS].edge_index[0] * len(self.candidates) + self.place[self.items])
-        owner = own // len(self.candidates)
-        self.num_own = torch.bincount(owner, minlength=graph["user"].num_nodes)  # [U]
-        self.own_start = self.num_own.cumsum(0) - self.num_own  # [U]
-        self.own_gaps = own - (torch.arange(len(own), device=device) - self.own_start[owner])
-        self.sampler = sampler_for(model, graph, config.sampling, config.fanout)
+        if config.negatives:
+            self.own_gaps, self.num_own = own_candidates(graph, self.place, len(self.candidates))
+            self.own_start = self.num_own.cumsum(0) - self.num_own  # [U]
+        self.sampler = sampler_for(model, graph, config.sampling, config.fanout, config.importance)
         adam: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
         if config.tables != "whole" and checkpoint is not None and checkpoint.exists():
             check_checkpoint(checkpoint, settings)  # before tables of another size are looked for beside it
@@ -227,7 +227,8 @@ class Trainer:
         """Positions of interactions. Temporal batches are consecutive in time, and come in random order."""
         if self.config.sampling != "temporal":
             return self.model.batches(self.graph, self.batch_size, self.generator)
-        windows = torch.arange(len(self.items)).split(self.batch_size)
+        order = torch.from_numpy(scratch.of_log((len(self.items),), np.int64))
+        windows = torch.arange(len(order), out=order).split(self.batch_size)
         return tuple(windows[place] for place in torch.randperm(len(windows), generator=self.generator))
 
     def step(self, batch: Tensor) -> float:

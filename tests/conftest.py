@@ -1,10 +1,13 @@
 """Datasets and runs that several tests share; made once, so no test may change them."""
 
 import json
+import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -18,6 +21,9 @@ from gnnrec.datasets.dataset import SPLIT_NAMES
 from gnnrec.pipeline import train
 from gnnrec.recipe import load_recipe
 from gnnrec.run_folder import Run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def write_dataset(folder: Path, dataset: Dataset) -> Path:
@@ -138,11 +144,28 @@ def tiny_run(tiny_runs: dict[str, Path]) -> Run:
 def postgresql() -> Iterator[str]:
     """A server with pgvector in a temporary folder, reached by a socket alone."""
     pgserver = pytest.importorskip("pgserver")  # has no wheel for Python 3.13
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patched:
         warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR
+        patched.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}/usr/sbin")  # of useradd, which root's server asks for
         server = pgserver.get_server(Path(tempfile.mkdtemp(prefix="pg-")), cleanup_mode="delete")
     yield server.get_uri()
     server.cleanup()
+
+
+@pytest.fixture(scope="module")  # while Playwright is there, its event loop runs in this thread: no other test's can
+def browser() -> Iterator["Browser"]:
+    """Chromium as the system has it (scripts/browser), else the one that Playwright installed for itself."""
+    from playwright.sync_api import sync_playwright
+
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with sync_playwright() as playwright:
+        if found is None and not Path(playwright.chromium.executable_path).exists():
+            assert not os.environ.get("CI"), "no Chromium: scripts/browser installs it"
+            pytest.skip("no Chromium is here; scripts/browser or `playwright install chromium` brings it")
+        flags = ["--no-sandbox", "--enable-unsafe-swiftshader"]  # as root; WebGL without a graphics card
+        browser = playwright.chromium.launch(executable_path=found, args=flags)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -100,9 +100,9 @@ HEAVY = {
     "cv2": {"encoders/opencv.py"},
     "sentencepiece": {"encoders/use.py"},
     "huggingface_hub": {"encoders/pretrained.py"},
-    "faiss": {"export_index.py", "sharded_index.py"},
+    "faiss": {"export_index.py"},
     "implicit": {"models/ials.py"},
-    "opacus": {"models/dp_tower.py"},
+    "opacus": {"models/dp_sgd.py"},
     "dp_accounting": {"differential/accounting.py"},
     "lancedb": {"targets/lance.py"},
     "qdrant_client": {"targets/qdrant.py"},
@@ -120,7 +120,14 @@ HEAVY = {
     "wandb": {"sinks/wandb_sink.py"},
     "tensorboard": {"tracking.py"},
     "matplotlib": {"plots/draw.py", "plots/network.py", "plots/render.py", "plots/sheet.py"},
-    "sklearn": {"encoders/fitted/lsa.py", "modalities/consumption.py", "plots/draw.py", "plots/project.py"},
+    "sklearn": {
+        "encoders/fitted/lsa.py",
+        "modalities/consumption.py",
+        "models/spectrum.py",
+        "plots/draw.py",
+        "plots/project.py",
+        "words/concepts.py",
+    },
     "gensim": {"encoders/fitted/word_vectors.py"},
     "nltk": {"encoders/fitted/tokens.py"},
     "jieba": {"encoders/fitted/tokens.py"},
@@ -148,8 +155,9 @@ NEVER_IMPORTED = {
     *("pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"),
     *("requests", "httpx", "aiohttp", "socket", "urllib.request", "http.client", "ftplib"),
 }
-# The client of a service whose address the user types, which has nothing else to be asked by.
-ALLOWED = {"privacy/client.py": {"http.client"}}
+# The client of a service whose address the user types, which has nothing else to be asked by; and whether somebody
+# listens at the cluster's address that the user types.
+ALLOWED = {"privacy/client.py": {"http.client"}, "ray_cluster.py": {"socket"}}
 NEVER_CALLED = {"eval", "exec", "__import__", "os.system", "os.popen", "torch.hub.load", "yaml.load"}
 
 

@@ -1,9 +1,13 @@
 """The worked examples run cell by cell, as a notebook does, on small folders of the same columns."""
 
 import json
+import shutil
 import sys
+import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,8 @@ import nbformat
 import numpy as np
 import polars as pl
 import pytest
+
+from gnnrec.serve.static import FOLDER
 
 EXAMPLES = Path(__file__).parents[1] / "scripts" / "examples"
 NAMES = ("ecommerce", "social", "education")
@@ -80,7 +86,12 @@ def best_order(taken: list[tuple[int, int]], new: set[int]) -> float:
     return sum(1 / min(1 + order.index(item) for who, item in rows if who == user) for user in users) / len(users)
 
 
-def test_ecommerce(tmp_path: Path, run_cells: Callable[[str, Path], Cells]) -> None:
+def check_page(said: str) -> None:
+    """The script told where the page is, which it fetched with all of its scripts."""
+    assert f"/ ({len(list(FOLDER.glob('*.js')))} scripts)" in said
+
+
+def test_ecommerce(tmp_path: Path, run_cells: Callable[[str, Path], Cells], capsys: pytest.CaptureFixture[str]) -> None:
     taken = pairs(24, 20, 6)
     shades = [(user, shade) for user in range(5) for shade in (20, 21, 22)]  # one review shown at three shades
     rows = [(user, item, 4.0, START + DAY * place) for place, (user, item) in enumerate(taken)]
@@ -98,6 +109,7 @@ def test_ecommerce(tmp_path: Path, run_cells: Callable[[str, Path], Cells]) -> N
         {"item": list(range(23)), "title": titles, "description": texts, "price": price},
     )
     cells = run_cells("ecommerce", data)
+    check_page(capsys.readouterr().out)
     assert len(cells["shared"]) == len(shades)
     assert len(cells["log"]) == len(taken) + 5  # one row of each shared review stays
     assert sorted(cells["items"]["item"]) == [number for number in range(23) if number != 21]
@@ -108,7 +120,7 @@ def test_ecommerce(tmp_path: Path, run_cells: Callable[[str, Path], Cells]) -> N
     assert cells["told"]["item"] not in {place["id"] for place in cells["after"]}
 
 
-def test_social(tmp_path: Path, run_cells: Callable[[str, Path], Cells]) -> None:
+def test_social(tmp_path: Path, run_cells: Callable[[str, Path], Cells], capsys: pytest.CaptureFixture[str]) -> None:
     some = [(user, 29) for user in range(12)] + [(user, 28) for user in range(5, 10)]
     taken = list(dict.fromkeys(pairs(24, 30, 6) + some))
     rows = taken + taken[:10] + taken[:3]  # repeated pairs
@@ -127,6 +139,7 @@ def test_social(tmp_path: Path, run_cells: Callable[[str, Path], Cells]) -> None
         },
     )
     cells = run_cells("social", data)
+    check_page(capsys.readouterr().out)
     comments = {(user, item): number for user, item, number in cells["log"].iter_rows()}
     assert len(comments) == len(taken) and sum(comments.values()) == len(rows)
     assert comments[f"{taken[0][0]:04}", 100 + taken[0][1]] == 3
@@ -141,7 +154,7 @@ def test_social(tmp_path: Path, run_cells: Callable[[str, Path], Cells]) -> None
     assert {place["title"].partition(" things on ")[2] for place in cells["like"]} <= set(SUBJECTS)
 
 
-def test_education(tmp_path: Path, run_cells: Callable[[str, Path], Cells]) -> None:
+def test_education(tmp_path: Path, run_cells: Callable[[str, Path], Cells], capsys: pytest.CaptureFixture[str]) -> None:
     taken = pairs(24, 20, 6)
     titles = [f"Course {number} on {SUBJECTS[number % 2]}" for number in range(30)]
     data = write(
@@ -155,6 +168,7 @@ def test_education(tmp_path: Path, run_cells: Callable[[str, Path], Cells]) -> N
         },
     )
     cells = run_cells("education", data)
+    check_page(capsys.readouterr().out)
     assert cells["never"] == sorted(f"C{number}" for number in range(20, 30))
     kept = check_figures(cells["out"], {"all courses", "courses that were taken", "new courses"})
     assert kept["courses that were taken"]["ease"]["candidates"] == 20
@@ -180,3 +194,36 @@ def test_says_what_it_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         monkeypatch.setattr(sys, "argv", ["social.py", *given])
         with pytest.raises(SystemExit, match=said):
             data_folder()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The address of a server of the page's own files, and their folder, to take some away."""
+    shutil.copytree(FOLDER, tmp_path / "page")
+    shutil.copy(FOLDER / "index.html", tmp_path / "index.html")
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", tmp_path
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_page_has_to_come_with_every_script(monkeypatch: pytest.MonkeyPatch, site: tuple[str, Path]) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from steps import fetch_page
+
+    url, folder = site
+    assert fetch_page(url) == sorted(f"{url}/page/{path.name}" for path in FOLDER.glob("*.js"))
+    (folder / "page" / "scatter.js").unlink()  # which only the map imports
+    with pytest.raises(SystemExit, match="scatter.js: HTTP Error 404"):
+        fetch_page(url)
+    (folder / "index.html").write_text("<title>Somebody else</title>")
+    with pytest.raises(SystemExit, match="expected the page of gnnrec"):
+        fetch_page(url)

@@ -179,3 +179,45 @@ def test_ids_that_are_there_twice_are_refused(folder: Path) -> None:
     table.with_columns(pl.lit("u0").alias("__id__")).write_parquet(folder / "users.parquet")
     with pytest.raises(UserError, match="ids are texts, each of its own"):
         Run.load(folder)
+
+
+def with_waves(state: dict[str, torch.Tensor], items: int) -> None:
+    parts = (torch.ones(1), torch.randn(items, 8), torch.ones(8), torch.ones(items))
+    state.update({f"spectrum_{name}": part for name, part in zip(("weight", "vectors", "values", "degrees"), parts)})
+
+
+def test_waves_that_fit_are_taken(folder: Path) -> None:
+    run = Run.load(folder)
+    tensors(folder, "weights.safetensors", lambda state: with_waves(state, len(run.item_ids)))
+    assert len(Run.load(folder).model.spectrum_vectors) == len(run.item_ids)
+
+
+@pytest.mark.parametrize(
+    ("name", "damaged"),
+    [
+        ("spectrum_vectors", lambda part: part[:-1]),
+        ("spectrum_vectors", lambda part: torch.cat([part, part])),
+        ("spectrum_vectors", lambda part: part[:, :7]),
+        ("spectrum_vectors", lambda part: part[:, 0]),
+        ("spectrum_vectors", lambda part: part.double()),
+        ("spectrum_vectors", lambda part: part * torch.nan),
+        ("spectrum_values", lambda part: part[:1]),
+        ("spectrum_degrees", lambda part: part * 0),
+        ("spectrum_degrees", lambda part: part[:-1]),
+        ("spectrum_weight", lambda part: part[:0]),
+        ("factor_items", lambda part: torch.ones(3, 4)),
+        ("factor_items", lambda part: torch.ones(3)),
+    ],
+)
+def test_waves_and_factors_of_other_shapes_are_refused(
+    folder: Path, name: str, damaged: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    run = Run.load(folder)
+
+    def damage(state: dict[str, torch.Tensor]) -> None:
+        with_waves(state, len(run.item_ids))
+        state[name] = damaged(state[name])
+
+    tensors(folder, "weights.safetensors", damage)
+    with pytest.raises(UserError, match=r"weights\.safetensors: does not fit settings\.toml and graph\.safetensors"):
+        _ = Run.load(folder).model

@@ -1,6 +1,7 @@
 """gnnrec train --epsilon: what it makes, what it says, and what it refuses."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -36,12 +37,27 @@ def test_the_budget_lies_over_the_recipe() -> None:
     assert private_recipe(None, [], None, 1e-6).model.delta == 1e-6
 
 
+@pytest.mark.parametrize("name", ["dp_tower", "dp_mf"])
+def test_models_by_steps_state_theirs_and_know_a_history_again(planted_folder, tmp_path, run_command, name) -> None:
+    typed = ("--recipe", name, "--epsilon", "3", "--delta", "1e-3", "--set", "model.epochs=2")
+    assert run_command("train", planted_folder, "--out", tmp_path / "run", *typed)[0] == 0
+    run = Run.load(tmp_path / "run")
+    assert (run.recipe.model_name, run.provenance["privacy"]["unit"]) == (name, "user")
+    assert 2.8 < run.provenance["privacy"]["epsilon"] < 3.01
+    history = [run.item_ids[item] for item in run.known.item[run.known.user == 0]]
+    known, anew = (
+        [one["id"] for one in json.loads(run_command("recommend", run.folder, *asked, "-k", "5", "--json")[1])]
+        for asked in (("--user", run.user_ids[0]), ("--history", ",".join(history)))
+    )
+    assert known == anew and len(known) == 5
+
+
 def test_a_model_without_privacy_is_refused(planted_folder, tmp_path, run_command) -> None:
     typed = ("train", planted_folder, "--out", tmp_path / "run", "--recipe", "ease", "--epsilon", "2")
     status, _, said = run_command(*typed)
     assert (status, said) == (
         2,
-        "gnnrec: train --epsilon: found the model ease, which has no privacy; allowed: dp_filter, dp_tower\n",
+        "gnnrec: train --epsilon: found the model ease, which has no privacy; allowed: dp_filter, dp_mf, dp_tower\n",
     )
 
 

@@ -40,6 +40,12 @@ def test_forward_and_backward_equal_the_dense_product(edges: int) -> None:
     assert torch.equal(y[1::2], torch.zeros(ROWS // 2, DIM))
 
 
+def test_a_table_without_columns_is_carried_as_one():
+    """As that of items of which no content is known; kernels of some processors refuse it."""
+    operator = SparseOperator(torch.tensor([0, 2, 3]), torch.tensor([0, 2, 1]), torch.ones(3), (2, 3))
+    assert (operator @ torch.zeros(3, 0)).shape == (2, 0)
+
+
 def test_gradient_is_that_of_finite_differences() -> None:
     operator = SparseOperator.from_edges(*random_edges(1), (ROWS, COLUMNS))
     x = torch.randn(COLUMNS, 3, dtype=torch.float64, requires_grad=True)

@@ -190,7 +190,9 @@ def test_what_is_asked_wrongly_is_one_clear_line(shop: Recommender, planted_run:
         shop.similar_items("u1")
     with pytest.raises(UserError, match="-k: found 0; allowed: 1 or more"):
         shop.recommend(shop.run.user_ids[0], k=0)
-    for empty in ({}, {"text": ""}):
+    with pytest.raises(UserError, match="--history: found no item; expected the id of one or more"):
+        shop.recommend_history([])
+    for empty in ({}, {"text": ""}, {"text": " \t "}):
         with pytest.raises(UserError, match="the query is empty; expected --user, --item, --text, --image or --audio"):
             shop.recommend_query(**empty)
     with pytest.raises(UserError, match="has no encoder of image for a query; allowed: text"):

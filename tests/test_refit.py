@@ -13,10 +13,12 @@ from gnnrec.datasets import Dataset, Split, join_logs
 from gnnrec.encoders import encode_dataset
 from gnnrec.errors import UserError
 from gnnrec.graph import INTERACTS
+from gnnrec.models.closed_forms import SPECTRUM
 from gnnrec.models.factors import SETTINGS, fit_factors
 from gnnrec.models.modality_gnn import ModalityGNN
 from gnnrec.models.paths import path_parts
 from gnnrec.models.slim import matrix_of
+from gnnrec.models.spectrum import first_waves, fit_spectrum
 from gnnrec.pipeline import evaluate, fit_model, held_out, train, training_graph
 from gnnrec.privacy.forget import ForgetConfig, forget
 from gnnrec.ranking import embedding_scorer
@@ -68,12 +70,18 @@ def test_what_was_chosen_on_validation_is_taken_and_fitted_to_all_rows(old: Run,
     chosen, model = (ModalityGNN(old.recipe.model, graph, torch.Generator().manual_seed(0)) for _ in range(2))
     l2, confidence = SETTINGS[2]
     chosen.factor_items, chosen.factor_settings = torch.ones(1, 1), torch.tensor([0.5, l2, confidence])
+    waves = first_waves(fit_spectrum(graph), 8)._replace(weight=torch.tensor([0.25]))
+    for name, part in zip(SPECTRUM, waves):  # of as many waves; what they are is not taken
+        chosen.register_buffer(name, torch.zeros_like(part) if name == "spectrum_vectors" else part)
     chosen.path_offsets, chosen.path_weights = torch.zeros(1), torch.tensor([0.25, 1.0])
     model.finish_like(graph, chosen)
+    assert all(torch.equal(model.get_buffer(name), part) for name, part in zip(SPECTRUM, waves))
     assert torch.equal(model.factor_items, fit_factors(graph)[2].item)
     assert torch.equal(model.factor_settings, chosen.factor_settings)
     plain = ModalityGNN(replace(old.recipe.model, paths=False), graph, torch.Generator().manual_seed(0))
     plain.factor_items, plain.factor_settings = model.factor_items, model.factor_settings
+    for name, part in zip(SPECTRUM, waves):
+        plain.register_buffer(name, part)
     with torch.no_grad():
         embeddings = plain(graph)
     together, following = path_parts(graph, embedding_scorer(embeddings.user, embeddings.item), 20, 5.0)
@@ -84,7 +92,7 @@ def test_what_was_chosen_on_validation_is_taken_and_fitted_to_all_rows(old: Run,
 def test_nothing_is_added_where_validation_wanted_nothing(new: Run, old: Run) -> None:
     chosen, model = (ModalityGNN(old.recipe.model, new.graph, torch.Generator().manual_seed(0)) for _ in range(2))
     model.finish_like(new.graph, chosen)
-    assert not len(model.factor_items) and not len(model.path_offsets)
+    assert not len(model.factor_items) and not len(model.spectrum_vectors) and not len(model.path_offsets)
 
 
 def test_counts_of_popularity_are_those_of_both_parts(tiny_data: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from gnnrec.datasets import Dataset, planted, split
 from gnnrec.encoders.encode import from_array
 from gnnrec.graph import FRIEND, INTERACTS, REV_INTERACTS, build_graph, item_modalities, owners
 from gnnrec.models import model_scorer
-from gnnrec.removal import without_content, without_edges, without_friends, without_interactions
+from gnnrec.removal import without_content, without_edges, without_friends, without_interactions, without_modality
 from gnnrec.run_folder import Run
 
 FRIENDS = np.array([[0, 1, 2], [1, 2, 0]], dtype=np.int32)
@@ -54,6 +54,23 @@ def test_an_item_without_content_is_one_whose_content_was_missing(item: int) -> 
     for modality in item_modalities(graph):
         if modality != "text":
             assert torch.equal(left[modality].x, graph[modality].x)
+
+
+def test_a_modality_that_is_taken_out_is_that_of_no_item() -> None:
+    graph = made(planted("text", num_users=30, num_items=20))
+    left, one_by_one = without_modality(graph, "text"), graph
+    for item in range(20):
+        one_by_one = without_content(one_by_one, "text", item)
+    assert left["text"].num_nodes == one_by_one["text"].num_nodes == 0
+    assert item_modalities(left) == item_modalities(graph)
+    assert left.edge_types == graph.edge_types
+    for edge_type in graph.edge_types:
+        edges = left[edge_type].edge_index
+        assert torch.equal(edges, one_by_one[edge_type].edge_index)
+        assert edges.shape[1] == (0 if "text" in (edge_type[0], edge_type[2]) else graph[edge_type].edge_index.shape[1])
+    for modality in item_modalities(graph):
+        assert torch.equal(left[modality].x, one_by_one[modality].x)
+    assert len(owners(graph, "text")) == 20
 
 
 def test_friends_are_parted_both_ways() -> None:

@@ -33,7 +33,9 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(UserError, match="no room for a table of 160 bytes .No space left on device.; TMPDIR names"):
         scratch.empty((10, 4), in_memory=0)
-    assert not list(tmp_path.iterdir())
+    with pytest.raises(UserError, match="named: no room for a table of 160 bytes .No space left on device.$"):
+        scratch.nameless((10, 4), np.float32, tmp_path / "named")
+    assert [path.name for path in tmp_path.rglob("*")] == ["named"]
 
 
 def test_blocks_cover_all_rows_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,10 @@
 """An index in several files answers as the exact search over all rows."""
 
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 
@@ -41,3 +43,59 @@ def test_the_command_writes_shards(
     assert document["checks"]["faiss"]["recall@10"] == 1.0 and len(document["written"]) == 5
     status, _, err = run_command(*export)
     assert status == 2 and "--shards: goes with --format faiss and --precision alone" in err
+
+
+def tied_rows() -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """60 items of 12 kinds, so that every score comes five times, in whichever shard; exact in float32."""
+    random = np.random.default_rng(3)
+    kinds = random.integers(-4, 5, (12, 6)).astype(np.float32)
+    item = kinds[random.permutation(np.arange(60) % 12)]
+    return item, random.integers(-3, 4, (25, 6)).astype(np.float32), [f"i{row}" for row in range(60)]
+
+
+@pytest.mark.parametrize("k", [1, 10, 60, 100])
+def test_ties_are_the_lower_rows_as_of_an_exact_search(tmp_path: Path, k: int) -> None:
+    item, query, ids = tied_rows()
+    write_shards(item, ids, tmp_path, 3)
+    expected = [[ids[row] for row in np.argsort(-scores, kind="stable")[:k]] for scores in query @ item.T]
+    assert search_shards(tmp_path, query, k) == expected
+
+
+def test_one_shard_is_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of eight megabytes in eight files less than two are held at any time, by FAISS's own count of what it read."""
+    item = np.random.default_rng(0).normal(size=(32_000, 64)).astype(np.float32)
+    write_shards(item, [str(row) for row in range(len(item))], tmp_path, 8)
+    held, alive = [], []
+    original = faiss.read_index
+
+    def read_index(path: str) -> object:
+        index = original(path)
+        alive.append(weakref.ref(index))
+        held.append(sum(one().ntotal for one in alive if one() is not None))
+        return index
+
+    monkeypatch.setattr(faiss, "read_index", read_index)
+    search_shards(tmp_path, item[:3], 5)
+    assert held == [4_000] * 8
+
+
+def test_the_command_searches_and_says_what_is_wrong(
+    one_document: Callable, run_command: Callable, tmp_path: Path
+) -> None:
+    item, query, ids = tied_rows()
+    write_shards(item, ids, tmp_path / "index", 3)
+    np.save(tmp_path / "queries.npy", query)
+    found = one_document("search", tmp_path / "index", "--vectors", tmp_path / "queries.npy")["lists"]
+    assert [[one["item"] for one in best] for best in found] == search_shards(tmp_path / "index", query, 10)
+    for best, scores in zip(found, query @ item.T, strict=True):
+        assert [one["score"] for one in best] == sorted(scores.tolist(), reverse=True)[:10]
+    status, out, _ = run_command("search", tmp_path / "index", "--vectors", tmp_path / "queries.npy", "-k", "1")
+    assert status == 0 and found[0][0]["item"] in out
+    for values, said in (
+        (query[:, :4], "found queries of shape (25, 4); allowed: [n, 6]"),
+        (query[0], "allowed: finite floating numbers [n, d]"),
+        (query * np.nan, "allowed: finite floating numbers [n, d]"),
+    ):
+        np.save(tmp_path / "wrong.npy", values)
+        status, _, err = run_command("search", tmp_path / "index", "--vectors", tmp_path / "wrong.npy")
+        assert status == 2 and said in err

@@ -274,6 +274,7 @@ OTHER: dict[str, Any] = {
     "shared_negatives": 7,
     "sampling": "neighbours",
     "fanout": 1,
+    "importance": "visits",
     "tables": "mapped",  # rounds the average otherwise, see weights/average.py
 }
 

@@ -28,7 +28,14 @@ from gnnrec.training import Interrupted
 from gnnrec.update import update
 
 USERS, ITEMS, OLD_ITEMS, OLD_USERS = 200, 100, 85, 170
-SETTINGS = ("train.batch_size=128", "model.dim=16", "model.factors=false", "model.paths=false", "train.patience=50")
+SETTINGS = (
+    "train.batch_size=128",
+    "model.dim=16",
+    "model.factors=false",
+    "model.paths=false",
+    "model.spectrum=false",
+    "train.patience=50",
+)
 EPOCHS = 20
 
 

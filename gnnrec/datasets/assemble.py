@@ -93,8 +93,9 @@ def check_not_empty(log: pl.DataFrame, rejected: Sequence[pl.DataFrame], below: 
 
 
 def retained(log: pl.DataFrame, days: float | None, now: float) -> pl.DataFrame:
-    """The rows that are at most `days` older than the newest one. Rows of the future, which are wrong, do not count as
-    the newest, so that one of them cannot make all others old."""
+    """The rows that are at most `days` older than the newest one: not than today, since the same files have to be the
+    same dataset tomorrow; `gnnrec policy` says what that is in days from today. Rows of the future, which are wrong, do
+    not count as the newest, so that one of them cannot make all others old; where there are no others, all stay."""
     if days is None:
         return log
     newest = pl.col("timestamp").filter(pl.col("timestamp") <= now).max()

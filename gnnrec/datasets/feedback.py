@@ -83,12 +83,13 @@ def rewrite_events(path: Path, keep: Callable[[dict[str, Any]], bool]) -> int:
 
 def forget_events(path: Path, user: str) -> int:
     """Take the events of a user out of the log; returns how many. Raises UserError while a service has it open."""
-    with _held(path):
+    with held(path):
         return rewrite_events(path, lambda event: bool(event["user"] != user))
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[None]:
+def held(path: Path) -> Iterator[None]:
+    """Nobody else has the log meanwhile. Raises UserError where a service has."""
     if is_encrypted(path):
         with locked(path):
             yield

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnrec.scratch import is_large_log, of_log, row_blocks
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
@@ -44,14 +46,11 @@ class Interactions:
 
     def rows(self, select: NDArray[np.bool_] | NDArray[np.int64]) -> "Interactions":
         """The selected rows (a mask or ascending positions) over the same users and items."""
-        return Interactions(
-            user=self.user[select],
-            item=self.item[select],
-            num_users=self.num_users,
-            num_items=self.num_items,
-            timestamp=None if self.timestamp is None else self.timestamp[select],
-            rating=None if self.rating is None else self.rating[select],
-        )
+        columns: dict[str, Any] = {
+            name: None if (column := getattr(self, name)) is None else _taken(column, select)
+            for name in ("user", "item", "timestamp", "rating")
+        }
+        return replace(self, **columns)
 
     @property
     def scale(self) -> tuple[float, float] | None:
@@ -74,11 +73,29 @@ class Interactions:
         """Users by items, 1 where there is at least one interaction. [U, I] float32"""
         from scipy.sparse import csr_array  # 0.15 s to import, and a list for a known user needs none
 
+        if is_large_log(len(self)):
+            from gnnrec.sampling.long_log import matrix_of
+
+            return matrix_of(self.user, self.item, self.num_users, self.num_items)
         ones = np.ones(len(self), dtype=np.float32)
         matrix = csr_array((ones, (self.user, self.item)), shape=(self.num_users, self.num_items))
         matrix.sum_duplicates()
         matrix.data[:] = 1.0
         return matrix
+
+
+def _taken(column: NDArray[Any], select: NDArray[Any]) -> NDArray[Any]:
+    """column[select], of many rows in a scratch file. select: a mask, positions or a slice."""
+    if not isinstance(select, np.ndarray) or not is_large_log(len(select)):
+        return column[select]
+    is_mask = select.dtype == np.bool_
+    made = of_log((int(np.count_nonzero(select)) if is_mask else len(select),), column.dtype)
+    first = 0
+    for part in row_blocks(len(select), ROWS_AT_ONCE):
+        rows = column[part][select[part]] if is_mask else column[select[part]]
+        made[first : first + len(rows)] = rows
+        first += len(rows)
+    return made
 
 
 def join_logs(first: Interactions, second: Interactions) -> Interactions:

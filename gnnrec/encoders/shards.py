@@ -40,7 +40,7 @@ def write_shard(path: Path, parts: Sequence[Encoded], dim: int) -> None:
 
 def read_shards(folder: Path, dim: int) -> Iterator[Encoded]:
     """All files of a folder. Raises UserError for one that is something else, or of another encoder."""
-    for path in sorted(folder.glob("*.parquet")):
+    for path in sorted(folder.glob("[!.]*.parquet")):  # .tmp-… is of a writer that was killed
         yield read_shard(path, dim)
 
 

@@ -4,6 +4,7 @@ What is no speech gives no words: a detector of voices (Silero) cuts it out befo
 no speech, for unlikely or for a repetition is dropped after.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec.encoders.media import read_audio
-from gnnrec.encoders.pretrained import require
+from gnnrec.encoders.pretrained import locate, require
 from gnnrec.errors import UserError, first_line, missing_extra
 from gnnrec.files import sha256_of_file
 
@@ -20,6 +21,12 @@ RATE = 16_000  # samples a second that Whisper takes
 NO_SPEECH = 0.6  # probability above which a segment is dropped; this bound and the next two are Whisper's own
 UNLIKELY = -1.0  # mean log probability of a token below which it is
 REPEATED = 2.4  # times that zlib makes its text smaller above which it is
+
+
+def speech_is_here(name: str) -> bool:
+    """Whether there is such a model, and what runs it; nothing is opened."""
+    there = Path(name).expanduser().is_dir() or locate(name) is not None
+    return there and find_spec("faster_whisper") is not None
 
 
 class SpeechModel:

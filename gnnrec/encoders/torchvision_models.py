@@ -90,7 +90,11 @@ def _models() -> Any:
 
 def _headless(model: str, path: Path) -> nn.Module:
     options = {"init_weights": False} if model in ("googlenet", "inception_v3") else {}
-    network: nn.Module = _models().get_model(model, weights=None, **options)
+    try:
+        with torch.device("meta"):  # no second is spent on weights that those of the file take the place of
+            network: nn.Module = _models().get_model(model, weights=None, **options)
+    except NotImplementedError:  # a RegNet computes with tensors while it is made
+        network = _models().get_model(model, weights=None, **options)
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise UserError(f"torchvision's {model} does not end in a linear layer: not supported")
@@ -101,9 +105,9 @@ def _headless(model: str, path: Path) -> nn.Module:
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(state)
+        network.load_state_dict(state, assign=True)
     except Exception as error:  # a file of weights that is none fails in many ways
         raise UserError(f"{path}: no weights of torchvision's {model}: {first_line(error)}") from error
     parent, _, last = linear[-1].rpartition(".")
     setattr(network.get_submodule(parent), last, nn.Identity())
-    return network
+    return network.float()

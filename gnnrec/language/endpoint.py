@@ -23,6 +23,7 @@ RETRIES = 2  # after a busy or broken server, never after an answer
 PAUSE = 0.5  # seconds before the first retry, doubled for the second; Retry-After counts where it is longer
 MOST_LETTERS = 20_000  # of an answer that are read
 ONE_QUESTION = 60.0  # seconds that one answer may take
+OPENAI = "api.openai.com"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TOP = 20  # alternatives to a token that the protocol knows
 LETTERS = "ABCDEFGHIJKLMNOPQRST"  # TOP of them
@@ -45,15 +46,20 @@ class Budget:
     largest: int = 0  # tokens of one question and its answer so far: what the next may cost
     _began: float | None = field(default=None, repr=False)
 
-    def left(self) -> float:
-        """Seconds. Raises NoAnswer where nothing of one kind is left."""
+    def begin(self, seconds: float) -> None:
+        """A stretch of so much time begins with the next question; calls and tokens are counted on over all of them."""
+        self.seconds, self._began = seconds, None
+
+    def left(self, tokens: int = 0) -> float:
+        """Seconds. Raises NoAnswer where nothing of one kind is left; tokens: what the next question may cost, as far
+        as it can be told before."""
         if self._began is None:
             self._began = self.clock()
         seconds = self.seconds - (self.clock() - self._began)
         for name, left in (
             ("seconds", seconds),
             ("calls", self.calls - self.used_calls),
-            ("tokens", self.tokens - self.used_tokens - max(self.largest - 1, 0)),
+            ("tokens", self.tokens - self.used_tokens - max(self.largest - 1, tokens - 1, 0)),
         ):
             if left <= 0:
                 raise NoAnswer(f"the budget of {name} is used up")
@@ -73,9 +79,9 @@ class Capabilities:
 
 
 class Endpoint:
-    """`name`: model and address, for caches and traces. `section`: of the settings, as errors call it."""
+    """`name`: model, address and revision, for caches and traces. `section`: of the settings, as errors call it."""
 
-    def __init__(self, base_url: str, model: str, budget: Budget, section: str = "llm") -> None:
+    def __init__(self, base_url: str, model: str, budget: Budget, section: str = "llm", revision: str = "") -> None:
         try:
             import openai
         except ImportError as error:
@@ -85,9 +91,12 @@ class Endpoint:
                 f"{section}.base_url: found {base_url!r}; allowed: an address such as http://127.0.0.1:8080/v1"
             )
         key = _key_for(base_url, section)
-        self.name, self.model, self.budget = f"{model}@{base_url}", model, budget
+        self.name, self.model, self.budget = " ".join(filter(None, (f"{model}@{base_url}", revision))), model, budget
         self._openai = openai
         self._client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0)
+        if urlsplit(base_url).hostname != OPENAI:  # what OPENAI_ORG_ID and its like say is no other server's business
+            self._client.organization = self._client.project = None
+            self._client._custom_headers = {}  # OPENAI_CUSTOM_HEADERS, which a copy without them would read again
         self.capabilities = Capabilities()
 
     def complete(
@@ -144,6 +153,7 @@ class Endpoint:
 
     def _ask(self, system: str, prompt: Any, **how: Any) -> Any:
         messages: Any = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
+        cost = self.num_tokens(system) + sum(self.num_tokens(text) for text in _texts(prompt))
 
         def create() -> Any:
             return self._client.chat.completions.create(
@@ -151,7 +161,7 @@ class Endpoint:
             )
 
         for attempt in range(RETRIES + 1):
-            seconds = min(self.budget.left(), ONE_QUESTION)
+            seconds = min(self.budget.left(cost), ONE_QUESTION)
             self.budget.used_calls += 1
             try:
                 answer = _within(seconds, create)
@@ -173,8 +183,9 @@ class Endpoint:
                 raise NoAnswer(f"the answer could not be read ({type(error).__name__})") from error
             else:
                 with _readable():
-                    usage = getattr(answer, "usage", None)
-                    self.budget.spend(max(int(getattr(usage, "total_tokens", 0) or 0), 0))
+                    told = int(getattr(getattr(answer, "usage", None), "total_tokens", 0) or 0)
+                    said = sum(self.num_tokens(choice.message.content or "") for choice in answer.choices or ())
+                    self.budget.spend(told if told > 0 else cost + said)  # servers need not tell
                     if not answer.choices:
                         raise NoAnswer("the answer was empty")
                     return answer
@@ -190,6 +201,11 @@ class Endpoint:
         if not seconds < self.budget.left():
             raise NoAnswer("the server asks for more patience than the budget has")
         time.sleep(seconds)
+
+
+def _texts(prompt: Any) -> list[str]:
+    """Of a prompt, or of one beside a picture."""
+    return [prompt] if isinstance(prompt, str) else [part["text"] for part in prompt if part["type"] == "text"]
 
 
 def _keeps_to(text: str, schema: dict[str, Any]) -> bool:
@@ -208,7 +224,7 @@ def _key_for(base_url: str, section: str) -> str:
     """
     address = urlsplit(base_url)
     key = os.environ.get("GNNREC_LLM_KEY")
-    if key is None and address.hostname == "api.openai.com":
+    if key is None and address.hostname == OPENAI:
         key = os.environ.get("OPENAI_API_KEY")
     if key and address.scheme == "http" and address.hostname not in LOOPBACK:
         raise UserError(f"{section}.base_url: found {base_url!r}; allowed with a key: https, or this machine")

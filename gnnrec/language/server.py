@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gnnrec.encoders.pretrained import PRETRAINED, locate, require
 from gnnrec.errors import UserError
+from gnnrec.language.settings import ModelConfig
 
 if TYPE_CHECKING:
     from gnnrec.language.endpoint import Budget
@@ -21,6 +22,7 @@ TEXT_SCHEMA: dict[str, object] = {
 
 class Server(Protocol):
     name: str  # model, and revision or address
+    budget: "Budget"
 
     def complete(self, system: str, prompt: str, schema: dict[str, object], max_tokens: int) -> str: ...
 
@@ -51,14 +53,14 @@ def open_model(name: str, section: str = "llm", *, trainable: bool = False) -> "
     return LocalLM(folder, f"{name}@{revision(folder)}", default_device(), trainable=trainable)
 
 
-def open_server(provider: str, model: str, base_url: str, budget: "Budget", section: str = "llm") -> Server:
+def open_server(config: ModelConfig) -> Server:
     """The model as one to talk to. Raises UserError where it is not here, and for an address that is none."""
     from gnnrec.language.endpoint import Endpoint
     from gnnrec.language.local_server import LocalServer
 
-    if provider == "local":
-        return LocalServer(open_model(model, section), budget)
-    return Endpoint(base_url, model, budget, section)
+    if config.provider == "local":
+        return LocalServer(open_model(config.model, config.section), config.budget())
+    return Endpoint(config.base_url, config.model, config.budget(), config.section, config.revision)
 
 
 def json_in(answer: str, first: str = "{", last: str = "}") -> Any:

@@ -18,6 +18,7 @@ class ModelConfig:
     provider: str = "local"  # local: weights on this machine; openai: any server that speaks its protocol
     model: str = ""  # local: a name of `gnnrec models`, a hub id or a folder; openai: the server's name for it
     base_url: str = ""  # of the server, such as http://127.0.0.1:8080/v1
+    revision: str = ""  # of a server's model, where it changes behind its name; another one is asked anew
     seconds: float = 600.0  # budget of the model that is talked to: time,
     calls: int = 20_000  # questions,
     tokens: int = 20_000_000  # and tokens

@@ -6,6 +6,7 @@ no trait. Item texts go through `clean_text`. Letters: I items.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from gnnrec.datasets import Catalog
 from gnnrec.errors import UserError
@@ -14,7 +15,7 @@ from gnnrec.llm.past import Past
 from gnnrec.llm.taste import Tastes
 
 Tokenize = Callable[[str], list[int]]
-CARD_VERSION = 2  # of the wording; part of every cache key
+CARD_VERSION = 3  # of the wording; part of every cache key
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +23,16 @@ class CardConfig:
     history: int = 10  # things of the user's past, the newest last
     title_tokens: int = 24  # of one thing in a history, and of a candidate's title
     fields: tuple[str, ...] = ()  # columns of the items that a candidate's card tells beside the title
-    field_tokens: int = 24  # of all these together
+    field_tokens: int = 24  # of all these together: what is too long leaves those behind it their share
     whole: bool = False  # whether a user's card tells ratings and taste beside titles
     taste: tuple[str, ...] = ()  # columns whose most frequent values it tells; none: the second text column
     user_tokens: int = 400  # of a user's card: what does not fit is left out, the oldest first
 
 
-def card_config(
-    history: int, fields: str, *, whole: bool = False, taste: str = "", user_tokens: int = 400
-) -> CardConfig:
+def card_config(history: int, fields: str, *, taste: str = "", **more: Any) -> CardConfig:
     """`fields` and `taste`: names of columns with commas between them."""
     columns, told = (tuple(filter(None, map(str.strip, names.split(",")))) for names in (fields, taste))
-    return CardConfig(history=history, fields=columns, whole=whole, taste=told, user_tokens=user_tokens)
+    return CardConfig(history=history, fields=columns, taste=told, **more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +74,8 @@ class Cards:
         for place in reversed(range(len(past))):
             if (title := self.title(past.items[place])) is None:
                 continue
-            rated = self.config.whole and past.ratings
-            thing = self._short(title) + (f", rated {past.ratings[place]:g} of {past.best:g}" if rated else "")
+            rating = past.ratings[place] if self.config.whole and past.ratings else None
+            thing = self._short(title) + ("" if rating is None else f", rated {rating:g} of {past.best:g}")
             left -= self._length(thing)
             if len(things) == self.config.history or left < 0:
                 break
@@ -93,11 +92,20 @@ class Cards:
 
     def _fields(self, item: int) -> str:
         values = (self.catalog.table[name][item] for name in self.config.fields)
-        told = "; ".join(text for value in values if value is not None and (text := clean_text(str(value))))
-        return f" ({self._short(told, self.config.field_tokens)})" if told else ""
+        texts = [text for value in values if value is not None and (text := clean_text(str(value)))]
+        told, left = list[str](), self.config.field_tokens
+        lengths = [self._length(text) for text in texts]
+        for place, text in enumerate(texts):
+            share = left // (len(texts) - place)
+            short = self._short(text, left - sum(min(length, share) for length in lengths[place + 1 :]))
+            if told and self._length(short) > left:  # not even a word of it
+                continue
+            told.append(short)
+            left -= self._length(short)
+        return f" ({'; '.join(told)})" if told else ""
 
     def _short(self, text: str, most: int | None = None) -> str:
-        words = text.split(" ")
-        while len(words) > 1 and len(self.tokenize(" " + " ".join(words))) > (most or self.config.title_tokens):
+        words, most = text.split(" "), self.config.title_tokens if most is None else most
+        while len(words) > 1 and self._length(" ".join(words)) > most:
             words.pop()
         return " ".join(words)

@@ -1,7 +1,7 @@
 """CosineScorer: how near a candidate's text feature is to those of the user's newest things. No language model runs.
 
 The features are those of the graph (any text encoder), standardized there. It is what a language model has to beat,
-and often what helps most (README).
+and often what helps most (docs/words.md).
 """
 
 from collections.abc import Sequence

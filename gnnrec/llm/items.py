@@ -9,10 +9,9 @@ import polars as pl
 from gnnrec.datasets import Catalog
 from gnnrec.encoders.pretrained import cache_root
 from gnnrec.errors import UserError
-from gnnrec.language.server import open_server
 from gnnrec.words.content import CACHE, DESCRIPTION, PROFILE
 from gnnrec.words.describe import describe
-from gnnrec.words.profiles import item_facts, write_profiles
+from gnnrec.words.profiles import item_facts, profile_writer, write_profiles
 
 if TYPE_CHECKING:
     from gnnrec.run_folder import Run
@@ -38,6 +37,6 @@ def _written(run: "Run", items: Catalog, name: str) -> list[str | None]:
     if name == DESCRIPTION:
         return describe(items, {}, recipe.encoders, recipe.describe, cache).texts(len(items))
     how = recipe.profiles
-    server = open_server(how.provider, how.model, how.base_url, how.budget(), how.section) if how.model else None
+    server = profile_writer(how)
     titles = [title for title in items.titles() if title]
     return list(write_profiles("item", item_facts(items, run.train), titles, how, server, cache).texts)

@@ -57,6 +57,11 @@ class ListScorer:
         how = f"{CARD_VERSION} {AGREE} {self.seed}"
         return f"{self.kind} {how} {self.noun} {self.cards.config} {self.server.name}"
 
+    def begin(self, seconds: float) -> None:
+        """Ask anew, a server that failed before as well, for so long at most."""
+        self._in_a_row = 0
+        self.server.budget.begin(seconds)
+
     def score(
         self, histories: Sequence[Past], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
     ) -> list[Scores]:

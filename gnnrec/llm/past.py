@@ -13,7 +13,7 @@ class Past:
     """`items`, the newest last."""
 
     items: tuple[int, ...] = ()
-    ratings: tuple[float, ...] = ()  # one for each item; () where the log has none that tell anything
+    ratings: tuple[float | None, ...] = ()  # of each item, as far as it was rated; () where ratings tell nothing
     best: float = 0.0  # the highest there is
 
     def at(self, places: Iterable[int]) -> "Past":
@@ -27,11 +27,28 @@ class Past:
 
 
 NOBODY = Past()
+Told = Sequence[tuple[int, float | None]]  # items that were taken since, each with its rating if there is one
 
 
 def past_of(log: Interactions, user: int) -> Past:
     """What counts as liked of a user's rows (`Interactions.liked`), as the log has them; nothing else of her."""
     return pasts_of(log, [user])[0]
+
+
+def past_with(log: Interactions, user: int, told: Told) -> Past:
+    """The same of a user (-1: of somebody new) after what she told of since, in that order: the last word on each item
+    counts. What she did not rate is liked."""
+    last = dict[int, float | None]()
+    for item, rating in told:
+        last.pop(item, None)  # so that it stands where it was told of last
+        last[item] = rating
+    past = past_of(log, user)
+    past = past.at(place for place, item in enumerate(past.items) if item not in last)
+    if log.rating is None or log.scale is None:
+        return Past((*past.items, *last))
+    middle = sum(log.scale) / 2
+    liked = {item: rating for item, rating in last.items() if rating is None or rating >= middle}
+    return Past((*past.items, *liked), (*past.ratings, *liked.values()), past.best)
 
 
 def pasts_of(log: Interactions, users: Sequence[int]) -> list[Past]:

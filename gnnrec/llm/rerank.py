@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from gnnrec import metrics
 from gnnrec.errors import count
 from gnnrec.llm.blend import blended, bounded_order, standardized
-from gnnrec.llm.list_scorers import SHAKE, LetterScorer
-from gnnrec.llm.past import Past, pasts_of
+from gnnrec.llm.list_scorers import SHAKE, LetterScorer, ListScorer
+from gnnrec.llm.past import Past, Told, past_with, pasts_of
 from gnnrec.ranking import top_k
-from gnnrec.recommend import Recommender
+from gnnrec.recommend import Recommendation, Recommender
 from gnnrec.run_folder import Run
 from gnnrec.significance import surest
 from gnnrec.vault import read_text, sha256_of, write_json
@@ -31,6 +31,7 @@ WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)  # tried, beside none at all
 GATE = 2  # version of how the weight is chosen; part of the key it is kept by
 SURE = 0.05  # two-sided p under which a gain on validation is believed
 K = 10  # of the NDCG that decides
+PART = 8  # users of validation whom weights of this machine judge between two looks at whether to go on
 NEAR = 1e-3  # deviations of a window under which two scores are equal: what rounding may move
 
 
@@ -112,9 +113,14 @@ class Reranker:
         self.run, self.scorer, self.config, self.weight = run, scorer, config, weight
 
     def rerank(
-        self, users: Sequence[int], items: Sequence[Sequence[int]], base: Sequence[Sequence[float]]
+        self,
+        users: Sequence[int],
+        items: Sequence[Sequence[int]],
+        base: Sequence[Sequence[float]],
+        pasts: Sequence[Past] | None = None,
     ) -> list[Window]:
-        """The candidates of each user (indexes, best first) with their scores -> reordered windows.
+        """The candidates of each user (indexes, best first; -1 for one whom the run does not know) with their scores
+        -> reordered windows. `pasts`: what is told of them; what the run knows of them where there are none.
 
         At weight 0 the language model is not even asked. Users whose list is least decided come first, so that a
         budget that ends too soon is spent where an opinion matters most; the others keep the graph's order (`kept`).
@@ -123,7 +129,8 @@ class Reranker:
         if self.weight.value:
             first = sorted(range(len(users)), key=lambda place: cut_margin(base[place]))
             asked, windows = [users[place] for place in first], [items[place] for place in first]
-            for place, found in zip(first, self.scorer.score(pasts_of(self.run.known, asked), windows, asked)):
+            told = pasts_of(self.run.known, asked) if pasts is None else [pasts[place] for place in first]
+            for place, found in zip(first, self.scorer.score(told, windows, asked)):
                 judged[place] = found
         return [
             Window(
@@ -138,28 +145,45 @@ class Reranker:
     def recommend(self, recommender: Recommender, user: str, k: int) -> list[Reranked]:
         """The k best items for a known user: her window reordered, and what is behind it as it was."""
         listed = recommender.recommend(user, max(k, self.config.window))
-        index, width = self.run.user_index(user), self.config.window
+        return self.reorder(self.run.user_index(user), listed)[:k]
+
+    def recommend_history(self, recommender: Recommender, history: Sequence[str], k: int) -> list[Reranked]:
+        """The same for somebody new, who had these items, the newest last."""
+        listed = recommender.recommend_history(history, max(k, self.config.window))
+        return self.reorder(-1, listed, [(item, None) for item in recommender.history_of(history).tolist()])[:k]
+
+    def reorder(self, user: int, listed: Sequence[Recommendation], told: Told = ()) -> list[Reranked]:
+        """A list of the graph for a user (-1: somebody new), its window reordered, and what is behind it as it was.
+        `told`: what she took since the run was trained."""
+        width = self.config.window
         items = [self.run.item_index(place.id) for place in listed[:width]]
-        window = self.rerank([index], [items], [[place.score for place in listed[:width]]])[0]
+        past = past_with(self.run.known, user, told)
+        window = self.rerank([user], [items], [[place.score for place in listed[:width]]], [past])[0]
         order = [*window.order.tolist(), *range(width, len(listed))]
-        judged = [None if np.isnan(value) else round(float(value), 4) for value in window.judged]
-        judged += [None] * (len(listed) - len(judged))
-        return [
-            Reranked(
-                rank=rank + 1,
-                id=listed[place].id,
-                title=listed[place].title,
-                score=listed[place].score,
-                llm_score=judged[place],
-                base_rank=place + 1,
-            )
-            for rank, place in enumerate(order[:k])
-        ]
+        return in_order(listed, order, [None if np.isnan(value) else round(float(value), 4) for value in window.judged])
 
     def _order(self, base: NDArray[np.float64], judged: NDArray[np.float64]) -> NDArray[np.int64]:
         if not self.weight.value:
             return np.arange(len(base))
         return order_of(self.scorer, base, judged, self.weight.value, self.config.cap)
+
+
+def in_order(
+    listed: Sequence[Recommendation], order: Sequence[int], judged: Sequence[float | None] = ()
+) -> list[Reranked]:
+    """The places of a list in another order; judged: what the language model said of the first of them, if anything."""
+    judged = [*judged, *[None] * (len(listed) - len(judged))]
+    return [
+        Reranked(
+            rank=rank + 1,
+            id=listed[place].id,
+            title=listed[place].title,
+            score=listed[place].score,
+            llm_score=judged[place],
+            base_rank=place + 1,
+        )
+        for rank, place in enumerate(order)
+    ]
 
 
 def order_of(
@@ -181,7 +205,12 @@ def cut_margin(base: Sequence[float]) -> float:
 
 
 def weight_for(
-    run: Run, scorer: CardScorer, config: "LLMConfig", folder: Path, say: Callable[[str], None] = lambda line: None
+    run: Run,
+    scorer: CardScorer,
+    config: "LLMConfig",
+    folder: Path,
+    say: Callable[[str], None] = lambda line: None,
+    check: Callable[[], None] | None = None,
 ) -> Weight:
     """As `choose_weight`, kept in `folder` for this run, scorer and window."""
     model = sha256_of(run.folder / "weights.safetensors")
@@ -190,8 +219,11 @@ def weight_for(
     path = folder / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]}.json"
     if path.exists():
         return Weight(**json.loads(read_text(path)))
-    say("the weight of the language model is chosen on validation, once for this run")
-    weight = choose_weight(run, scorer, config)
+    say(
+        "the weight of the language model is chosen on validation, once for this run, where it judges the "
+        f"lists of up to {count(config.val_users, 'user')} (llm.val_users)"
+    )
+    weight = choose_weight(run, scorer, config, check)
     if scorer.failures:
         say(f"the language model gave no answer {count(len(scorer.failures), 'time')}; the first: {scorer.failures[0]}")
         return replace(weight, value=0.0)  # what rests on a part of the users is no finding: not used, not kept
@@ -199,17 +231,24 @@ def weight_for(
     return weight
 
 
-def choose_weight(run: Run, scorer: CardScorer, config: "LLMConfig") -> Weight:
+def choose_weight(run: Run, scorer: CardScorer, config: "LLMConfig", check: Callable[[], None] | None = None) -> Weight:
     """The weight whose gain of NDCG@10 on validation is the surest (mean over standard error), or 0 where it could be
     chance, that of having been chosen among several included. The largest gain would more often be luck: large weights
     move more, for the better and for the worse.
 
     Histories are the train rows alone, so that nothing of what is looked for is shown to the language model.
+    check: called before each PART of the users, of a server before each one; what it raises ends the choice.
     """
     users, items, base, hits = validation_windows(run, config.window, config.val_users)
     if not len(users):
         return NO_WEIGHT
-    judged = scorer.score(pasts_of(run.train, users.tolist()), items.tolist(), users.tolist())
+    pasts, judged = pasts_of(run.train, users.tolist()), list[NDArray[np.float64]]()
+    step = len(users) if check is None else 1 if isinstance(scorer, ListScorer) else PART
+    for begin in range(0, len(users), step):
+        if check:
+            check()
+        part = slice(begin, begin + step)
+        judged += scorer.score(pasts[part], items[part].tolist(), users[part].tolist())
     before, tried = window_ndcg(hits), []
     for weight in WEIGHTS:
         orders = [order_of(scorer, b, j, weight, config.cap) for b, j in zip(base, judged)]

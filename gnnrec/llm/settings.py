@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from gnnrec.encoders.pretrained import cache_root
 from gnnrec.errors import UserError
-from gnnrec.language.server import open_model
-from gnnrec.language.server import open_server as open_any_server
+from gnnrec.language.server import open_model, open_server
 from gnnrec.language.settings import ModelConfig
 from gnnrec.llm.cards import CardConfig, Cards, card_config
 from gnnrec.vault import is_encrypted
@@ -36,6 +35,7 @@ class LLMConfig(ModelConfig):
     taste: str = ""  # columns whose most frequent values a card tells, such as genres,year; empty: the second text
     user_tokens: int = 400  # of all that is told of a user
     fields: str = ""  # columns of the items that a candidate's card tells, such as genres,year; description, profile
+    field_tokens: int = 24  # of all these together
     window: int = 20  # candidates that are reordered
     beam: int = 32  # beginnings of titles that --generate follows at a time, with local weights
     cap: int = 5  # places that a candidate can win at most, whatever its text says
@@ -47,7 +47,7 @@ class LLMConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         ModelConfig.__post_init__(self)
-        self.check_least_one("history", "user_tokens", "window", "beam", "cap", "val_users")
+        self.check_least_one("history", "user_tokens", "field_tokens", "window", "beam", "cap", "val_users")
         if self.past not in ("", *PASTS):
             raise UserError(f"llm.past: found {self.past!r}; allowed: {', '.join(PASTS)}")
         self.check_noun(self.noun)
@@ -60,9 +60,10 @@ class LLMConfig(ModelConfig):
 
     def cards(self, talks: bool) -> CardConfig:
         """`talks`: whether the model answers in words; by default such a one is told more than titles, since what
-        likelihoods are read of is a list of titles (README has what either brings)."""
+        likelihoods are read of is a list of titles (docs/words.md has what either brings)."""
         whole = (self.past or PASTS[talks]) == "card"
-        return card_config(self.history, self.fields, whole=whole, taste=self.taste, user_tokens=self.user_tokens)
+        sizes = {"user_tokens": self.user_tokens, "field_tokens": self.field_tokens}
+        return card_config(self.history, self.fields, taste=self.taste, whole=whole, **sizes)
 
     @property
     def chosen_scorer(self) -> str:
@@ -146,23 +147,26 @@ def kept_for(run: "Run") -> Path | None:
     return None if is_encrypted(run.folder) else cache_root() / CACHE
 
 
-def open_server(config: LLMConfig) -> "Server":
-    """The model as one to talk to."""
-    return open_any_server(config.provider, config.model, config.base_url, config.budget())
-
-
 def counted_by(server: "Server") -> Callable[[str], list[int]]:
     """As many tokens as the server counts, or is held to count: which ones is not known."""
     return lambda text: [0] * server.num_tokens(text)
 
 
-def open_reranker(run: "Run", config: LLMConfig, say: Callable[[str], None] = lambda line: None) -> "Reranker":
-    """The reranker of a run; its weight is chosen on validation the first time, and kept in the cache."""
+def open_reranker(
+    run: "Run",
+    config: LLMConfig,
+    say: Callable[[str], None] = lambda line: None,
+    check: Callable[[], None] | None = None,
+) -> "Reranker":
+    """The reranker of a run; its weight is chosen on validation the first time, and kept in the cache.
+
+    check: see `choose_weight`.
+    """
     from gnnrec.llm.rerank import Reranker, weight_for
     from gnnrec.llm.tuned_scorer import TunedScorer
 
     scorer = open_scorer(run, config)
-    weight = weight_for(run, scorer, config, kept_for(run) or run.folder, say)
+    weight = weight_for(run, scorer, config, kept_for(run) or run.folder, say, check)
     if isinstance(scorer, TunedScorer):
         scorer = scorer.knowing_all(run)
     return Reranker(run, scorer, config, weight)

@@ -179,6 +179,7 @@ def tune(
         whole=cards.whole,
         taste=llm.taste,
         user_tokens=llm.user_tokens,
+        field_tokens=llm.field_tokens,
         rank=config.rank,
         projectors=vectors is not None,
         soft=matters(controls),

@@ -50,6 +50,7 @@ class Tuned:
     whole: bool = False
     taste: str = ""
     user_tokens: int = 400
+    field_tokens: int = 24
     rank: int
     projectors: bool  # whether any were learnt
     soft: bool  # and whether they are used
@@ -58,8 +59,8 @@ class Tuned:
 
     @property
     def cards(self) -> CardConfig:
-        how: dict[str, Any] = {"whole": self.whole, "taste": self.taste, "user_tokens": self.user_tokens}
-        return card_config(self.history, self.fields, **how)
+        sizes = {"user_tokens": self.user_tokens, "field_tokens": self.field_tokens}
+        return card_config(self.history, self.fields, whole=self.whole, taste=self.taste, **sizes)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -85,7 +86,9 @@ class TunedScorer:
         self._passes = Passes(self._read, name, folder, model.lm.device)
 
     def past(self, user: int, history: Past) -> Tokens:
-        return self.prompts.past(history, () if self.soft is None else (self.soft.user(user),))
+        if self.soft is None:
+            return self.prompts.past(history)
+        return self.prompts.past(history, (self.soft.nobody() if user < 0 else self.soft.user(user),))
 
     def card(self, item: int) -> Tokens | None:
         return self.prompts.card(item, () if self.soft is None else (self.soft.item(item),))
@@ -93,7 +96,7 @@ class TunedScorer:
     def score(
         self, histories: Sequence[Past], windows: Sequence[Sequence[int]], users: Sequence[int]
     ) -> list[NDArray[np.float64]]:
-        """Candidates of B users -> [N] each; nan where an item has no card."""
+        """Candidates of B users (-1: of nobody whom the run knows) -> [N] each; nan where an item has no card."""
         pasts = [self.past(user, history) for user, history in zip(users, histories)]
         cards = {item: card for window in windows for item in window if (card := self.card(item)) is not None}
         found = self._passes.values(

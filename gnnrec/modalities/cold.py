@@ -22,7 +22,7 @@ from gnnrec.vectors import unit_length
 METHODS = ("ridge", "infonce", "mean of content")
 
 
-def cold_values(trial: Trial, method: str, seed: int = 0) -> Values:
+def cold_by_content(trial: Trial, method: str, seed: int = 0) -> Values:
     """NDCG@10 among the cold items, by user.
 
     ridge            iALS factors of cold items predicted from the standardized features of all modalities side by side

@@ -12,6 +12,7 @@ from gnnrec.models.base import (
     model_scorer,
 )
 from gnnrec.models.dp_filter import DPFilter, DPFilterConfig
+from gnnrec.models.dp_mf import DPMF, DPMFConfig
 from gnnrec.models.dp_tower import DPTower, DPTowerConfig
 from gnnrec.models.ease import EASE, EASEConfig
 from gnnrec.models.graph_filter import GraphFilter, GraphFilterConfig
@@ -36,6 +37,7 @@ MODELS: dict[str, tuple[Any, Any]] = {
     "item_knn": (ItemKNN, ItemKNNConfig),
     "ease": (EASE, EASEConfig),
     "dp_filter": (DPFilter, DPFilterConfig),
+    "dp_mf": (DPMF, DPMFConfig),
     "dp_tower": (DPTower, DPTowerConfig),
     "slim": (SLIM, SLIMConfig),
     "transition": (Transition, TransitionConfig),

@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch_geometric.data import HeteroData
 
+from gnnrec import scratch
 from gnnrec.errors import UserError
 from gnnrec.graph import INTERACTS
 from gnnrec.models.layerwise import mean_of_layers, unit_blocks
@@ -53,6 +55,17 @@ class EmbeddingModel(nn.Module):
 
     def forward(self, graph: HeteroData) -> Embeddings:
         raise NotImplementedError
+
+    @property
+    def appended_width(self) -> int:
+        """How many numbers `finish` put beside the `table_width` of each row."""
+        return 0
+
+    def check_fitted(self) -> None:
+        """Raises ValueError where the fitted buffers of a file are none that `finish` could have made."""
+
+    def begin(self, graph: HeteroData) -> None:
+        """Before a training on this graph that starts from nothing: where the tables start, if not as drawn."""
 
     def smoothing(self) -> Smoothing | None:
         """Where there is one, embeddings can be made block by block (layerwise.py, and weights/blocks.py for several
@@ -107,7 +120,8 @@ class EmbeddingModel(nn.Module):
 
     def batches(self, graph: HeteroData, size: int, generator: Generator) -> tuple[Tensor, ...]:
         """Every training interaction once, in random order: positions in the graph's edges, `size` at a time."""
-        return torch.randperm(graph[INTERACTS].num_edges, generator=generator).split(size)
+        order = torch.from_numpy(scratch.of_log((graph[INTERACTS].num_edges,), np.int64))
+        return torch.randperm(len(order), generator=generator, out=order).split(size)
 
 
 class ClosedFormModel(nn.Module):
@@ -165,7 +179,8 @@ def embeddings_of(model: Model, graph: HeteroData) -> Embeddings:
 def _is_large(model: EmbeddingModel, graph: HeteroData) -> bool:
     if model.table_width is None or graph[INTERACTS].edge_index.device.type != "cpu":
         return False
-    return 4 * model.table_width * (graph["user"].num_nodes + graph["item"].num_nodes) > TABLE_BYTES
+    width = model.table_width + model.appended_width
+    return 4 * width * (graph["user"].num_nodes + graph["item"].num_nodes) > TABLE_BYTES
 
 
 def model_scorer(model: Model, graph: HeteroData, embeddings: Embeddings | None = None) -> Scorer:

@@ -12,18 +12,20 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from gnnrec.graph import INTERACTS, interactions_of
+from gnnrec.models.appended import Part, best_beside
 from gnnrec.models.base import Embeddings
-from gnnrec.models.ials import item_factors, user_factors
-from gnnrec.models.layerwise import covariance, made
-from gnnrec.ranking import Scorer, embedding_scorer
+from gnnrec.models.ials import both_factors, item_factors, user_factors
+from gnnrec.models.layerwise import Rows
+from gnnrec.ranking import Scorer
 
 WEIGHTS = (0.25, 0.5, 1.0)  # tried, after none; the graph's own scores weigh 1
 SETTINGS = ((10.0, 5.0), (30.0, 10.0), (100.0, 20.0))  # tried: l2 and confidence of iALS
 DIM, ITERATIONS, SEED = 64, 20, 0
+START = (10.0, 5.0, 5)  # l2, confidence and rounds of the iALS that tables start from
 MAX_INTERACTIONS = 5_000_000
 
 
@@ -33,6 +35,19 @@ class Factors(NamedTuple):
     item: Tensor  # [I, f]
     l2: float
     confidence: float
+
+
+@torch.no_grad()
+def start_from_factors(graph: HeteroData, user: nn.Parameter, item: nn.Parameter, length: float) -> None:
+    """Set tables [U, d] and [I, d] to the factors of a few rounds of iALS, rows of the given mean length: gradients
+    then begin near lists that took them many epochs from a random start (NOTES). Not for logs of more than
+    MAX_INTERACTIONS. Who has no interactions keeps the row that was drawn."""
+    log = interactions_of(graph).matrix()
+    if log.nnz > MAX_INTERACTIONS:
+        return
+    for table, rows in zip((user, item), both_factors(log, user.shape[1], *START, SEED)):
+        known = rows.abs().sum(1) > 0
+        table[known] = (rows[known] / rows[known].norm(dim=1).mean() * length).to(table)
 
 
 def fit_factors(graph: HeteroData) -> list[Factors]:
@@ -50,16 +65,11 @@ def choose_factors(
 
     The settings of iALS are those that are best alone. None where nothing is better than the embeddings, or tried.
     """
-    if not tried:
+    found = best_beside(embeddings, (factor_embeddings(graph, *one) for one in tried), WEIGHTS, measure)
+    if found is None:
         return None
-    alone = [factor_embeddings(graph, *found) for found in tried]
-    values = [measure(_scorer(found)) for found in alone]
-    place = values.index(max(values))
-    best, chosen = measure(_scorer(embeddings)), 0.0
-    for weight in WEIGHTS:
-        if (value := measure(_scorer(appended(embeddings, alone[place], weight)))) > best:
-            best, chosen = value, weight
-    return (tried[place].item, torch.tensor([chosen, *tried[place][1:]])) if chosen else None
+    place, weight = found
+    return tried[place].item, torch.tensor([weight, *tried[place][1:]])
 
 
 def factors_like(tried: Sequence[Factors], settings: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,62 +84,20 @@ def middle_one(graph: HeteroData, tried: Sequence[Factors]) -> Embeddings | None
     return factor_embeddings(graph, *tried[len(tried) // 2]) if tried else None
 
 
-def with_factors(graph: HeteroData, embeddings: Embeddings, item: Tensor, settings: Tensor) -> Embeddings:
-    """The embeddings with the chosen factors appended, users solved from their histories in the graph. [U, d + f], …
-
-    Items that joined later have no factors.
-    """
+def factors_part(item: Tensor, settings: Tensor, num_items: int) -> Part:
+    """The chosen factors as what comes beside embeddings, users solved from their histories. Items that joined later,
+    up to `num_items`, have none."""
     weight, l2, confidence = settings.tolist()
-    padded = F.pad(item, (0, 0, 0, len(embeddings.item) - len(item)))
-    return appended(embeddings, factor_embeddings(graph, padded, l2, confidence), weight)
+    length = item.norm(dim=1).sum().div(num_items).clamp(min=1e-9)
+    padded = F.pad(item, (0, 0, 0, num_items - len(item)))
+
+    def users(graph: HeteroData) -> Rows:
+        history = interactions_of(graph).matrix()
+        return lambda rows: user_factors(history[rows], padded.cpu(), l2, confidence).to(item.device) * length
+
+    return Part(padded / length, users, weight)
 
 
 def factor_embeddings(graph: HeteroData, item: Tensor, l2: float, confidence: float) -> Embeddings:
     """iALS with items of mean length 1, as the graph's unit rows are. `item` [I, f]"""
-    user = user_factors(interactions_of(graph).matrix(), item.cpu(), l2, confidence).to(item.device)
-    length = item.norm(dim=1).mean().clamp(min=1e-9)
-    return Embeddings(user * length, item / length)
-
-
-def appended(embeddings: Embeddings, more: Embeddings, weight: float) -> Embeddings:
-    """Both side by side, [U, d + f] and [I, d + f]; at weight 1 the scores of both spread alike over a user's items."""
-    scale = spread(embeddings.user, embeddings.item) / spread(more.user, more.item).clamp(min=1e-9)
-    user = more.user * (weight * scale)[:, None]
-    return embeddings._replace(
-        user=torch.cat([embeddings.user, user], dim=1), item=torch.cat([embeddings.item, more.item], dim=1)
-    )
-
-
-def spread(user: Tensor, item: Tensor) -> Tensor:
-    """Standard deviation of each user's scores over the items, sqrt(u' Cov(items) u). [U]"""
-    centered = item - item.mean(dim=0)
-    return spread_by(user, centered.T @ centered / max(len(item) - 1, 1))
-
-
-def spread_by(user: Tensor, covariance: Tensor) -> Tensor:
-    return (user @ covariance * user).sum(dim=1).clamp(min=0).sqrt()
-
-
-def factors_in_blocks(graph: HeteroData, embeddings: Embeddings, item: Tensor, settings: Tensor) -> Embeddings:
-    """As `with_factors`, a block of rows at a time, see layerwise.py."""
-    weight, l2, confidence = settings.tolist()
-    padded, history = F.pad(item, (0, 0, 0, len(embeddings.item) - len(item))), interactions_of(graph).matrix()
-    length = padded.norm(dim=1).mean().clamp(min=1e-9)
-    of_items, of_factors = covariance(embeddings.item), covariance(padded / length)
-
-    def users(rows: slice) -> Tensor:
-        user, more = embeddings.user[rows], user_factors(history[rows], padded, l2, confidence) * length
-        scale = spread_by(user, of_items) / spread_by(more, of_factors).clamp(min=1e-9)
-        return torch.cat([user, more * (weight * scale)[:, None]], dim=1)
-
-    def items(rows: slice) -> Tensor:
-        return torch.cat([embeddings.item[rows], padded[rows] / length], dim=1)
-
-    sizes = (len(side) for side in (embeddings.user, embeddings.item))
-    width = embeddings.user.shape[1] + item.shape[1]
-    user, item = (made((size, width), rows_of) for size, rows_of in zip(sizes, (users, items)))
-    return embeddings._replace(user=user, item=item)
-
-
-def _scorer(embeddings: Embeddings) -> Scorer:
-    return embedding_scorer(embeddings.user, embeddings.item)
+    return factors_part(item, torch.tensor([1.0, l2, confidence]), len(item)).embeddings(graph)

@@ -18,8 +18,8 @@ from torch_geometric.data import HeteroData
 from gnnrec.datasets import Interactions
 from gnnrec.errors import UserError
 from gnnrec.graph import FRIEND, INTERACTS, REV_INTERACTS, add_interactions, operator
+from gnnrec.models.appended import user_side
 from gnnrec.models.base import ClosedFormModel, EmbeddingModel, Embeddings, Model, summed
-from gnnrec.models.factors import with_factors
 from gnnrec.models.modality_gnn import ModalityGNN
 from gnnrec.models.sasrec import SASRec
 from gnnrec.models.tower import Tower
@@ -104,7 +104,7 @@ def _place(model: EmbeddingModel, graph: HeteroData, embeddings: Embeddings) -> 
 
 def _place_by_graph(model: ModalityGNN, graph: HeteroData) -> Place:
     """The user's side of modality_gnn: her own start, what her items say at every depth, her friends; then her
-    short-term interest and factors. A depth is linear in the items, so their sum over the depths is kept."""
+    short-term interest, factors and waves. A depth is linear in the items, so their sum over the depths is kept."""
     depths = model.config.layers + 1
     user = start = model._user_start(graph)
     item = model._item_start(graph)
@@ -121,6 +121,9 @@ def _place_by_graph(model: ModalityGNN, graph: HeteroData) -> Place:
     said = said / (depths * _root_degree(graph, INTERACTS))  # [I, d]
     own = torch.cat([own, torch.zeros_like(own[:1])])  # the last row is somebody new's
     long_term = model._long_term(graph)
+    sequence = [] if model.sequence is None else [model.sequence.items_alone(graph).item]
+    standing = torch.cat([long_term.item, *sequence], dim=1)
+    lengthen = user_side(standing, model.parts(len(standing)))
 
     def place(histories: HeteroData, users: Tensor) -> Tensor:
         heard = operator(histories, REV_INTERACTS, "none") @ said / _root_degree(histories, REV_INTERACTS)
@@ -134,9 +137,7 @@ def _place_by_graph(model: ModalityGNN, graph: HeteroData) -> Place:
             found = found._replace(user=model.with_interest(histories, found, everybody, histories_of(histories).size))
         if model.sequence is not None:
             found = model.sequence.beside(histories, found)
-        if len(model.factor_items):
-            found = with_factors(histories, found, model.factor_items, model.factor_settings)
-        return found.user
+        return lengthen(histories, found.user)
 
     return place
 

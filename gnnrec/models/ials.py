@@ -44,6 +44,14 @@ class IALS(ClosedFormEmbeddingModel):
 
 def item_factors(log: csr_array, dim: int, l2: float, confidence: float, iterations: int, seed: int) -> Tensor:
     """Y of the paper for a log of ones [U, I]. [I, dim]"""
+    return both_factors(log, dim, l2, confidence, iterations, seed)[1]
+
+
+def both_factors(
+    log: csr_array, dim: int, l2: float, confidence: float, iterations: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """X and Y of the paper for a log of ones [U, I], users as they were before the last step of the items (that
+    `user_factors` makes anew). [U, dim], [I, dim]"""
     from implicit.cpu.als import AlternatingLeastSquares
 
     with warnings.catch_warnings():
@@ -58,17 +66,23 @@ def item_factors(log: csr_array, dim: int, l2: float, confidence: float, iterati
             num_threads=1,
         )
     model.fit(csr_matrix(log), show_progress=False)
-    return torch.from_numpy(np.asarray(model.item_factors))
+    return torch.from_numpy(np.asarray(model.user_factors)), torch.from_numpy(np.asarray(model.item_factors))
 
 
 def user_factors(history: csr_array, item: Tensor, l2: float, confidence: float) -> Tensor:
     """x_u = (Y'Y + sum_i (c - 1) y_i y_i' + l2 I)^-1 sum_i c y_i over u's history [U, I]: eq. 4 of the paper. [U, d]"""
     factors = item.double()
     base = factors.T @ factors + l2 * torch.eye(factors.shape[1], dtype=torch.float64)
+    return solved_users(history, item, base, confidence - 1, confidence)
+
+
+def solved_users(history: csr_array, item: Tensor, base: Tensor, weight: float, gain: float) -> Tensor:
+    """(base + weight sum_i y_i y_i')^-1 sum_i gain y_i over each user's history [U, I], in float64; zeros where that is
+    empty. base: [d, d] float64. [U, d]"""
+    factors = item.double()
     users = torch.zeros(history.shape[0], factors.shape[1], dtype=torch.float64)
     for user in range(history.shape[0]):
         mine = factors[history.indices[history.indptr[user] : history.indptr[user + 1]]]
         if len(mine):
-            left = base + (confidence - 1) * mine.T @ mine
-            users[user] = torch.linalg.solve(left, confidence * mine.sum(0))
+            users[user] = torch.linalg.solve(base + weight * mine.T @ mine, gain * mine.sum(0))
     return users.float()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Generator, Tensor
 from torch_geometric.data import HeteroData
 
+from gnnrec.errors import UserError
 from gnnrec.graph import INTERACTS, REV_INTERACTS, operator
 from gnnrec.models.base import (
     Draw,
@@ -17,6 +18,7 @@ from gnnrec.models.base import (
     rows_of,
     similarity_space,
 )
+from gnnrec.models.factors import start_from_factors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +27,11 @@ class LightGCNConfig:
     layers: int = 3
     similarity: str = "cosine"  # cosine | dot (the paper's)
     init_scale: float = 1.0  # expected length of a row at the start
+    start: str = "random"  # random (the paper's) | factors: of a few rounds of iALS (logs of up to 5 million)
 
     def __post_init__(self) -> None:
         check_least(self, dim=1, layers=0)
+        check_choice("model.start", self.start, ("random", "factors"))
         check_choice("model.similarity", self.similarity, ("cosine", "dot"))
 
 
@@ -38,9 +42,15 @@ class LightGCN(EmbeddingModel):
         self, config: LightGCNConfig, graph: HeteroData, generator: Generator, draw: Draw | None = None
     ) -> None:
         super().__init__()
+        if draw is not None and config.start != "random":
+            raise UserError(f"model.start: found {config.start}; allowed with sharded or mapped tables: random")
         self.config, self.hops, self.table_width = config, config.layers, config.dim
         self.user = normal((graph["user"].num_nodes, config.dim), config.init_scale, generator, draw)
         self.item = normal((graph["item"].num_nodes, config.dim), config.init_scale, generator, draw)
+
+    def begin(self, graph: HeteroData) -> None:
+        if self.config.start == "factors":
+            start_from_factors(graph, self.user, self.item, self.config.init_scale)
 
     def smoothing(self) -> Smoothing:
         return Smoothing(self.config.layers, 0, self.config.similarity == "cosine")

@@ -13,21 +13,19 @@
 5. With `align` above 0, the projected features of one item are pulled towards each other; with `align_item` their sum
    is pulled towards what the item has become, as in CLCRec (Wei et al. 2021), but the item stands still: content shall
    stand for it where it is cold. Both by InfoNCE against the other items of the batch.
-6. Once trained, paths from item to item in closed form are added as far as validation wants them (paths.py), and
-   items without interactions are put where their content foretells that they would stand (placement.py).
+6. Once trained, factors, slow waves of the log and paths from item to item in closed form are added as far as
+   validation wants them, and items without interactions are put where their content foretells (closed_forms.py).
 
 A user or item without training interactions has no free embedding; content, neighbours and friends carry it.
 
 Letters: U users, I items, M modalities, n nodes of a modality, d dimensions.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
-from scipy.sparse import csr_array
 from torch import Generator, Tensor, nn
 from torch_geometric.data import HeteroData
 
@@ -47,39 +45,22 @@ from gnnrec.graph import (
 from gnnrec.losses import align_views
 from gnnrec.models.base import (
     Draw,
-    EmbeddingModel,
     Embeddings,
     check_above_zero,
     check_choice,
     check_least,
-    embeddings_of,
     normal,
     rows_of,
-    summed,
 )
-from gnnrec.models.factors import (
-    Factors,
-    choose_factors,
-    factors_in_blocks,
-    factors_like,
-    fit_factors,
-    middle_one,
-    with_factors,
-)
+from gnnrec.models.closed_forms import ClosedForms
 from gnnrec.models.interest import ShortTermInterest
 from gnnrec.models.lightgcn import light_propagation
 from gnnrec.models.modality_blocks import long_term, with_short_term
-from gnnrec.models.paths import choose_paths, combined, histories, path_parts
-from gnnrec.models.placement import Placement, fit_placement, place, placed
 from gnnrec.models.sequence import Sequence
-from gnnrec.models.slim import matrix_of, parts_of, sparse_scores
 from gnnrec.models.unit import unit_rows
-from gnnrec.ranking import Scorer, embedding_scorer
 from gnnrec.recency import histories_of, last_items
 from gnnrec.subgraph import Sampler
 
-PLACEMENT = tuple(f"placement_{name}" for name in Placement._fields)
-PATHS = ("path_offsets", "path_columns", "path_values")
 ALIGNED_ITEMS = 512  # of a batch that are held against each other; more would take longer than the step itself
 BLOCK_USERS = 1024  # whose short-term interest is formed at a time
 
@@ -98,6 +79,7 @@ class ModalityGNNConfig:
     sequence: int = 0  # dimensions of a transformer over a user's last items beside the graph; 0 for none
     item_bias: bool = False  # a free score per item for everybody: for logs where a few items are everybody's
     factors: bool = True  # append the factors of iALS, weighed on validation (logs of up to 5 million interactions)
+    spectrum: bool = True  # append slow waves of the log, weighed on validation (limits: spectrum.py)
     paths: bool = True  # add item-item paths in closed form, weighed on validation
     placement: bool = True  # foretell where items without interactions stand from their content, in closed form
     align: float = 0.0  # weight of the alignment of an item's modalities with each other; 0 for none
@@ -114,27 +96,19 @@ class ModalityGNNConfig:
         check_above_zero(self, "align_temperature")
 
 
-class ModalityGNN(EmbeddingModel):
+class ModalityGNN(ClosedForms):
     movable_tables = True
     places_new_items = places_new_users = True
     rows_of = MappingProxyType(
         {"user": "user"} | dict.fromkeys(("item", "bias", "context", "target", "sequence.item"), "item")
     )
-    fitted_buffers = ("factor_items", *PLACEMENT, *PATHS)
-    path_offsets: Tensor  # CSR of the item paths [I, I] once chosen, see paths.py; empty for none
-    path_columns: Tensor
-    path_values: Tensor
-    path_weights: Tensor  # of what goes together, of what follows
-    factor_items: Tensor  # [I, f] of iALS once chosen, see factors.py; empty for none
-    factor_settings: Tensor  # weight, l2, confidence
-    placement_landmarks: Tensor  # as the other buffers placement_… see placement.py; empty for none
     user_trained: Tensor  # [U] who has training interactions
     item_trained: Tensor  # [I]
 
     def __init__(
         self, config: ModalityGNNConfig, graph: HeteroData, generator: Generator, draw: Draw | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(config, graph["item"].num_nodes)
         self.config, self.hops, self.table_width = config, config.layers, config.dim
         self.modalities = item_modalities(graph)
         num_users, num_items = graph["user"].num_nodes, graph["item"].num_nodes
@@ -150,10 +124,6 @@ class ModalityGNN(EmbeddingModel):
             nn.init.normal_(layer.weight, std=config.init_scale / (config.dim * width) ** 0.5, generator=generator)
         self.fusion = FUSIONS[config.fusion](config.dim, max(len(self.modalities), 1), generator)
         self.bias = nn.Parameter(torch.zeros(num_items, 1)) if config.item_bias else None
-        self.register_buffer("path_weights", torch.zeros(2))
-        self.register_buffer("factor_settings", torch.zeros(3))
-        for name in self.fitted_buffers:
-            self.register_buffer(name, torch.empty(0))
         self.ordered = config.recent > 0 and "time" in graph[INTERACTS]
         if self.ordered:
             self.window = config.recent
@@ -168,30 +138,17 @@ class ModalityGNN(EmbeddingModel):
         return super().sampler(graph, fanout)
 
     def asked(self, graph: HeteroData) -> Embeddings:
-        """Where neighbours put everything: placement is fitted to items that have all of their content."""
-        embeddings = self._with_short_term(graph, self._long_term(graph))
-        if len(self.factor_items):
-            embeddings = with_factors(graph, embeddings, self.factor_items, self.factor_settings)
-        return embeddings
+        """Where neighbours put everything: placement is fitted to items that have all of their content, and waves know
+        nothing of a query and are the longer the more popular an item is."""
+        return self.with_factors(graph, self._with_short_term(graph, self._long_term(graph)))
 
     def forward(self, graph: HeteroData) -> Embeddings:
-        embeddings = self.asked(graph)
-        if len(self.placement_landmarks):
-            embeddings = placed(graph, embeddings, self._placement())
-        return embeddings
+        return self.with_new_items(graph, self.with_waves(graph, self.asked(graph)))
 
     def in_blocks(self, graph: HeteroData) -> Embeddings:
         if self.sequence is not None:  # its part is made whole
             return self(graph)
-        embeddings = with_short_term(self, graph, long_term(self, graph))
-        if len(self.factor_items):
-            embeddings = factors_in_blocks(graph, embeddings, self.factor_items, self.factor_settings)
-        if len(self.placement_landmarks):
-            place(graph, embeddings.item, self._placement())
-        return embeddings
-
-    def _placement(self) -> Placement:
-        return Placement(*(self.get_buffer(name) for name in PLACEMENT))
+        return self.closed_forms_in_blocks(graph, with_short_term(self, graph, long_term(self, graph)))
 
     def _with_short_term(self, graph: HeteroData, embeddings: Embeddings) -> Embeddings:
         if not self.ordered:
@@ -279,62 +236,6 @@ class ModalityGNN(EmbeddingModel):
         recent = self.interest(embeddings.context, items, there)
         user, dim = embeddings.user[users], self.config.dim
         return torch.cat([user[:, :dim], recent, user[:, dim:]], dim=1)
-
-    @torch.no_grad()
-    def finish(self, graph: HeteroData, measure: Callable[[Scorer], float]) -> None:
-        embeddings = embeddings_of(self, graph)
-        tried = fit_factors(graph) if self.config.factors or self.config.placement else []
-        found = choose_factors(graph, embeddings, tried, measure) if self.config.factors else None
-        scores = self._finished_embeddings(graph, embeddings, found, tried)
-        if not self.config.paths:
-            return
-
-        def measured(paths: csr_array | None) -> float:
-            return measure(scores if paths is None else summed(scores, self._path_scorer(graph, paths)))
-
-        recent, half_life = self.config.recent, self.config.half_life
-        self._set_paths(*choose_paths(graph, scores, recent, half_life, measured))
-
-    @torch.no_grad()
-    def finish_like(self, graph: HeteroData, other: "ModalityGNN") -> None:
-        embeddings = embeddings_of(self, graph)
-        tried = fit_factors(graph) if self.config.placement or len(other.factor_items) else []
-        found = factors_like(tried, other.factor_settings) if len(other.factor_items) else None
-        scores = self._finished_embeddings(graph, embeddings, found, tried)
-        if len(other.path_offsets):
-            recent, half_life, weights = self.config.recent, self.config.half_life, other.path_weights
-            parts = path_parts(graph, scores, recent, half_life)
-            self._set_paths(combined(parts, weights.tolist()), weights)
-
-    def _finished_embeddings(
-        self, graph: HeteroData, embeddings: Embeddings, factors: tuple[Tensor, Tensor] | None, tried: list[Factors]
-    ) -> Scorer:
-        """Keep the factors and fit the placement; returns the scores with the factors, which paths are added to."""
-        if factors is not None:
-            self.factor_items, self.factor_settings = factors
-            embeddings = with_factors(graph, embeddings, *factors)
-        if self.config.placement and (fitted := fit_placement(graph, embeddings, middle_one(graph, tried))):
-            for name, part in zip(PLACEMENT, fitted):
-                self.register_buffer(name, part)
-        return embedding_scorer(embeddings.user, embeddings.item)
-
-    def _set_paths(self, paths: csr_array | None, weights: Tensor) -> None:
-        self.path_weights = weights
-        if paths is not None:
-            for name, part in zip(PATHS, parts_of(paths)):
-                self.register_buffer(name, part)
-
-    def path_scores(self, graph: HeteroData) -> Scorer | None:
-        if not len(self.path_offsets):
-            return None
-        return self._path_scorer(graph, matrix_of(self.path_offsets, self.path_columns, self.path_values))
-
-    def _path_scorer(self, graph: HeteroData, paths: csr_array) -> Scorer:
-        starts = histories(graph, self.config.recent, self.config.half_life)
-        if (num_items := graph["item"].num_nodes) > paths.shape[0]:  # items that joined later are on no path
-            paths = csr_array(paths)
-            paths.resize(num_items, num_items)
-        return lambda users: sparse_scores(starts, users, paths)
 
     @torch.no_grad()
     def modality_weights(self, graph: HeteroData) -> tuple[Tensor, Tensor]:

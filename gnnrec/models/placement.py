@@ -35,7 +35,7 @@ FACTORS = (0.1, 0.3, 3.0, 10.0)  # by which the weight of one modality is moved,
 ROUNDS = 2  # through all modalities
 BLOCK = 4_096  # items that are placed at a time
 FIT_BLOCK = 8_192  # items that are fitted to at a time; not fewer than LANDMARKS
-BLOCK_USERS = 262_144  # in double precision at a time
+BLOCK_NUMBERS = 2**25  # of users' rows in double precision at a time
 JITTER = 1e-8
 ALL_SETS = 3  # up to so many modalities each set of them is fitted; of more only all together and each alone
 
@@ -152,8 +152,10 @@ def mixed(graph: HeteroData, weights: Tensor, first: Tensor, second: Tensor) -> 
 
 
 def _real_nodes(graph: HeteroData, modality: str) -> Tensor:
+    """Index of each item's node of a modality, -1 where there is none or it was filled in. [I]"""
     nodes = nodes_of(graph, modality)
-    return torch.where(graph[modality].imputed[nodes], -1, nodes)
+    unreal = F.pad(graph[modality].imputed, (0, 1), value=True)  # the last for -1, as there may be no node at all
+    return torch.where(unreal[nodes], -1, nodes)
 
 
 def choose_weights(embeddings: Embeddings, items: Tensor, parts: Sequence[Tensor]) -> list[float]:
@@ -184,7 +186,7 @@ def leave_one_out_error(embeddings: Embeddings, items: Tensor, kernel: Tensor) -
     things instead is noisier: where several modalities do about as well, chance decides between them.
     """
     rows = embeddings.item[items].double()
-    blocks = (users.double() for users in embeddings.user.split(BLOCK_USERS))
+    blocks = (users.double() for users in embeddings.user.split(max(BLOCK_NUMBERS // rows.shape[1], 1)))
     metric = torch.stack([users.T @ users for users in blocks]).sum(0) / len(embeddings.user)  # [D, D]
     errors = ((foretold - rows, penalty) for penalty, foretold in leave_one_out(kernel, rows))
     return min((float(((error @ metric) * error).sum()), penalty) for error, penalty in errors)

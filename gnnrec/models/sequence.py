@@ -16,8 +16,8 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.graph import INTERACTS, num_interactions
 from gnnrec.losses import catalogue_softmax, shared_softmax
+from gnnrec.models.appended import appended
 from gnnrec.models.base import Embeddings
-from gnnrec.models.factors import appended
 from gnnrec.models.sasrec import SASRec, SASRecConfig
 from gnnrec.ranking import fast_bfloat16
 

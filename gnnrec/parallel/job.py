@@ -74,6 +74,7 @@ def work(folder: Path, threads: int) -> None:
     outcome = Outcome()
     try:
         model = kind(recipe.model, graph, generator, *draw_for(recipe.train.tables, kind, out))
+        model.begin(graph)
         with nullcontext() if first and job["show"] else without_progress():
             where = {"checkpoint": out / "checkpoint.safetensors", "settings": job["settings"], "on_epoch": on_epoch}
             fit(model.to(device), graph.to(device), val, recipe.train, **where)

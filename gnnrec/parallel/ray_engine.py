@@ -4,6 +4,8 @@ On a cluster the run's folder has to be on a file system that all machines see, 
 """
 
 import os
+import signal
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -38,13 +40,17 @@ def _run(folder: Path, config: ParallelConfig) -> None:
     else:
         scaling = ScalingConfig(num_workers=(1, config.nproc))  # elastic
         trainer = TorchTrainer(worker, train_loop_config=told, scaling_config=scaling, run_config=run_config)
+    handler = signal.getsignal(signal.SIGINT)  # Ray puts its own in the place of it
     try:
         trainer.fit()
-    except KeyboardInterrupt:
-        raise
+    except SystemExit as stopped:  # that is how Ray answers Ctrl-C, once its workers have ended
+        raise KeyboardInterrupt from stopped
     except Exception as error:  # whatever its controller raises once it has given up
         reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise UserError(f"training by Ray: {reason[0]}; the same command goes on from the checkpoint") from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 def worker(told: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gnnrec.errors import UserError
+from gnnrec.ray_cluster import host_and_port
 
 ENGINES = ("torchrun", "ray")
 
@@ -21,9 +22,7 @@ class ParallelConfig:
             raise UserError(f"--engine: found {self.engine!r}; allowed: {', '.join(ENGINES)}")
         if self.address is None:
             return
-        host, _, port = self.address.rpartition(":")
-        if not host or not port.isdigit():
-            raise UserError(f"--address: found {self.address!r}; allowed: HOST:PORT of a Ray cluster")
+        host_and_port(self.address)
         if self.engine != "ray":
             raise UserError(f"--address: goes with --engine ray; found {self.engine!r}")
 

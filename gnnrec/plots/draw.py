@@ -49,7 +49,7 @@ def training_curve(
             axes.plot([best], [values[list(epochs).index(best)]], "o", color=COLOURS[1], markersize=6)
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)  # also where there is one epoch alone
         axes.margins(y=0.12)
 
     return Plot(heading=heading, finding=finding, draw=draw)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from time import time as clock
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,11 +21,13 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A language model on another machine, and what it is told of a user."""
+    """A language model behind an address, and what it is told of a user."""
 
     host: str
     model: str
-    what: str  # lists: titles of what she took last; profiles: that, and words that set her apart; pictures: of items
+    # lists: titles of what she took last; cards: that, her ratings and what her things have in common;
+    # profiles: titles, and words that set her apart; pictures: of items
+    what: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,8 @@ class Facts:
     readable_by_others: bool  # any file of the run, by accounts of this machine other than the owner's
     feedback_events: int | None  # beside the run or trained on; None: there is no log
     asked: tuple[Asked, ...]
+    tracked: tuple[str, ...]  # kinds of trackers that the command of the training named
+    oldest_days: int | None  # age of the oldest row today, where there are times
     due: int
     model: str
     licence: str
@@ -64,15 +69,15 @@ def gather(run: Run, llm: LLMConfig) -> Facts:
     data, guarantee = told["dataset"], told.get("privacy") or {}
     table, columns = users_table(run, ())
     time = run.known.timestamp
-    days = (None, None) if time is None or not len(time) else (_day(int(time[0])), _day(int(time[-1])))
+    ends = (int(time[0]), int(time[-1])) if time is not None and len(time) else None
     return Facts(
         name=data["name"],
         run=str(run.folder),
         users=len(table),
         items=len(run.item_ids),
         rows=len(run.known),
-        first=days[0],
-        last=days[1],
+        first=ends and _day(ends[0]),
+        last=ends and _day(ends[1]),
         ratings=run.known.rating is not None,
         user_columns=tuple(name for name in columns if not name.startswith("__")),
         user_content=tuple(told["encoders"]["users"]),
@@ -86,6 +91,8 @@ def gather(run: Run, llm: LLMConfig) -> Facts:
         and bool(run.folder.stat().st_mode & 0o011),
         feedback_events=_events(run),
         asked=_asked(run, llm),
+        tracked=_tracked(told.get("command", "")),
+        oldest_days=ends and int(clock() - ends[0]) // 86_400,
         due=len(read_due(run.folder)),
         model=run.recipe.model_name,
         licence=data["licence"],
@@ -114,10 +121,23 @@ def _events(run: Run) -> int | None:
     return sum(found) if found else None
 
 
+def _tracked(command: str) -> tuple[str, ...]:
+    """The kinds of KIND:WHERE behind --track, however far that was spelled out."""
+    kinds, here = list[str](), False
+    for word in command.split():
+        option, _, value = word.partition("=")
+        if word.startswith("-"):
+            here = len(option) > 2 and "--track".startswith(option)
+            word = value
+        if here and word:
+            kinds.append(word.partition(":")[0])
+    return tuple(kinds)
+
+
 def _asked(run: Run, llm: LLMConfig) -> tuple[Asked, ...]:
     recipe = run.recipe
     uses: list[tuple[ModelConfig, str, bool]] = [
-        (llm, "lists", True),
+        (llm, "cards" if llm.cards(talks=True).whole else "lists", True),
         (recipe.profiles, "profiles", recipe.graph.profiles),
         (recipe.describe, "pictures", recipe.graph.descriptions),
     ]

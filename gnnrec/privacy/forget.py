@@ -20,7 +20,7 @@ from pathlib import Path
 
 from gnnrec import finetuning
 from gnnrec.datasets import Dataset, Feedback, read_events
-from gnnrec.datasets.feedback import forget_events
+from gnnrec.datasets.feedback import forget_events, held
 from gnnrec.datasets.pseudonyms import Pseudonyms
 from gnnrec.due import FILE as DUE
 from gnnrec.due import Entry, mark_due, read_due
@@ -83,25 +83,88 @@ def forget(
     Raises UserError for an id that nothing here knows, where the data holds her and `config` says nothing of it, where
     a service has the feedback open, and where an encoder has learnt from a log with her.
     """
-    config, began = config or ForgetConfig(), time.monotonic()
-    place = folder.resolve()
-    run, work = Run.load(folder), place.with_name(f"{place.name}.forgetting")
-    trained_on = Path(run.provenance["dataset"]["path"])
-    check = run.provenance["dataset"].get("pseudonyms")
-    pseudonyms = None if check is None else Pseudonyms.required(check)
-    key = user if pseudonyms is None else pseudonyms.of(user)
-    names = tuple(dict.fromkeys((user, key)))
+    began = time.monotonic()
+    case = Case.of(folder, user, config or ForgetConfig())
     due = read_due(folder)
     if not any(entry.begun for entry in due):
-        discard(work)  # of nobody who is still to be forgotten
-    begun = pending_of(due, key)
-    source = trained_on if begun is None else Path(begun.source)
-    rows = count_rows(source, names) if source.is_dir() else {}
-    logs = feedback_logs(run, config.feedback)
-    feedback = {str(path): sum(event["user"] in names for event in read_events(path)) for path in logs}
-    if not (key in run.user_ids or any(rows.values()) or any(feedback.values()) or key in run.refused):
-        raise UserError(f"{folder}: no user with the id {user!r}, neither in the run nor in its data and feedback")
-    if any(rows.values()) and config.data is None and not config.erase:
+        discard(case.beside("forgetting"))  # of nobody who is still to be forgotten
+    begun = pending_of(due, case.key)
+    source = case.trained_on if begun is None else Path(begun.source)
+    rows = count_rows(source, case.names) if source.is_dir() else {}
+    feedback = {str(path): sum(event["user"] in case.names for event in read_events(path)) for path in case.logs}
+    check_allowed(case, source, rows, known=any(rows.values()) or any(feedback.values()))
+    check_alone(due, case.key)
+    for path in case.logs:
+        with held(path):  # told now, before she is marked
+            pass
+    recipe = load_recipe(str(folder / "settings.toml"), case.config.settings)
+    contents = set[str]()
+    if begun is None or not begun.trained:
+        check_encoders(case.run, recipe)
+        if rows.get("users"):  # while it can be told; without feedback, which has no content and may have shrunk
+            contents = content_of(Dataset.load(source, None, case.pseudonyms, case.run.partitions), case.key)
+    pending = begun or before_all(case, source, rows, contents)
+    pending = replace(pending, feedback=feedback | pending.feedback)  # a log may be named in a later call only
+    mark_due(folder, case.key)
+    leave_due(folder, with_pending(read_due(folder), case.key, pending))
+    drop_features(contents)
+    data = clear_data(case, pending)
+    for path in case.logs:
+        for name in case.names:
+            forget_events(path, name)
+    dataset = Dataset.load(data, feedback_of(case.run, pending), case.pseudonyms)
+    if not pending.trained:
+        drop_profiles(case.run)  # before others' are made anew
+        if pending.retrained:
+            take_place(case, pending, dataset, recipe, say)
+    discard(case.beside("forgetting"))  # the old run, if any, before it is said that the user is in no file
+    certificate = certify(case, pending, dataset, data, began)
+    for path in certificate.save(case.beside("forgotten")):
+        say(f"certificate: {path}")
+    leave_due(folder, [entry for entry in read_due(folder) if not entry.matches(case.key)])
+    return certificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Whom a call is about, and the run as the call found it."""
+
+    folder: Path
+    run: Run
+    user: str  # the id as it was typed
+    key: str  # as it stands in the run
+    pseudonyms: Pseudonyms | None
+    logs: list[Path]  # of feedback
+    config: ForgetConfig
+
+    @classmethod
+    def of(cls, folder: Path, user: str, config: ForgetConfig) -> "Case":
+        run = Run.load(folder)
+        check = run.provenance["dataset"].get("pseudonyms")
+        pseudonyms = None if check is None else Pseudonyms.required(check)
+        key = user if pseudonyms is None else pseudonyms.of(user)
+        logs = feedback_logs(run, config.feedback)
+        return cls(folder=folder, run=run, user=user, key=key, pseudonyms=pseudonyms, logs=logs, config=config)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((self.user, self.key)))
+
+    @property
+    def trained_on(self) -> Path:
+        return Path(self.run.provenance["dataset"]["path"])
+
+    def beside(self, suffix: str) -> Path:
+        place = self.folder.resolve()
+        return place.with_name(f"{place.name}.{suffix}")
+
+
+def check_allowed(case: Case, source: Path, rows: dict[str, int], known: bool) -> None:
+    """known: whether data or feedback hold the user. Raises UserError as `forget` says, before anything is changed."""
+    folder, run = case.folder, case.run
+    if not (known or case.key in run.user_ids or case.key in run.refused):
+        raise UserError(f"{folder}: no user with the id {case.user!r}, neither in the run nor in its data and feedback")
+    if any(rows.values()) and case.config.data is None and not case.config.erase:
         raise UserError(
             f"{source}: holds {sum(rows.values()):,} rows of this user; allowed: --data NEW (a copy without them), "
             "--erase (change its files), --later, or take them out yourself first"
@@ -114,64 +177,61 @@ def forget(
             f"{folder}: an update has read {read}, which forget does not change; allowed: take the rows of this user "
             "out of there and of the data, then gnnrec train"
         )
-    check_alone(due, key)
-    trained = begun is not None and begun.trained
-    recipe = load_recipe(str(folder / "settings.toml"), config.settings)
-    contents = set[str]()
-    if not trained:
-        check_encoders(run, recipe)
-        if rows.get("users"):  # while it can be told; without feedback, which has no content and may have shrunk
-            contents = content_of(Dataset.load(source, None, pseudonyms, run.partitions), key)
-    pending = begun or Pending(
+
+
+def before_all(case: Case, source: Path, rows: dict[str, int], contents: set[str]) -> Pending:
+    """What can be told of the run and the caches as long as nothing is changed. contents: hashes of her own."""
+    return Pending(
         source=str(source),
         rows=rows,
         feedback={},
-        num_events=events_left(run, names),
+        num_events=events_left(case.run, case.names),
         cached_features=count_features(contents),
         cached_answers=len(answers()),
-        retrained=key in run.user_ids or any(rows.values()),
-        hashes=hashes_of(folder),
-        names=sorted(path.name for path in folder.iterdir() if not path.name.startswith(".tmp")),
+        retrained=case.key in case.run.user_ids or any(rows.values()),
+        hashes=hashes_of(case.folder),
+        names=sorted(path.name for path in case.folder.iterdir() if not path.name.startswith(".tmp")),
     )
-    pending = replace(pending, feedback=feedback | pending.feedback)  # a log may be named in a later call only
-    mark_due(folder, key)
-    leave_due(folder, with_pending(read_due(folder), key, pending))
-    drop_features(contents)
-    data = source if config.data is None else config.data
-    if trained and data.resolve() != trained_on:
-        data = trained_on
+
+
+def clear_data(case: Case, pending: Pending) -> Path:
+    """The dataset without the user, as the settings want it made. Returns where the run is, or will be, trained on."""
+    source, config = Path(pending.source), case.config
     if config.erase:
-        erase_in_place(source, names)
-    elif config.data is not None and not trained and not is_ready(config.data, names):
-        copy_without(source, names, config.data)
-    for path in logs:
-        for name in names:
-            forget_events(path, name)
-    dataset = Dataset.load(data, feedback_of(run, pending), pseudonyms)
-    if not trained:
-        drop_profiles(run)  # before others' are made anew
-    if pending.retrained and not trained:
-        if key in dataset.user_ids:
-            raise UserError(f"{dataset.root}: still holds the user")
-        retrain(folder, work, dataset, recipe, say)
-        leave_due(work, with_pending(read_due(folder), key, replace(pending, trained=True)))
-        exchange(place, work)
-    discard(work)  # the old run, if any, before it is said that the user is in no file
-    now = Run.load(folder)
-    files, gone = compared(pending, folder) if pending.retrained else ([], [])
+        erase_in_place(source, case.names)
+    elif config.data is not None and not pending.trained and not is_ready(config.data, case.names):
+        copy_without(source, case.names, config.data)
+    data = source if config.data is None else config.data
+    return case.trained_on if pending.trained and data.resolve() != case.trained_on else data
+
+
+def take_place(case: Case, pending: Pending, dataset: Dataset, recipe: Recipe, say: Callable[[str], None]) -> None:
+    """A run on the dataset is trained beside the old one, then the two change places."""
+    if case.key in dataset.user_ids:
+        raise UserError(f"{dataset.root}: still holds the user")
+    work = case.beside("forgetting")
+    retrain(case.folder, work, dataset, recipe, say)
+    leave_due(work, with_pending(read_due(case.folder), case.key, replace(pending, trained=True)))
+    exchange(case.folder.resolve(), work)
+
+
+def certify(case: Case, pending: Pending, dataset: Dataset, data: Path, began: float) -> Certificate:
+    """After the answers are gone and the exports written anew: what was done, and where her id is found still.
+
+    began: of the call, on the monotonic clock.
+    """
+    now = Run.load(case.folder)
+    files, gone = compared(pending, case.folder) if pending.retrained else ([], [])
     drop_answers()
-    exports = exports_among(config.also)
+    exports = exports_among(case.config.also)
     for export in exports:
         if (found := read_export(export)) is not None:
             export_run(now, export, found[0])
-    needles = [Needle(name, frozenset({*Needle(name).columns, *id_columns(data)})) for name in names]
-    aside = place.with_name(f"{place.name}.replaced")  # the old run, where `exchange` is three renames and was stopped
-    places = [folder, data, aside, *logs, *cached_files(), *config.also]
-    searches = [find_id(needle, places) for needle in needles if pseudonyms is None or needle.id == key]
-    searches += [find_id(Needle(user), [folder, aside, *config.also])] if pseudonyms is not None and user != key else []
-    original = source != data and source.is_dir() and any(count_rows(source, names).values())
-    certificate = Certificate(
-        run=str(folder),
+    searches, how = search(case, data)
+    source = Path(pending.source)
+    original = source != data and source.is_dir() and any(count_rows(source, case.names).values())
+    return Certificate(
+        run=str(case.folder),
         made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         seconds=round(time.monotonic() - began, 3),
         data=str(data),
@@ -184,15 +244,22 @@ def forget(
         gone=gone,
         exports=[str(path) for path in exports],
         searched=max(number for _, number in searches),
-        search="byte by byte" if needles[0].distinctive else "where ids of users stand",
+        search=how,
         found=sorted({str(path) for paths, _ in searches for path in paths}),
         original=str(source) if original else None,
         fingerprint=fingerprint(dataset),
     )
-    for path in certificate.save(place.with_name(f"{place.name}.forgotten")):
-        say(f"certificate: {path}")
-    leave_due(folder, [entry for entry in read_due(folder) if not entry.matches(key)])
-    return certificate
+
+
+def search(case: Case, data: Path) -> tuple[list[tuple[list[Path], int]], str]:
+    """For each form of the id, the files that hold it and how many were read; and how they were searched."""
+    aside = case.beside("replaced")  # the old run, where `exchange` is three renames and was stopped
+    places = [case.folder, data, aside, *case.logs, *cached_files(), *case.config.also]
+    searches = [find_id(Needle(case.key, frozenset({*Needle(case.key).columns, *id_columns(data)})), places)]
+    typed = Needle(case.user)
+    if case.user != case.key:  # the run has pseudonyms: the id itself may not stand in it either
+        searches.append(find_id(typed, [case.folder, aside, *case.config.also]))
+    return searches, "byte by byte" if typed.distinctive else "where ids of users stand"
 
 
 def check_encoders(run: Run, recipe: Recipe) -> None:

@@ -1,6 +1,7 @@
 """`gnnrec policy`: what is kept of people, why, how long, who sees it and how to object, as a run says of itself.
 
-Every sentence follows from a fact or from what the operator said (`PolicyConfig`); what nobody said is said to be open.
+Every sentence follows from a fact or from what the operator said (`PolicyConfig`, `ServiceConfig`); what nobody said is
+said to be open.
 It is a description of the system for those who write the policy of a service, and no legal advice.
 """
 
@@ -24,6 +25,22 @@ class PolicyConfig:
     contact: str = ""  # where to ask and to object
     purpose: str = ""  # why the data is used, beside recommending
     basis: str = ""  # legal ground
+    copies: str = ""  # databases, exports, backups: where else the data or what was made of it lies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceConfig:
+    """How a service is started, which no run knows; None: not stated."""
+
+    tls: bool | None = None
+    keys: bool | None = None
+    rerank: bool | None = None
+    private_scoring: bool | None = None
+    retention_days: float | None = None  # of feedback; 0 for ever
+
+    def __post_init__(self) -> None:
+        if self.retention_days is not None and not 0 <= self.retention_days < float("inf"):
+            raise UserError(f"serve.retention_days: found {self.retention_days}; allowed: 0 (for ever) or more")
 
 
 class Both(NamedTuple):
@@ -39,6 +56,11 @@ WHAT_IS_TOLD = {
         "the titles of what you took last and of candidates, without your id",
         "您最近使用过的内容和候选内容的标题，不含您的标识",
     ),
+    "cards": Both(
+        "the titles of what you took last, your ratings of them where there are any, what they have in common, and the "
+        "titles of candidates, without your id",
+        "您最近使用过的内容的标题、您的评分（如有）、它们的共同点以及候选内容的标题，不含您的标识",
+    ),
     "profiles": Both(
         "the titles of what you took and words that set them apart, without your id",
         "您使用过的内容的标题及其特征词，不含您的标识",
@@ -47,9 +69,52 @@ WHAT_IS_TOLD = {
 }
 
 
+UNSTATED = "not stated by the operator", "运营者未说明"
+# Of a service that is started so, otherwise, or how nobody said.
+SERVED: dict[str, tuple[Both, Both, Both]] = {
+    "keys": (
+        Both("Who asks a service needs a key.", "访问服务需要密钥。"),
+        Both("A service answers whoever reaches it, without a key.", "任何能连接到服务者无需密钥即可查询。"),
+        Both(f"Whether a service asks for keys: {UNSTATED[0]}.", f"访问服务是否需要密钥：{UNSTATED[1]}。"),
+    ),
+    "tls": (
+        Both("A service is reached over an encrypted connection (TLS).", "通过加密连接（TLS）访问服务。"),
+        Both("The connection to a service is not encrypted.", "与服务的连接未加密。"),
+        Both(
+            f"Whether the connection to a service is encrypted: {UNSTATED[0]}.",
+            f"与服务的连接是否加密：{UNSTATED[1]}。",
+        ),
+    ),
+    "private_scoring": (
+        Both(
+            "A service scores encrypted vectors: who asks so shows it neither her vector nor her list.",
+            "服务可对加密向量打分：以此方式查询者不向服务透露其向量和列表。",
+        ),
+        Both("A service does not score encrypted vectors.", "服务不对加密向量打分。"),
+        Both(f"Whether a service scores encrypted vectors: {UNSTATED[0]}.", f"服务是否对加密向量打分：{UNSTATED[1]}。"),
+    ),
+    "rerank": (
+        Both("A service lets a language model reorder lists.", "服务允许语言模型重新排列推荐列表。"),
+        Both("A service is started without a language model.", "服务启动时不使用语言模型。"),
+        Both(
+            f"Whether a service lets a language model reorder lists: {UNSTATED[0]}.",
+            f"服务是否允许语言模型重新排列推荐列表：{UNSTATED[1]}。",
+        ),
+    ),
+}
+
+
 def stated(text: str, en: str, zh: str) -> Both:
     """A sentence with what the operator said in it ({}), or that she did not."""
-    return Both(en.format(text or "not stated by the operator"), zh.format(text or "运营者未说明"))
+    return Both(en.format(text or UNSTATED[0]), zh.format(text or UNSTATED[1]))
+
+
+def served(service: ServiceConfig) -> list[Both]:
+    found = []
+    for name, (yes, no, unsaid) in SERVED.items():
+        said = getattr(service, name)
+        found.append(unsaid if said is None else yes if said else no)
+    return found
 
 
 def kept(facts: Facts) -> list[Both]:
@@ -94,26 +159,10 @@ def kept(facts: Facts) -> list[Both]:
     return lines
 
 
-def how_long(facts: Facts) -> list[Both]:
-    lines = []
-    if facts.retention_days is None:
-        lines.append(Both("No limit of time is set for the log.", "未设置日志的保存期限。"))
-    else:
-        days = f"{facts.retention_days:g}"
-        lines += [
-            Both(
-                f"The run was trained without rows more than {days} days older than the newest one. "
-                "The data folder itself is its owner's to clear.",
-                f"训练时排除了比最新记录早 {days} 天以上的记录。原始数据文件夹由其所有者清理。",
-            ),
-            Both(
-                f"A service drops feedback older than {days} days at its start and daily, unless it is started with "
-                "another limit (--retention-days).",
-                f"服务在启动时和每天删除超过 {days} 天的反馈，除非启动时另设期限（--retention-days）。",
-            ),
-        ]
+def how_long(facts: Facts, service: ServiceConfig) -> list[Both]:
     return [
-        *lines,
+        *of_the_log(facts),
+        of_feedback(facts.retention_days, service.retention_days),
         Both(
             "The run itself has no end: it is kept until it is deleted or trained anew.",
             "模型文件没有期限：直到被删除或重新训练。",
@@ -121,7 +170,49 @@ def how_long(facts: Facts) -> list[Both]:
     ]
 
 
-def who_sees(facts: Facts) -> list[Both]:
+def of_the_log(facts: Facts) -> list[Both]:
+    if facts.retention_days is None:
+        return [Both("No limit of time is set for the log.", "未设置日志的保存期限。")]
+    days = f"{facts.retention_days:g}"
+    lines = [
+        Both(
+            f"The run was trained without rows more than {days} days older than the newest one. "
+            "That is not counted from today: a log that grows no more keeps its rows. "
+            "The data folder itself is its owner's to clear.",
+            f"训练时排除了比最新记录早 {days} 天以上的记录。期限不从今天起算：不再增长的日志会保留其记录。"
+            "原始数据文件夹由其所有者清理。",
+        )
+    ]
+    if facts.oldest_days is not None and facts.oldest_days > facts.retention_days:
+        old = f"{facts.oldest_days:,}"
+        lines.append(
+            Both(
+                f"On the day of this document its oldest row is {old} days old, which is more than that.",
+                f"在本文档生成之日，最早的记录已有 {old} 天，超过该期限。",
+            )
+        )
+    return lines
+
+
+def of_feedback(data: float | None, service: float | None) -> Both:
+    """data, service: the limits of each in days, counted from today."""
+    days = data if service is None else service
+    if days:
+        more = ", unless it is started with another limit (--retention-days)" if service is None else ""
+        zh_more = "，除非启动时另设期限（--retention-days）" if service is None else ""
+        return Both(
+            f"A service drops feedback older than {days:g} days at its start and daily{more}.",
+            f"服务在启动时和每天删除超过 {days:g} 天的反馈{zh_more}。",
+        )
+    if service is None:
+        return Both(
+            "A service keeps feedback without a limit of time, unless it is started with one (--retention-days).",
+            "服务无期限保存反馈，除非启动时设定期限（--retention-days）。",
+        )
+    return Both("A service keeps feedback without a limit of time.", "服务无期限保存反馈。")
+
+
+def who_sees(facts: Facts, told: PolicyConfig, service: ServiceConfig) -> list[Both]:
     lines = [
         Both("The files of the run are encrypted.", "模型文件已加密。")
         if facts.encrypted
@@ -144,26 +235,38 @@ def who_sees(facts: Facts) -> list[Both]:
         ),
     ]
     for asked in facts.asked:
-        told = WHAT_IS_TOLD[asked.what]
+        what = WHAT_IS_TOLD[asked.what]
         here = asked.host in LOCAL
         lines.append(
             Both(
-                f"{asked.model} on {'this machine' if here else asked.host} is told {told.en}.",
-                f"向{'本机' if here else ' ' + asked.host + ' '}上的 {asked.model} 发送：{told.zh}。",
+                f"{asked.model} on {'this machine' if here else asked.host} is told {what.en}.",
+                f"向{'本机' if here else ' ' + asked.host + ' '}上的 {asked.model} 发送：{what.zh}。",
             )
         )
     if not any(asked.host not in LOCAL for asked in facts.asked):
         lines.append(
-            Both("No language model on another machine is told anything.", "不向其他机器上的语言模型发送任何信息。")
+            Both(
+                "The run's own records name no language model on another machine, and none was named for this "
+                "document: what a command or a service is started with is said here only by --set llm.…",
+                "模型文件的记录中没有其他机器上的语言模型，生成本文档时也未指明：命令或服务启动时所用的语言模型，"
+                "只有通过 --set llm.… 说明后才会写在这里。",
+            )
         )
     return [
         *lines,
-        Both(
-            "Who reaches a service, with which keys and over which connection, is set where it is started; "
-            "the run does not know.",
-            "谁能访问服务、使用何种密钥与连接，由启动服务者设定；模型文件中没有这些信息。",
-        ),
+        *served(service),
         Both("What a service writes to its error output names no user.", "服务的错误输出不含用户标识。"),
+        Both(
+            f"Settings and figures of the training, no ids and no interactions, went to: {', '.join(facts.tracked)}.",
+            f"训练的设置和指标（不含标识和交互记录）已发送至：{'、'.join(facts.tracked)}。",
+        )
+        if facts.tracked
+        else Both("The command that trained the run named no tracker.", "训练命令未指定任何跟踪器。"),
+        stated(
+            told.copies,
+            "Databases, exports and backups made of it, which the run does not record: {}.",
+            "由此产生的数据库、导出文件和备份（模型文件不作记录）：{}。",
+        ),
     ]
 
 
@@ -188,7 +291,7 @@ def objecting(facts: Facts, told: PolicyConfig) -> list[Both]:
     return lines
 
 
-def policy(facts: Facts, told: PolicyConfig) -> list[Section]:
+def policy(facts: Facts, told: PolicyConfig, service: ServiceConfig) -> list[Section]:
     why = [
         Both("To rank items for users: which come next in the list of each.", "为每位用户对物品排序并生成推荐列表。"),
         stated(told.purpose, "Purpose: {}.", "目的：{}。"),
@@ -198,13 +301,13 @@ def policy(facts: Facts, told: PolicyConfig) -> list[Section]:
     return [
         (Both("What is kept", "保存哪些信息"), kept(facts)),
         (Both("Why", "为什么"), why),
-        (Both("How long", "保存多久"), how_long(facts)),
-        (Both("Who can see it", "谁可以看到"), who_sees(facts)),
+        (Both("How long", "保存多久"), how_long(facts, service)),
+        (Both("Who can see it", "谁可以看到"), who_sees(facts, told, service)),
         (Both("How to object", "如何反对"), objecting(facts, told)),
     ]
 
 
-def data_card(facts: Facts) -> list[Section]:
+def data_card(facts: Facts, service: ServiceConfig) -> list[Section]:
     content = ", ".join(facts.item_content)
     size = [
         Both(f"Users: {facts.users:,}; items: {facts.items:,}.", f"用户：{facts.users:,}；物品：{facts.items:,}。"),
@@ -223,7 +326,7 @@ def data_card(facts: Facts) -> list[Section]:
     return [
         (Both("Size", "规模"), size),
         (Both("People", "人"), kept(facts)),
-        (Both("Time", "期限"), how_long(facts)),
+        (Both("Time", "期限"), how_long(facts, service)),
         (Both("Origin", "来源"), origin),
     ]
 
@@ -236,14 +339,16 @@ def markdown(title: Both, sections: Sequence[Section], language: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_policy(facts: Facts, told: PolicyConfig, folder: Path, languages: Sequence[str] = LANGUAGES) -> list[Path]:
+def write_policy(
+    facts: Facts, told: PolicyConfig, service: ServiceConfig, folder: Path, languages: Sequence[str] = LANGUAGES
+) -> list[Path]:
     """policy.LANGUAGE.md and data_card.LANGUAGE.md; returns them. Raises UserError for another language."""
     for language in languages:
         if language not in LANGUAGES:
             raise UserError(f"policy --lang: found {language!r}; allowed: {', '.join(LANGUAGES)}")
     documents = {
-        "policy": (Both(f"Privacy: {facts.name}", f"隐私说明：{facts.name}"), policy(facts, told)),
-        "data_card": (Both(f"Data card: {facts.name}", f"数据卡：{facts.name}"), data_card(facts)),
+        "policy": (Both(f"Privacy: {facts.name}", f"隐私说明：{facts.name}"), policy(facts, told, service)),
+        "data_card": (Both(f"Data card: {facts.name}", f"数据卡：{facts.name}"), data_card(facts, service)),
     }
     written = []
     for name, (title, sections) in documents.items():

@@ -29,6 +29,7 @@ from gnnrec.report.measured import Measured
 from gnnrec.report.model_card import model_card
 from gnnrec.report.origin import origin
 from gnnrec.report.people import LIST, Cards, failures, samples
+from gnnrec.report.reliance import reliance, reliance_plots
 from gnnrec.run_folder import Run
 from gnnrec.tracking import read_log
 from gnnrec.tuning import Study, read_study
@@ -133,7 +134,7 @@ def collect(
         tail=tail_shares(run, shown),
         cohorts={name: evaluations[name].cohorts for name in ours_and_best_other(evaluations)},
         modality_shares=modality_weights(run),
-        modality_plots=value_plots(beside.modalities),
+        modality_plots=reliance_plots(reliance(measured)) + value_plots(beside.modalities),
         map=embedding_map(run, run.item_vectors, Cards(run)) if run.has_embeddings else None,
         samples=samples(measured, ours.users, lists),
         failures=failures(measured),
@@ -214,7 +215,7 @@ def facts_of(run: Run, num_test: int | None) -> dict[str, Any]:
         "Train": len(run.train),
         "Validation": len(run.val),
         **({} if num_test is None else {"Test": num_test}),
-        "Density": told["density"],
+        "Density": told["density"] + (num_test or 0) / max(told["users"] * told["items"], 1),
         "Items nobody took in train": int((np.bincount(run.train.item, minlength=run.train.num_items) == 0).sum()),
         **({"From": told["first"][:10], "To": told["last"][:10]} if "first" in told else {}),
         **{f"Content: {modality}": text for modality, text in content.items()},

@@ -16,6 +16,7 @@ from gnnrec.report.data import Bars, ReportData
 
 WITH_PLOTS = ("data", "training", "tail", "modalities", "search")  # sections
 SMALL = (52, 78)  # pixels of a picture on the map
+MOST_LETTERS = 120  # of a title or a note: the file stays under 5 MB, see also item_map.py, people.py and THUMBNAIL
 LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))  # p below -> mark
 
 
@@ -36,7 +37,7 @@ def render_report(data: ReportData) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, thumbnail=thumbnail, mark=mark, metric=metric_name)
+    environment.filters.update(number=number, thumbnail=thumbnail, mark=mark, metric=metric_name, short=short)
     environment.filters["small_picture"] = partial(thumbnail, size=SMALL)
     metric_names = list(data.models[0].metrics) if data.models else []
     best = {name: max(row.metrics.get(name, 0.0) for row in data.models) for name in metric_names}
@@ -120,6 +121,11 @@ def metric_name(name: str) -> str:
     base, _, cut = name.partition("@")
     shown = base.upper() if base in ("ndcg", "map", "mrr") else base.replace("_", " ").capitalize()
     return f"{shown}@{cut}" if cut else shown
+
+
+def short(text: str) -> str:
+    """The first MOST_LETTERS of a text, with an ellipsis where some are left out."""
+    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1].rstrip()}…"
 
 
 def mark(p_value: float | None) -> str:

@@ -15,7 +15,7 @@ from gnnrec.report.data import Card, Sample
 from gnnrec.report.measured import Measured
 from gnnrec.run_folder import Run
 
-LIST = 10  # length of the lists shown
+LIST = 10  # length of the lists and histories shown, each with pictures
 KINDS = (("a very active user", 0.98), ("a typical user", 0.5), ("a quiet user", 0.02))  # quantiles of activity
 FAILURES = 3
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gnnrec.errors import UserError
 from gnnrec.files import new_folder
 from gnnrec.sampling.mapped import new_mapped
+from gnnrec.scratch import empty
 
 Array = NDArray[Any]
 Blocks = Callable[[], Iterable[tuple[Array, Array, Array | None]]]
@@ -36,8 +37,9 @@ class CSR(NamedTuple):
         return np.diff(self.offsets)
 
 
-def build_csr(blocks: Blocks, num_rows: int, num_columns: int, folder: Path) -> CSR:
+def build_csr(blocks: Blocks, num_rows: int, num_columns: int, folder: Path | None = None) -> CSR:
     """Write the edges to memory-mapped files in a new `folder` and open them; memory holds N counts and one block.
+    Without a folder they are scratch files, which are gone with the process (scratch.py).
 
     Entries of a row stay in the order in which they came, so that a log in order of time gives rows in order of time.
     Raises UserError for an index outside the table, for times out of order, and where the folder cannot be made.
@@ -48,26 +50,35 @@ def build_csr(blocks: Blocks, num_rows: int, num_columns: int, folder: Path) -> 
     for row, column, time in blocks():
         for name, index, size in (("row", row, num_rows), ("column", column, num_columns)):
             if len(index) and not 0 <= index.min() <= index.max() < size:
-                raise UserError(f"{folder}: {name} index outside 0..{size - 1}")
+                raise UserError(f"{folder or 'graph'}: {name} index outside 0..{size - 1}")
         if time is not None and len(time):
             timed = True
             if np.any(np.diff(time) < 0) or (latest is not None and time[0] < latest):
-                raise UserError(f"{folder}: edges are not in order of time")
+                raise UserError(f"{folder or 'graph'}: edges are not in order of time")
             latest = time[-1]
         count[1:] += np.bincount(row, minlength=num_rows)
     offsets = np.cumsum(count)
+    if folder is None:
+        columns = empty((int(offsets[-1]),), np.int32, in_memory=0)
+        times = empty((int(offsets[-1]) if timed else 0,), np.int64, in_memory=0)
+        _place(blocks, offsets, columns, times)
+        return CSR(offsets, columns, num_columns, times if timed else None)
     with new_folder(folder) as made:
         np.save(made / "offsets.npy", offsets)
         np.save(made / "num_columns.npy", np.int64(num_columns))
         columns = _new(made / "columns.npy", np.int32, int(offsets[-1]))
         times = _new(made / "time.npy", np.int64, int(offsets[-1]) if timed else 0)
-        free = offsets[:-1].copy()
-        for row, column, time in blocks():
-            place_edges(row, column, np.zeros(0, np.int64) if time is None else time, free, columns, times)
+        _place(blocks, offsets, columns, times)
         for array in (columns, times):
             if isinstance(array, np.memmap):
                 array.flush()
     return open_csr(folder)
+
+
+def _place(blocks: Blocks, offsets: Array, columns: Array, times: Array) -> None:
+    free = offsets[:-1].copy()
+    for row, column, time in blocks():
+        place_edges(row, column, np.zeros(0, np.int64) if time is None else time, free, columns, times)
 
 
 def open_csr(folder: Path) -> CSR:

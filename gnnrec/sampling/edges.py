@@ -3,6 +3,7 @@
 Letters: n local rows, m local columns, s kept entries.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from gnnrec.propagate import SparseOperator
 from gnnrec.sampling.csr import CSR
+from gnnrec.sampling.importance import Visited
 from gnnrec.sampling.neighbours import Sampled
 
 Array = NDArray[Any]
@@ -76,7 +78,7 @@ class SampledEdges:
 
 
 def sampled_edges(
-    csr: CSR, samples: list[Sampled], columns: list[Array], row_degree: Array, column_degree: Array
+    csr: CSR, samples: Sequence[Sampled | Visited], columns: list[Array], row_degree: Array, column_degree: Array
 ) -> SampledEdges:
     """The samples of the first local rows, hop by hop, as one. `columns` are the local names of their entries [s]."""
     kept = np.concatenate([np.diff(sample.bounds) for sample in samples] or [np.zeros(0, np.int64)])
@@ -84,7 +86,10 @@ def sampled_edges(
     offsets[0] = 0
     offsets[1 : len(kept) + 1] = kept.cumsum()
     weight = [
-        sample.scale() if csr.weight is None else sample.scale() * csr.weight[sample.entries] for sample in samples
+        sample.scale() * csr.weight[sample.entries]
+        if isinstance(sample, Sampled) and csr.weight is not None
+        else sample.scale()
+        for sample in samples
     ]
     return SampledEdges(
         torch.from_numpy(offsets),

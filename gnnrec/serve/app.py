@@ -18,10 +18,12 @@ from gnnrec.serve import browse, static
 from gnnrec.serve.batching import Busy
 from gnnrec.serve.guard import Guard
 from gnnrec.serve.metrics import Metrics
-from gnnrec.serve.routing import as_json, problems, service_of
+from gnnrec.serve.routing import ItemPath, as_json, problems, service_of
 from gnnrec.serve.schemas import (
+    RERANK,
     Ask,
     AskForm,
+    Candidates,
     Explanation,
     Id,
     Interaction,
@@ -55,10 +57,14 @@ async def answer(service: Service, ask: Ask, files: dict[str, Path]) -> Response
         raise Problem(422, "expected one of user, history, or content: text, image, audio")
     if ask.to_users and not content:
         raise Problem(422, "to_users goes with content: text, image, audio")
+    if ask.rerank and content:
+        raise Problem(422, "rerank goes with user or history")
     if ask.user is not None:
-        return as_json(await service.for_user(ask.user, ask.k))
+        for_user = service.reordered_for_user if ask.rerank else service.for_user
+        return as_json(await for_user(ask.user, ask.k))
     if ask.history is not None:
-        return as_json(await service.for_history(ask.history, ask.k))
+        for_history = service.reordered_for_history if ask.rerank else service.for_history
+        return as_json(await for_history(ask.history, ask.k))
     return as_json(await service.for_content(ask.text, files, ask.k, ask.to_users))
 
 
@@ -69,10 +75,11 @@ async def recommend(
     history: Annotated[list[Id] | None, Query(max_length=100, examples=[["318", "50"]])] = None,
     text: Annotated[Text | None, Query(examples=["a heist in space"])] = None,
     k: Annotated[Length, Query()] = 10,
-    to_users: bool = False,
+    to_users: Annotated[bool, Query(examples=[False])] = False,
+    rerank: Annotated[bool, Query(description=RERANK, examples=[False])] = False,
 ) -> Response:
-    service = service_of(request)
-    return await answer(service, Ask.model_construct(user=user, history=history, text=text, k=k, to_users=to_users), {})
+    asked = Ask.model_construct(user=user, history=history, text=text, k=k, to_users=to_users, rerank=rerank)
+    return await answer(service_of(request), asked, {})
 
 
 @router.post(
@@ -102,7 +109,7 @@ async def explain(
 
 
 @router.get("/items/{id}", response_model=Item, responses=problems(404), summary="What is known about an item")
-async def item(request: Request, id: str) -> Response:
+async def item(request: Request, id: ItemPath) -> Response:
     return as_json(service_of(request).item(id))
 
 
@@ -148,7 +155,12 @@ async def metrics(request: Request) -> Response:
 def state_of(service: Service) -> Response:
     served = service.served
     state = {"status": "ok", "run": served.name, "users": len(served.users), "items": len(served.items)}
-    more = {"warm": service.warm, "compared": service.compared.name if service.compared else None}
+    more = {
+        "warm": service.warm,
+        "compared": service.compared.name if service.compared else None,
+        "rerank": service.reranking.state(served) if service.reranking else None,
+        "asks": served.asks,
+    }
     return as_json(json.dumps(state | more).encode())
 
 
@@ -219,10 +231,10 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 
 def _describe(app: FastAPI) -> None:
-    """Add to the OpenAPI document what FastAPI cannot see."""
+    """Add to the OpenAPI document what FastAPI cannot see, and the nulls that it leaves out of examples."""
     document = app.openapi()
     schemas = document["components"]["schemas"]
-    for model in (Ask, AskForm):
+    for model in (Ask, AskForm, Lists, Candidates, State):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}

@@ -5,19 +5,19 @@ import json
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from gnnrec.run_folder import LISTED
 from gnnrec.serve import media
 from gnnrec.serve.nearest import alike
-from gnnrec.serve.routing import as_json, problems, service_of
+from gnnrec.serve.routing import ItemPath, as_json, problems, service_of
 from gnnrec.serve.schemas import Candidates, History, Id, Items, Length, Map, Training, Users
 from gnnrec.serve.served import Served
 from gnnrec.serve.service import Problem, Service, answered
 
 router = APIRouter()
-Compared = Annotated[bool, Query(description="by the second run, of serve --compare")]
+Compared = Annotated[bool, Query(description="by the second run, of serve --compare", examples=[False])]
 KINDS: dict[str, Any] = {kind: {} for kind in ("image/jpeg", *(kind for _, _, kind in media.SOUNDS))}
 SENDS: dict[int | str, dict[str, Any]] = {
     200: {"description": "the picture as JPEG, the sound as it is", "content": KINDS},
@@ -71,7 +71,9 @@ async def items(
 
 
 @router.get("/items/{id}/{kind}", response_class=Response, responses=problems(404) | SENDS, summary="Picture or sound")
-async def content(request: Request, id: str, kind: Literal["image", "audio"]) -> Response:
+async def content(
+    request: Request, id: ItemPath, kind: Annotated[Literal["image", "audio"], Path(examples=["image"])]
+) -> Response:
     service = service_of(request)
     served = service.served
     path = served.file(service.item_index(served, id), kind)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from gnnrec.vault import is_encrypted
 
 Event = dict[str, Any]
 """user, item, timestamp and maybe rating, as in datasets/feedback.py."""
+Taken = tuple[str, float | None]
+"""An item and its rating, if there is one."""
 
 
 class FeedbackLog:
@@ -29,10 +32,10 @@ class FeedbackLog:
         self._read()
 
     def _read(self) -> None:
-        events, items = read_events(self._path), defaultdict[str, list[str]](list)
+        events, told = read_events(self._path), defaultdict[str, list[Taken]](list)
         for event in events:
-            items[event["user"]].append(event["item"])
-        self._items, self.num_events = items, len(events)  # whole, whoever reads meanwhile
+            told[event["user"]].append(_taken(event))
+        self._told, self.num_events = told, len(events)  # whole, whoever reads meanwhile
 
     def forget_before(self, moment: int) -> int:
         """Drop events older than `moment`, from the file too; how many. None go while another service has the log.
@@ -57,16 +60,20 @@ class FeedbackLog:
     def remember(self, events: Sequence[Event]) -> None:
         """Let them count from now on."""
         for event in events:
-            self._items[event["user"]].append(event["item"])
+            self._told[event["user"]].append(_taken(event))
         self.num_events += len(events)
 
-    def items_of(self, user: str) -> Sequence[str]:
+    def told_by(self, user: str) -> Sequence[Taken]:
         """What a user took, in the order in which it was told."""
-        return self._items.get(user, ())
+        return self._told.get(user, ())
 
     def close(self) -> None:
         with self._writing:
             self._file.close()
+
+
+def _taken(event: Event) -> Taken:
+    return sys.intern(event["item"]), event.get("rating")  # many events have one item: one string for all
 
 
 def open_log(path: Path) -> "SealedLog | PlainLog":

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gnnrec.errors import UserError
 from gnnrec.serve.metrics import UNKNOWN, Metrics
 from gnnrec.serve.security import Caller, Keys, RateLimit
 from gnnrec.serve.service import Problem
@@ -110,7 +111,10 @@ class Guard:
         if self._keys is None:
             return Caller((scope.get("client") or ("",))[0], "client")
         kind, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        caller = self._keys.caller(key.strip()) if kind.lower() == "bearer" else None
+        try:
+            caller = self._keys.caller(key.strip()) if kind.lower() == "bearer" else None
+        except UserError as error:
+            raise Problem(503, str(error)) from error
         if caller is None:
             raise Problem(401, "needs the header 'Authorization: Bearer KEY' with a key of this service")
         return caller

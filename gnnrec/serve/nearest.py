@@ -20,10 +20,11 @@ Best = list[tuple[int, float]]
 
 
 class Nearest:
-    def __init__(self, vectors: NDArray[np.float32], flat_limit: int = FLAT_LIMIT) -> None:
-        """vectors [I, d]. Raises UserError where FAISS is needed and not installed."""
+    def __init__(self, vectors: NDArray[np.float32], flat_limit: int | None = None) -> None:
+        """vectors [I, d]. flat_limit: FLAT_LIMIT if None. Raises UserError where FAISS is needed and not installed."""
         self.vectors = vectors
-        self.index = build_index(vectors, flat_limit) if len(vectors) > flat_limit else None
+        limit = FLAT_LIMIT if flat_limit is None else flat_limit
+        self.index = build_index(vectors, limit) if len(vectors) > limit else None
 
     def best(
         self, queries: NDArray[np.float32], hidden: Sequence[NDArray[np.int32]], sizes: Sequence[int]
@@ -48,6 +49,10 @@ class Nearest:
         found = [np.flatnonzero(row >= least) for row, least in zip(scores, lower_bound(scores, wide))]
         best = [items[np.lexsort((items, -row[items]))[:wide]] for row, items in zip(scores, found)]
         return best, [row[items] for row, items in zip(scores, best)]
+
+
+def needs_index(num_items: int) -> bool:
+    return num_items > FLAT_LIMIT
 
 
 def lower_bound(scores: NDArray[np.float32], wide: int) -> NDArray[np.float32]:

@@ -81,7 +81,10 @@ async def items(request: Request) -> Response:
     openapi_extra={"requestBody": {"required": True, "content": {MESSAGE: BINARY}}},
 )
 async def score(
-    request: Request, catalogue: Annotated[str, Query(max_length=64, description="as /private/parameters says")]
+    request: Request,
+    catalogue: Annotated[
+        str, Query(max_length=64, description="as /private/parameters says", examples=["3584e400e1f94712"])
+    ],
 ) -> Response:
     message = await request.body()  # whole, whatever the answer: who is still sending would find the line closed
     served = service_of(request).served

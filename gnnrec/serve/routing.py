@@ -1,13 +1,14 @@
 """What the routes have in common: how they find the service, how they answer, and with which errors."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Path, Request, Response
 
 from gnnrec.serve.schemas import Error
 from gnnrec.serve.service import Service
 
+ItemPath = Annotated[str, Path(description="of an item", examples=["318"])]
 REASONS = {
     400: "not HTTP as it should be, or for another host",
     401: "no key, or none of this service",
@@ -19,7 +20,7 @@ REASONS = {
     422: "not what is allowed",
     429: "too many requests: more than the rate of this caller, or than can wait",
     500: "a fault of the service",
-    503: "not now: the service is still starting, or feedback cannot be stored",
+    503: "not now: the service is still starting, or feedback cannot be stored, or keys cannot be read",
     504: "no answer in time",
 }
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import secrets
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -24,28 +25,57 @@ class Caller:
 
 
 class Keys:
-    """sha256 of each key -> whose it is. A key has 256 random bits, so that its hash needs neither salt nor toil."""
+    """The keys of a file as it is now: whoever is taken out of it is not let in any more.
 
-    def __init__(self, callers: dict[str, Caller]) -> None:
-        self._callers = callers
+    A key has 256 random bits, so that its hash needs neither salt nor toil.
+    """
 
-    @classmethod
-    def load(cls, path: Path) -> "Keys":
+    def __init__(self, path: Path) -> None:
         """Raises UserError for a file that is not one made by `add_key`."""
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-            rows = [(row["sha256"], row["name"], row["role"]) for row in document["keys"]]
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: no file of keys; gnnrec key makes one") from error
-        for _, name, role in rows:
-            if role not in ROLES:
-                raise UserError(f"{path}: key {name!r}: role {role!r}; allowed: {', '.join(ROLES)}")
-        return cls({digest: Caller(name, role) for digest, name, role in rows})
+        self._path = path
+        self._stamp = _stamp(path)  # before it is read: what is written meanwhile is read the next time
+        self._callers: dict[str, Caller] | None = _read(path)  # by sha256; None while the file cannot be used
+        self._said = ""  # why not
 
     def caller(self, key: str) -> Caller | None:
+        """Whose key it is. Raises UserError while the file cannot be used, so that nobody is let in."""
+        if (stamp := _stamp(self._path)) != self._stamp:
+            self._stamp, self._callers = stamp, None
+            try:
+                self._callers = _read(self._path)
+                self._said = ""
+            except UserError as error:
+                self._stamp = ()  # of no file: it may be mended without a change of it, as want of handles is
+                if str(error) != self._said:  # once, not at each request
+                    print(f"gnnrec: {error}; nobody is let in until that is mended", file=sys.stderr)
+                self._said = str(error)
+        if self._callers is None:
+            raise UserError("the keys cannot be read now; come again")
         return self._callers.get(_digest(key))
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """What changes with a file: times, those that a copy keeps and those that it cannot, size, and which one it is."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+
+
+def _read(path: Path) -> dict[str, Caller]:
+    """sha256 of each key -> whose it is."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        rows = [(row["sha256"], row["name"], row["role"]) for row in document["keys"]]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: no file of keys; gnnrec key makes one") from error
+    for _, name, role in rows:
+        if role not in ROLES:
+            raise UserError(f"{path}: key {name!r}: role {role!r}; allowed: {', '.join(ROLES)}")
+    return {digest: Caller(name, role) for digest, name, role in rows}
 
 
 def add_key(path: Path, name: str, role: str = "client") -> str:
@@ -55,7 +85,7 @@ def add_key(path: Path, name: str, role: str = "client") -> str:
     """
     keys = []
     if path.exists():
-        Keys.load(path)
+        _read(path)
         keys = json.loads(path.read_text(encoding="utf-8"))["keys"]
     if name in {key["name"] for key in keys}:
         raise UserError(f"{path}: has a key named {name!r}; allowed: another name, or take its line out first")

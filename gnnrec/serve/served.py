@@ -16,16 +16,18 @@ from numpy.typing import NDArray
 from gnnrec.errors import UserError
 from gnnrec.recommend import Recommendation, Recommender
 from gnnrec.run_folder import Run
-from gnnrec.serve.nearest import Nearest
+from gnnrec.serve.nearest import Nearest, needs_index
 from gnnrec.tracking import read_log
 from gnnrec.vectors import unit_length
 
 if TYPE_CHECKING:  # what needs torch is imported when it is asked for
     from gnnrec.llm.explainer import Explainer
+    from gnnrec.llm.rerank import Reranker
     from gnnrec.models.fold_in import FoldIn
     from gnnrec.serve.candidates import Content
 
 Listed = list[Recommendation]
+Asked = tuple[str, int, int, bool]  # user, length, how much feedback of hers there is, whether reordered
 
 
 class Known(NamedTuple):
@@ -59,6 +61,9 @@ class Served:
         self.users = {name: index for index, name in enumerate(self.run.user_ids)}
         self.items = {name: index for index, name in enumerate(self.run.item_ids)}
         self.answers = Answers(cached_lists)
+        self.asks: tuple[str, ...] | None = None  # what a query may hold; None until `warm_up`
+        self.reranker: Reranker | None = None  # see reranking.py,
+        self.unranked = "preparing"  # and why there is none
         log = self.run.known
         order = np.argsort(log.user, kind="stable")  # grouped by user, in the order of time
         self._had = log.item[order]
@@ -75,13 +80,27 @@ class Served:
         """Load what the first feedback, history or explanation would wait for: torch, the model and the graph."""
         import torch
 
+        from gnnrec.query import askable
+
         torch.set_num_threads(1)  # a request is one thread's: two would wait for each other
         self.fold_in  # noqa: B018
         self.content  # noqa: B018
+        self.asks = askable(self.run)
+        if self.likens_by_index:
+            self._cosine  # noqa: B018
+
+    @property
+    def likens_by_index(self) -> bool:
+        """Whether likeness has to wait for an index, which takes longer to build than a request may."""
+        return self.run.has_embeddings and needs_index(len(self.items))
 
     def had(self, user: int) -> NDArray[np.int32]:
         """What a user of the run took, the oldest first."""
         return self._had[self._start[user] : self._start[user + 1]]
+
+    def known_items(self, told: Sequence[tuple[str, float | None]]) -> list[tuple[int, float | None]]:
+        """Items by name, with their ratings, as far as the run knows them."""
+        return [(item, rating) for name, rating in told if (item := self.items.get(name)) is not None]
 
     def known(self, asks: Sequence[Known]) -> list[Listed]:
         """Lists of users as the run knows them. [B]"""
@@ -186,9 +205,9 @@ class Answers:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._kept: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
+        self._kept: OrderedDict[Asked, bytes] = OrderedDict()
 
-    def get(self, key: tuple[str, int, int]) -> bytes | None:
+    def get(self, key: Asked) -> bytes | None:
         found = self._kept.get(key)
         if found is not None:
             self._kept.move_to_end(key)
@@ -197,7 +216,7 @@ class Answers:
     def clear(self) -> None:
         self._kept = OrderedDict()
 
-    def put(self, key: tuple[str, int, int], answer: bytes) -> None:
+    def put(self, key: Asked, answer: bytes) -> None:
         self._kept[key] = answer
         if len(self._kept) > self._size:
             self._kept.popitem(last=False)

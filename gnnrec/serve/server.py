@@ -5,6 +5,7 @@ import ssl
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -16,6 +17,9 @@ from gnnrec.serve.security import Keys
 from gnnrec.serve.service import Service
 from gnnrec.serve.settings import ServeConfig
 from gnnrec.vault import encrypt_file, is_encrypted
+
+if TYPE_CHECKING:
+    from gnnrec.llm.settings import LLMConfig
 
 GRACE = 10  # seconds that requests under way are waited for at the end
 SWITCH = 0.001  # seconds after which a thread that computes lets the one that answers go on
@@ -32,6 +36,13 @@ def check_private(run: Run, config: ServeConfig) -> None:
         raise UserError(
             f"serve --max-mb: found {found:g}; allowed with --private-scoring and this run: {allowed} or more"
         )
+
+
+def check_rerank(run: Run, config: "LLMConfig") -> None:
+    """Raises UserError where the language model is not here, or the items have no text; it is opened again later."""
+    from gnnrec.llm.settings import open_scorer
+
+    open_scorer(run, config)
 
 
 def run_server(
@@ -61,7 +72,7 @@ def run_server(
     local = host in LOCAL or host == "::1"
     if keys is None and not local:
         raise UserError(f"serve --host {host}: others can reach it, so it needs --keys FILE (gnnrec key makes one)")
-    known = None if keys is None else Keys.load(keys)
+    known = None if keys is None else Keys(keys)
     if not local and tls is None:
         warn(f"serve --host {host}: without --tls CERT KEY, keys and answers can be read on their way")
     feedback = feedback or run.with_name(f"{run.name}.feedback.jsonl")
@@ -74,6 +85,8 @@ def run_server(
     service = Service(run, runs or run.parent, feedback, config, compare)
     if config.private_scoring:
         check_private(service.served.run, config)
+    if config.llm is not None:
+        check_rerank(service.served.run, config.llm)
     server = uvicorn.Server(
         uvicorn.Config(
             build_app(service, known, config, LOCAL if local else None),

@@ -5,11 +5,11 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gnnrec.errors import UserError
 from gnnrec.serve.batching import Batcher, Busy
@@ -18,10 +18,16 @@ from gnnrec.serve.maps import Maps
 from gnnrec.serve.served import Grown, Known, Like, Listed, Served
 from gnnrec.serve.settings import ServeConfig
 
+if TYPE_CHECKING:  # what imports torch
+    from gnnrec.llm.rerank import Reranked
+    from gnnrec.recommend import Recommendation
+    from gnnrec.serve.reranking import Reranking
+
 Answer = TypeVar("Answer")
 
 LONGEST = 1000  # items of a history that may be asked for
 DAY = 86_400  # seconds
+PAUSE = DAY  # between two looks for feedback that is too old
 
 
 class Problem(Exception):
@@ -66,6 +72,11 @@ class Service:
         )
         self._append = Batcher(self._append_all, self._disk, most=config.max_batch, waiting=config.max_waiting)
         self._one = Batcher(_call_all, self._slow, most=1, waiting=config.max_waiting_slow)
+        self.reranking: Reranking | None = None
+        if config.llm is not None:
+            from gnnrec.serve import reranking
+
+            self.reranking = reranking.Reranking(config.llm, config.timeout, config.max_waiting_slow)
         self._brief = Batcher(_call_all, self._quick, most=1, waiting=config.max_waiting)
 
     def _forget_old(self) -> None:
@@ -76,7 +87,7 @@ class Service:
     async def keep_limit(self) -> None:
         """Day by day, drop feedback that is older than the limit."""
         while self._retention:
-            await asyncio.sleep(DAY)
+            await asyncio.sleep(PAUSE)
             await asyncio.get_running_loop().run_in_executor(self._disk, self._forget_old)
 
     @property
@@ -96,15 +107,33 @@ class Service:
             gc.freeze()
             gc.enable()
             self._warm.set()
+        if self.reranking is not None:
+            self.reranking.prepare(self.served)
 
     async def for_user(self, user: str, k: int) -> bytes:
         """A JSON document; at once where it was made before and nothing has changed since."""
         served = self.served
-        key = (user, k, len(self.log.items_of(self._known_as(served, user))))
+        key = (user, k, len(self.log.told_by(self._known_as(served, user))), False)
         answer = served.answers.get(key)
         if answer is None:
             answer = document({"user": user}, served, await self.list_for(served, user, k))
             served.answers.put(key, answer)
+        return answer
+
+    async def reordered_for_user(self, user: str, k: int) -> bytes:
+        """The same by the language model, or why it is the list of the graph."""
+        began, served, reranking = time.monotonic(), self.served, self._asked_to_rerank()
+        name = self._known_as(served, user)
+        told = tuple(self.log.told_by(name))
+        key = (user, k, len(told), True)
+        answer = served.answers.get(key)
+        if answer is None:
+            listed = await self.list_for(served, user, max(k, reranking.window))
+            index, more = served.users.get(name, -1), served.known_items(told)
+            found = await reranking.reorder(served, index, listed, began, more)
+            answer = document({"user": user, "rerank": found.to_json()}, served, found.places[:k])
+            if found.lasting:
+                served.answers.put(key, answer)
         return answer
 
     def _known_as(self, served: Served, user: str) -> str:
@@ -118,11 +147,11 @@ class Service:
         """The index of a user, -1 for somebody new; the items that the run knows her to have had, and those that came
         by feedback, the oldest first. Raises Problem for nobody."""
         key = self._known_as(served, user)
-        index, told = served.users.get(key, -1), self.log.items_of(key)
+        index, told = served.users.get(key, -1), self.log.told_by(key)
         if index < 0 and not told:
             raise Problem(404, f"no user with the id {user!r}")
         had = served.had(index).tolist() if index >= 0 else []
-        return index, had, [item for name in told if (item := served.items.get(name)) is not None and item not in had]
+        return index, had, [item for item, _ in served.known_items(told) if item not in had]
 
     async def list_for(self, served: Served, user: str, k: int) -> Listed:
         index, had, more = self.taken(served, user)
@@ -138,6 +167,18 @@ class Service:
         served = self.served
         items = tuple(self.item_index(served, name) for name in history)
         return document({"history": history}, served, await self._fold_in(served, Grown(-1, items, k)))
+
+    async def reordered_for_history(self, history: list[str], k: int) -> bytes:
+        began, served, reranking = time.monotonic(), self.served, self._asked_to_rerank()
+        items = tuple(self.item_index(served, name) for name in history)
+        listed = await self._fold_in(served, Grown(-1, items, max(k, reranking.window)))
+        found = await reranking.reorder(served, -1, listed, began, [(item, None) for item in items])
+        return document({"history": history, "rerank": found.to_json()}, served, found.places[:k])
+
+    def _asked_to_rerank(self) -> "Reranking":
+        if self.reranking is None:
+            raise Problem(422, "rerank: the service was started without --rerank")
+        return self.reranking
 
     async def _until_warm(self) -> None:
         """Raises Busy where as many wait already as may: all of them are worked on at once then."""
@@ -164,6 +205,8 @@ class Service:
     async def similar(self, item: str, k: int) -> bytes:
         served = self.served
         ask = Like(self.item_index(served, item), k)
+        if served.likens_by_index:
+            await self._until_warm()
         return document({"item": item}, served, await answered(served.run.folder, self._like.ask((served, ask))))
 
     async def for_content(self, text: str | None, files: dict[str, Path], k: int, to_users: bool) -> bytes:
@@ -176,8 +219,11 @@ class Service:
 
     async def explain(self, user: str, item: str) -> bytes:
         served = self.served
-        if self._known_as(served, user) not in served.users:
-            raise Problem(404, f"no user with the id {user!r}")
+        index, *_ = self.taken(served, user)
+        if index < 0:
+            raise Problem(
+                404, "reasons are found in the run, which does not know this user yet: only her feedback is here"
+            )
         self.item_index(served, item)
         found = await answered(served.run.folder, self._one.ask(lambda: served.explainer.explain(user, item)))
         return json.dumps(found | {"run": served.name}, ensure_ascii=False).encode()
@@ -212,6 +258,8 @@ class Service:
             raise Problem(422, f"no finished run {name!r} is there")
         async with self._changing:
             self.served = await answered(folder, asyncio.to_thread(self._ready, folder))
+            if self.reranking is not None:
+                self.reranking.prepare(self.served)
 
     def _ready(self, folder: Path) -> Served:
         made = Served(folder, self._config.cached_lists)
@@ -228,6 +276,8 @@ class Service:
         """Finish what was begun, and close the feedback log."""
         for pool in (self._quick, self._slow, self._disk):
             pool.shutdown(cancel_futures=True)
+        if self.reranking is not None:
+            self.reranking.close()
         self.maps.close()
         self.log.close()
 
@@ -246,7 +296,9 @@ def _call_all(asks: list[Callable[[], Any]]) -> list[Any]:
     return [ask() for ask in asks]
 
 
-def document(asked: dict[str, Any], served: Served, found: Listed, what: str = "items") -> bytes:
+def document(
+    asked: dict[str, Any], served: Served, found: Sequence["Recommendation | Reranked"], what: str = "items"
+) -> bytes:
     body = asked | {"run": served.name, what: [place.to_json() for place in found]}
     return json.dumps(body, ensure_ascii=False).encode()
 

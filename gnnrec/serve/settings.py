@@ -1,8 +1,12 @@
 """What the service allows, and how long it waits."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gnnrec.errors import UserError
+
+if TYPE_CHECKING:
+    from gnnrec.llm.settings import LLMConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,10 +19,12 @@ class ServeConfig:
     window: float = 0.001  # seconds that the first request of a batch waits for others
     max_batch: int = 64  # requests that are scored as one matrix product
     max_waiting: int = 256  # requests that wait to be scored; more are told to come again
-    max_waiting_slow: int = 16  # the same for explanations and for texts, pictures and sounds, which take long
+    # the same for what takes long: explanations, the language model, texts, pictures and sounds
+    max_waiting_slow: int = 16
     private_scoring: bool = False  # whether encrypted vectors are scored; see privacy/homomorphic.py
+    llm: "LLMConfig | None" = None  # the language model that may reorder lists, if any
     retention_days: float | None = None  # of feedback; 0 for ever; None as the data of the run says
-    cached_lists: int = 20_000  # answers that are kept, of one run
+    cached_lists: int = 20_000  # answers that are kept, of one run; 0 for none
 
     def __post_init__(self) -> None:
         if not self.rate >= 0:
@@ -27,5 +33,7 @@ class ServeConfig:
             raise UserError(f"serve --timeout: found {self.timeout}; allowed: above 0")
         if self.retention_days is not None and not 0 <= self.retention_days < float("inf"):
             raise UserError(f"serve --retention-days: found {self.retention_days}; allowed: 0 (for ever) or more")
+        if self.cached_lists < 0:
+            raise UserError(f"serve --cached-lists: found {self.cached_lists}; allowed: 0 (none) or more")
         if self.max_body < 1:
             raise UserError(f"serve --max-mb: found {self.max_body / (1 << 20):g}; allowed: above 0")

@@ -7,10 +7,10 @@ checkpoint costs what was changed since the last one; nothing is copied but the 
 
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -18,7 +18,7 @@ from gnnrec.checkpoint import TrainState
 from gnnrec.errors import UserError
 from gnnrec.files import sync_file, sync_folder, writing
 from gnnrec.models.base import Draw
-from gnnrec.scratch import scratch_folder
+from gnnrec.scratch import nameless
 from gnnrec.weights.places import BEST, DAMAGED, Parts
 from gnnrec.weights.undo import UndoLog
 from gnnrec.workers import Workers
@@ -30,7 +30,7 @@ def draw_into_file(folder: Path | None) -> Draw:
     """Draws a table into a file without a name, which is gone with it. folder: where; None: that of scratch files."""
 
     def draw(shape: tuple[int, int], generator: Generator) -> Tensor:
-        return torch.randn(shape, generator=generator, out=_nameless(shape, torch.float32, folder))
+        return torch.randn(shape, generator=generator, out=torch.from_numpy(nameless(shape, np.float32, folder)))
 
     return draw
 
@@ -57,7 +57,8 @@ class Files:
         return made if content is None else made.copy_(content)
 
     def scratch(self, like: Tensor) -> Tensor:
-        return _nameless(tuple(like.shape), like.dtype, self.folder)
+        kind = torch.empty(0, dtype=like.dtype).numpy().dtype
+        return torch.from_numpy(nameless(tuple(like.shape), kind, self.folder))
 
     def about_to_change(self, tables: Mapping[str, Parts], rows: Mapping[str, Tensor]) -> None:
         if self.undo is not None:
@@ -117,18 +118,6 @@ def _opened(path: Path, like: Tensor) -> Tensor:
     if not path.is_file() or path.stat().st_size != like.numel() * like.element_size():
         raise UserError(f"{path}: {DAMAGED}")
     return _mapped(str(path), tuple(like.shape), like.dtype)
-
-
-def _nameless(shape: tuple[int, ...], dtype: torch.dtype, folder: Path | None) -> Tensor:
-    folder = folder or scratch_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    size = torch.Size(shape).numel() * dtype.itemsize
-    with (
-        writing(folder),
-        tempfile.NamedTemporaryFile(dir=folder, prefix=".tmp-") as file,
-    ):
-        os.posix_fallocate(file.fileno(), 0, size)
-        return _mapped(file.name, shape, dtype)
 
 
 def _mapped(path: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

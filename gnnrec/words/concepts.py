@@ -33,12 +33,13 @@ class Unusual:
 class Vocabulary:
     """The words of a catalogue's texts: its text columns, but where there are several not the first, the title."""
 
-    words: tuple[str, ...]  # [W]
+    words: tuple[str, ...]  # [W] none that says nothing, such as "the"
     has: "csr_array"  # [I, W] 1 where the text of an item has the word
 
     @classmethod
     def of(cls, catalog: Catalog) -> "Vocabulary":
         from scipy.sparse import csr_array
+        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
         columns = catalog.text_columns[1:] or catalog.text_columns
         texts = zip(*(catalog.table[name].cast(str).fill_null("") for name in columns))
@@ -47,7 +48,8 @@ class Vocabulary:
         for row in found:
             for word in row:
                 counts[word] = counts.get(word, 0) + 1
-        words = tuple(sorted(word for word, number in counts.items() if number >= RAREST))
+        told = (word for word, number in counts.items() if number >= RAREST and word not in ENGLISH_STOP_WORDS)
+        words = tuple(sorted(told))
         place = {word: number for number, word in enumerate(words)}
         rows = [sorted(place[word] for word in row if word in place) for row in found]
         offsets = np.cumsum([0, *map(len, rows)])

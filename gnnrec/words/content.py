@@ -17,9 +17,8 @@ from gnnrec.encoders.pretrained import cache_root
 from gnnrec.errors import UserError, count
 from gnnrec.files import atomic_path
 from gnnrec.graph import GraphConfig
-from gnnrec.language.server import open_server
 from gnnrec.words.describe import Descriptions, describe
-from gnnrec.words.profiles import Profiles, item_facts, user_facts, write_profiles
+from gnnrec.words.profiles import Profiles, item_facts, profile_writer, user_facts, write_profiles
 from gnnrec.words.settings import DescribeConfig, ProfilesConfig
 from gnnrec.words.transcribe import transcribe
 
@@ -119,9 +118,7 @@ def profiles_of(dataset: Dataset, train: Interactions, config: ProfilesConfig, c
     """By kind: user, item; the budget is common. Raises UserError where the items have no text."""
     if dataset.items is None or not dataset.items.text_columns:
         raise UserError("graph.profiles: the items have no text that a profile could be made from")
-    server = None
-    if config.model:
-        server = open_server(config.provider, config.model, config.base_url, config.budget(), config.section)
+    server = profile_writer(config)
     titles = [title for title in dataset.items.titles() if title]
     facts = {"user": user_facts(dataset.items, train, config), "item": item_facts(dataset.items, train)}
     return {kind: write_profiles(kind, own, titles, config, server, cache) for kind, own in facts.items()}

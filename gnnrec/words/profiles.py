@@ -12,7 +12,7 @@ profile first; here both are made from the training log. Letters: U users, I ite
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,7 @@ import numpy as np
 from gnnrec.datasets import Catalog, Interactions
 from gnnrec.graph import together_edges
 from gnnrec.language.sanitize import clean_text
-from gnnrec.language.server import TEXT_SCHEMA, Server, text_of
+from gnnrec.language.server import TEXT_SCHEMA, Server, open_server, text_of
 from gnnrec.progress import progress
 from gnnrec.words.asking import Asker
 from gnnrec.words.concepts import WORD, Unusual, Vocabulary
@@ -165,6 +165,11 @@ def write_profiles(
 
 def _answer(server: Server, system: str, prompt: str) -> str:
     return text_of(server.complete(system, prompt, TEXT_SCHEMA, MAX_TOKENS))
+
+
+def profile_writer(config: ProfilesConfig) -> Server | None:
+    """The model that writes them, if any. Its revision is told by `profile_depends_on`, and not by its name as well."""
+    return open_server(replace(config, revision="")) if config.model else None
 
 
 def profile_depends_on(kind: str, prompt: str, config: ProfilesConfig, name: str) -> list[object]:

@@ -12,8 +12,6 @@ from gnnrec.language.settings import ModelConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriterConfig(ModelConfig):
-    revision: str = ""  # of a server's model, where it changes behind its name; another one is asked anew
-
     def __post_init__(self) -> None:
         ModelConfig.__post_init__(self)
         if urlsplit(self.base_url).username is not None:  # settings are kept in every run

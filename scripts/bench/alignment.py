@@ -19,7 +19,7 @@ from rows import row, save, save_tests, tested
 from gnnrec.datasets import Dataset, split
 from gnnrec.encoders import encode_dataset
 from gnnrec.modalities.ablation import MEASURES, measured, prepare
-from gnnrec.modalities.cold import cold_values
+from gnnrec.modalities.cold import cold_by_content
 from gnnrec.modalities.meeting import retrieval
 from gnnrec.recipe import load_recipe
 from gnnrec.significance import compare
@@ -68,7 +68,7 @@ def main() -> None:
         rows.append(entry_of(options.dataset, variant, options.seeds, runs, began))
     for method in ("ridge", "infonce", "mean of content"):
         began = time.monotonic()
-        found[method] = [cold_values(trial, method, seed) for seed in options.seeds]
+        found[method] = [cold_by_content(trial, method, seed) for seed in options.seeds]
         rows.append(entry_of(options.dataset, method, options.seeds, found[method], began))
         print(method, rows[-1]["metrics"], flush=True)
     save("alignment_ranking", rows)

@@ -1,4 +1,4 @@
-"""Tables of content: encoders, fusion, alignment, cold items, compression, queries. Each is one of README's."""
+"""Tables of content: encoders, fusion, alignment, cold items, compression, queries. Each stands in docs."""
 
 from typing import Any
 

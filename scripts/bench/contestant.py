@@ -23,7 +23,7 @@ import numpy as np
 Round = tuple[int, Callable[[], tuple[Any, Any]]]  # epochs so far, and how to get user and item embeddings
 
 
-def gnnrec(train: np.ndarray, folder: Path, threads: int) -> Callable[[], Iterator[Round]]:
+def gnnrec(train: np.ndarray, folder: Path, threads: int, start: str) -> Callable[[], Iterator[Round]]:
     import threading
 
     import torch
@@ -34,7 +34,9 @@ def gnnrec(train: np.ndarray, folder: Path, threads: int) -> Callable[[], Iterat
     from gnnrec.recipe import load_recipe
     from gnnrec.training import Trainer
 
-    recipe = load_recipe("lightgcn_softmax", ["train.validate_every=100000", "graph.together=0"])
+    recipe = load_recipe(
+        "lightgcn_softmax", ["train.validate_every=100000", "graph.together=0", f"model.start={start}"]
+    )
 
     def rounds() -> Iterator[Round]:
         user, item = train.T.astype(np.int32)
@@ -42,12 +44,14 @@ def gnnrec(train: np.ndarray, folder: Path, threads: int) -> Callable[[], Iterat
         graph = build_graph(log, {}, config=recipe.graph)
         kind, _ = MODELS[recipe.model_name]
         model = kind(recipe.model, graph, torch.Generator().manual_seed(0))
+        model.begin(graph)
         trainer = Trainer(model, graph, log.rows(slice(0, 0)), recipe.train)
 
         def embeddings() -> tuple[Any, Any]:
-            with torch.no_grad(), trainer._averaged():
+            with torch.no_grad(), trainer.weights.averaged(trainer.state.updates):
                 return model(graph)[:2]
 
+        yield 0, embeddings  # what the tables start from makes lists already
         while True:
             trainer.epoch(threading.Event())
             yield trainer.state.epoch, embeddings
@@ -205,7 +209,8 @@ def cornac(train: np.ndarray, folder: Path, threads: int) -> Callable[[], Iterat
 
 
 CONTESTANTS: dict[str, Callable[[np.ndarray, Path, int], Callable[[], Iterator[Round]]]] = {
-    "gnnrec": gnnrec,
+    "gnnrec": lambda train, folder, threads: gnnrec(train, folder, threads, "factors"),
+    "gnnrec_random": lambda train, folder, threads: gnnrec(train, folder, threads, "random"),
     "pyg": pyg,
     "recbole": recbole,
     "cornac_vbpr": cornac,

@@ -34,7 +34,7 @@ from gnnrec.files import write_json
 from gnnrec.finetuning import users_of
 from gnnrec.fitting import fit_encoder
 from gnnrec.modalities.ablation import MEASURES, METRIC, Trial, Values, measured, prepare
-from gnnrec.modalities.cold import cold_values, side_by_side
+from gnnrec.modalities.cold import cold_by_content, side_by_side
 from gnnrec.pipeline import fit_model, training_graph
 from gnnrec.ranking import embedding_scorer
 from gnnrec.recipe import Recipe, load_recipe, load_settings
@@ -84,7 +84,7 @@ def content_values(trial: Trial) -> Values:
     user = torch.from_numpy(unit_length(train.matrix() @ item)).float()
     scorer = embedding_scorer(user, torch.from_numpy(item).float())
     warm = evaluate_ranking(scorer, relevant=trial.parts.val, train=train, seen=train, ks=(10,), resamples=0)
-    return {"validation": (warm.users, warm.per_user[METRIC])} | cold_values(trial, "mean of content")
+    return {"validation": (warm.users, warm.per_user[METRIC])} | cold_by_content(trial, "mean of content")
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What privacy costs: NDCG@20 on test over epsilon, and what the audits find.
 
 python scripts/bench/privacy.py curve DATA [--number 3] | audit DATA | poison DATA|planted
+--only dp_mf: this model alone
 
 planted: 300 users and 120 items made by rule, so few and so dense that three false users weigh.
 """
@@ -25,27 +26,37 @@ from gnnrec.private_runs import PRIVATE
 from gnnrec.ranking import embedding_scorer
 from gnnrec.recipe import load_recipe
 
+Models = list[tuple[str, tuple[str, ...]]]
 PLANTED = "planted"
-CURVE = [
+CURVE: Models = [
     ("popularity", ()),
     ("ease", ()),
     *(("dp_filter", (f"model.epsilon={epsilon}",)) for epsilon in ("1.0", "2.0", "4.0", "8.0", "inf")),
-    *(("dp_tower", (f"model.epsilon={epsilon}",)) for epsilon in ("1.0", "4.0", "8.0", "inf")),
+    *(
+        (name, (f"model.epsilon={epsilon}",))
+        for name in ("dp_tower", "dp_mf")
+        for epsilon in ("1.0", "4.0", "8.0", "inf")
+    ),
 ]
-AUDITED = [
+AUDITED: Models = [
     ("item_knn", ()),
     ("ease", ()),
     *(("dp_filter", (f"model.epsilon={epsilon}",)) for epsilon in ("1.0", "4.0", "inf")),
+    *((name, (f"model.epsilon={epsilon}",)) for name in ("dp_tower", "dp_mf") for epsilon in ("1.0", "4.0")),
 ]
-POISONED = [("item_knn", ()), ("ease", ()), ("dp_filter", ("model.epsilon=4.0",))]
+POISONED: Models = [("item_knn", ()), ("ease", ()), ("dp_filter", ("model.epsilon=4.0",))]
 
 
 def name_of(recipe: str, settings: tuple[str, ...]) -> str:
     return " ".join([recipe, *(setting.removeprefix("model.") for setting in settings)])
 
 
-def curve(dataset: Dataset, seeds: int) -> None:
-    for name, settings in CURVE:
+def chosen(models: Models, only: str | None) -> Models:
+    return [model for model in models if only in (None, model[0])]
+
+
+def curve(dataset: Dataset, seeds: int, only: str | None) -> None:
+    for name, settings in chosen(CURVE, only):
         recipe = load_recipe(name, settings).resolved(dataset)
         parts = split(dataset, recipe.split_config(dataset))
         items, users = encode_dataset(dataset, recipe.encoders)
@@ -57,14 +68,16 @@ def curve(dataset: Dataset, seeds: int) -> None:
             found = evaluate_model(model, histories, parts.test, parts.train, known, resamples=0)
             values.append({"ndcg@20": found.metrics["ndcg@20"]})
         keep(dataset, "curve", name_of(name, settings), draws, values, began)
+    if only:
+        return
     content = mean_of_content(histories)  # of the last recipe: no log is learnt from
     scorer = embedding_scorer(content.user, content.item)
     found = evaluate_ranking(scorer, relevant=parts.test, train=parts.train, seen=known, resamples=0)
     keep(dataset, "curve", "content alone", range(1), [{"ndcg@20": found.metrics["ndcg@20"]}], time.monotonic())
 
 
-def audit(dataset: Dataset, trials: int) -> None:
-    for name, settings in AUDITED:
+def audit(dataset: Dataset, trials: int, only: str | None) -> None:
+    for name, settings in chosen(AUDITED, only):
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             run = train(dataset, Path(folder) / "run", load_recipe(name, settings))
@@ -77,8 +90,8 @@ def bound_of(bound: float | None) -> dict[str, float]:
     return {} if bound is None else {"bound": bound}
 
 
-def poison(dataset: Dataset, targets: int) -> None:
-    for name, settings in POISONED:
+def poison(dataset: Dataset, targets: int, only: str | None) -> None:
+    for name, settings in chosen(POISONED, only):
         with tempfile.TemporaryDirectory() as folder:
             began = time.monotonic()
             run = train(dataset, Path(folder) / "run", load_recipe(name, settings))
@@ -99,13 +112,14 @@ def main() -> None:
     parser.add_argument("kind", choices=list(KINDS))
     parser.add_argument("data", choices=[*FOLDERS, PLANTED])
     parser.add_argument("--number", type=int, help="trainings (3), shadow trainings (16) or pushed items (5)")
+    parser.add_argument("--only", choices=sorted({name for name, _ in CURVE}), help="one model (default: all)")
     options = parser.parse_args()
     measure, usual = KINDS[options.kind]
     made = options.data == PLANTED
     dataset = (
         planted("text", num_users=300, num_items=120, cold_share=0.0) if made else Dataset.load(FOLDERS[options.data])
     )
-    measure(dataset, options.number or usual)
+    measure(dataset, options.number or usual, options.only)
 
 
 KINDS = {"curve": (curve, 3), "audit": (audit, 16), "poison": (poison, 5)}

@@ -1,6 +1,11 @@
 """What it brings to learn the validation rows too, once they have chosen: `gnnrec refit` beside the run it comes from.
 
     python scripts/bench/refit.py data/movies --recipes default,ease --seeds 0 1 2 --keep kept
+    python scripts/bench/refit.py ../shared/data/gowalla --keep kept
+    python scripts/bench/refit.py data/movies --set model.sequence=64 --seeds 0 1 2 --keep kept
+
+Of a published split without validation (gowalla's) a tenth of each user's train rows chooses; the refit learns all of
+its train rows, as those did whose figures were published.
 
 A run and its refit have the same histories at test; what differs is what their weights were learnt from. Trainings are
 kept in --keep, so that a stopped call goes on there. Both are measured on test over the full catalogue, and the
@@ -34,13 +39,15 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--recipes", default="default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--set", nargs="*", default=[], help="settings laid over every recipe; named in the rows")
     parser.add_argument("--keep", type=Path, required=True, help="a folder for the runs; finished ones there are taken")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     dataset = Dataset.load(options.data)
-    for recipe in options.recipes.split(","):
-        seeds = [0] if recipe in SEEDLESS else options.seeds
+    for name in options.recipes.split(","):
+        recipe = " ".join([name, *options.set])
+        seeds = [0] if name in SEEDLESS else options.seeds
         found: dict[str, list[Evaluation]] = {"once": [], "refitted": []}
         seconds: dict[str, list[float]] = {"once": [], "refitted": []}
         epochs = []
@@ -50,7 +57,7 @@ def main() -> None:
             if (folder / "run.json").exists():
                 old = Run.load(folder)
             else:
-                old = train(dataset, folder, load_recipe(recipe, [f"train.seed={seed}"]))
+                old = train(dataset, folder, load_recipe(name, [*options.set, f"train.seed={seed}"]))
             between = time.monotonic()
             again = folder.with_name(f"{folder.name} refitted")
             new = Run.load(again) if (again / "run.json").exists() else refit(old, again, data=options.data)
@@ -58,7 +65,7 @@ def main() -> None:
             seconds["refitted"].append(time.monotonic() - between)
             epochs.append(float(old.provenance["best_epoch"]))
             for which, run in (("once", old), ("refitted", new)):
-                found[which].append(evaluate(run, dataset=dataset))
+                found[which].append(evaluate(run, dataset=dataset, mask="train+val"))
         mean = {
             which: {m: np.mean([one.per_user[m] for one in ones], axis=0) for m in METRICS}
             for which, ones in found.items()

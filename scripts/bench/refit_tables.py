@@ -12,7 +12,7 @@ def refitted() -> str:
             [
                 *(entry["dataset"], entry["variant"]),
                 *(value(entry, name) for name in ("recall@20", "ndcg@10", "ndcg@20")),
-                "" if p is None else f"{tests['ndcg@20']['difference']:+.4f} (p {p:.3f})",
+                "" if p is None else f"{tests['ndcg@20']['difference']:+.4f} (p {p:.4f})",
                 str(len(entry["seeds"])),
             ]
         )

@@ -1,11 +1,11 @@
-"""Render README's tables from scripts/bench/results/*.json, between its markers. No figure in README is typed.
+"""Render the tables of README.md and docs/*.md from scripts/bench/results/*.json, between markers. No figure is typed.
 
 python scripts/bench/render.py [--check]
 """
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import content_tables
@@ -16,6 +16,7 @@ import private_tables
 import refit_tables
 import sample_tables
 import scale_tables
+import speed_tables
 import stream_tables
 import trust_tables
 import weights_tables
@@ -23,7 +24,7 @@ from goals import goals
 from tables import load, table, value
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
 def accuracy(prefix: str = "") -> str:
@@ -78,20 +79,6 @@ def account() -> str:
         times = f"{found['times_floor']:.2f}" if "times_floor" in found else ""
         rows.append([entry["variant"], f"{found['cpu_ms']:.1f}", f"{found['floor_ms']:.1f}", times])
     return table(["part of a step", "CPU ms", "floor ms", "times floor"], rows)
-
-
-def speed() -> str:
-    rows = []
-    for entry in load("speed"):
-        found = entry["metrics"]
-        ratio = f"{found['times_ours']:.2f}" if "times_ours" in found else "not reached by ours"
-        took = f"{found['seconds_to_best']:.1f}" + (" (budget spent)" if entry["budget"] else "")
-        ours = f"{found['our_seconds_to_it']:.1f}" if "our_seconds_to_it" in found else ""
-        name = entry["variant"]
-        rows.append([entry["dataset"], name, f"{found['val ndcg@20']:.4f}", took, ours, ratio, str(entry["peak_mb"])])
-    return table(
-        ["data", "training", "best validation NDCG@20", "CPU s to it", "our CPU s to it", "times ours", "peak MB"], rows
-    )
 
 
 def read() -> str:
@@ -251,7 +238,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "step": step,
     "account": account,
     "rank": rank,
-    "speed": speed,
+    "speed": speed_tables.speed,
     "scale": scale,
     "refit": refit_tables.refitted,
     "sampled": sample_tables.sampled,
@@ -275,26 +262,29 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
-def render(text: str) -> str:
+def render(pages: Mapping[Path, str]) -> dict[Path, str]:
+    """The pages with every table where its markers are; it ends the program where they are in no page, or twice."""
+    made = dict(pages)
     for name, make in TABLES.items():
         begin, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
-        before, _, rest = text.partition(begin)
-        _, _, after = rest.partition(end)
-        if not rest or not after:
-            sys.exit(f"{README}: the markers of {name!r} are missing")
-        text = before + begin + make() + end + after
-    return text
+        places = [page for page, text in made.items() for _ in range(text.count(begin))]
+        if len(places) != 1 or end not in made[places[0]]:
+            sys.exit(f"{name!r}: found markers in {[str(page) for page in places]}; allowed: one pair in one page")
+        before, _, rest = made[places[0]].partition(begin)
+        made[places[0]] = before + begin + make() + end + rest.partition(end)[2]
+    return made
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--check", action="store_true", help="fail where README is not what the results say")
+    parser.add_argument("--check", action="store_true", help="fail where a page is not what the results say")
     options = parser.parse_args()
-    old = README.read_text(encoding="utf-8")
-    new = render(old)
-    if options.check:
-        sys.exit(0 if new == old else f"{README}: tables differ from results; run scripts/bench/render.py")
-    README.write_text(new, encoding="utf-8")
+    old = {page: page.read_text(encoding="utf-8") for page in PAGES}
+    changed = {page: text for page, text in render(old).items() if text != old[page]}
+    if options.check and changed:
+        sys.exit(f"{', '.join(map(str, changed))}: tables differ from results; run scripts/bench/render.py")
+    for page, text in changed.items():
+        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,14 @@ from gnnrec.sampling.neighbours import LocalNodes, sample_rows
 
 USERS, ITEMS, INTERACTIONS = 1_000_000, 300_000, 50_000_000
 SEEDS, FANOUT, ROUNDS = 4_096, 15, 60
-SHORT = ["train.epochs=10", "model.dim=64", "model.factors=false", "model.paths=false", "model.placement=false"]
+SHORT = [
+    "train.epochs=10",
+    "model.dim=64",
+    "model.factors=false",
+    "model.spectrum=false",
+    "model.paths=false",
+    "model.placement=false",
+]
 SAMPLED: dict[str, list[str]] = {"whole": [], "neighbours, 10 a hop": ["train.sampling=neighbours"]}
 
 

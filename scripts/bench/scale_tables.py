@@ -1,4 +1,4 @@
-"""README's tables of what grows: update, encoding by Ray, plan."""
+"""Tables of what grows (docs/scale.md): update, encoding by Ray, plan."""
 
 from tables import load, table
 

@@ -2,15 +2,20 @@
 local users, malformed = {}, tonumber(os.getenv("MALFORMED") or "0")
 for line in io.lines(os.getenv("USERS")) do users[#users + 1] = line end
 math.randomseed(1)
-wrk.headers["Authorization"] = "Bearer " .. os.getenv("KEY")
+local key = "Bearer " .. os.getenv("KEY")
+wrk.headers["Authorization"] = key
 
-local bad = {
+local function post(path, kind, body)  -- headers given to wrk.format stand instead of wrk.headers: the key has to be among them
+  return wrk.format("POST", path, { ["Authorization"] = key, ["Content-Type"] = kind }, body)
+end
+
+local bad = {  -- all with a key that is good; serve.py knows how each has to be refused
   function() return wrk.format("GET", "/recommend?user=" .. users[1] .. "&k=0") end,
   function() return wrk.format("GET", "/recommend?user=nobody%00%ff") end,
   function() return wrk.format("GET", "/nowhere/../etc/passwd") end,
-  function() return wrk.format("POST", "/recommend", { ["Content-Type"] = "application/json" }, "{\"user\":") end,
-  function() return wrk.format("POST", "/feedback", { ["Content-Type"] = "application/json" }, "[]") end,
-  function() return wrk.format("GET", "/health", { ["Authorization"] = "Bearer wrong" }) end,
+  function() return post("/recommend", "application/json", "{\"user\":") end,
+  function() return post("/feedback", "application/json", "[]") end,
+  function() return post("/recommend", "multipart/form-data", "--a\r\nContent-Disposition: form-data; name=\"im") end,
 }
 
 request = function()
@@ -18,21 +23,22 @@ request = function()
   return wrk.format("GET", "/recommend?k=10&user=" .. users[math.random(#users)])
 end
 
-faults, refused = 0, 0
+statuses = {}
 if malformed > 0 then  -- looking at every answer costs wrk time
   response = function(status)
-    if status >= 500 then faults = faults + 1 elseif status >= 400 then refused = refused + 1 end
+    local name = tostring(status)
+    statuses[name] = (statuses[name] or 0) + 1
   end
 end
 
 local threads = {}
 setup = function(thread) threads[#threads + 1] = thread end
 done = function(summary, latency)
-  local failed = 0
+  local failed, mix = 0, {}
   for _, kind in ipairs({ "connect", "read", "write", "timeout" }) do failed = failed + summary.errors[kind] end
+  for status, number in pairs(threads[1]:get("statuses")) do mix[#mix + 1] = string.format("\"%s\": %d", status, number) end
   print(string.format(
-    "RESULT {\"requests\": %d, \"seconds\": %.3f, \"p50\": %.3f, \"p99\": %.3f, \"max\": %.3f, \"failed\": %d, \"refused\": %d, \"faults\": %d}",
+    "RESULT {\"requests\": %d, \"seconds\": %.3f, \"p50\": %.3f, \"p99\": %.3f, \"max\": %.3f, \"failed\": %d, \"refused\": %d, \"statuses\": {%s}}",
     summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
-    latency.max / 1e3, failed, malformed > 0 and threads[1]:get("refused") or summary.errors.status,
-    malformed > 0 and threads[1]:get("faults") or 0))
+    latency.max / 1e3, failed, summary.errors.status, table.concat(mix, ", ")))
 end

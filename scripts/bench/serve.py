@@ -1,7 +1,8 @@
 """`gnnrec serve` under wrk: requests a second, times, faults, memory, and the time from the start to the first answer.
 
-python scripts/bench/serve.py RUN [--seconds 60]               a run that is there, as it is and with a change of the
-                                                               run and 1 % of malformed requests in the middle
+python scripts/bench/serve.py RUN [--seconds 60]               a run that is there: as it is; with no list kept, so that
+                                                               each is computed; and with a change of the run in the
+                                                               middle and 1 % of malformed requests
 python scripts/bench/serve.py --items 20000 [--seconds 60]     a made catalogue of so many items, by embeddings
 Needs wrk. Server and wrk share the machine.
 """
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,18 @@ from gnnrec.serve.security import add_key
 CONNECTIONS = 16
 USERS, ROWS = 20_000, 50  # of a made log: users, and rows of each
 TICKS = os.sysconf("SC_CLK_TCK")
+# How what serve.lua asks wrongly is refused: no form, no such thing, not what is allowed. A 401 would say that it was
+# turned away at the door, and that nothing was tried.
+REFUSALS = {"400", "404", "422"}
+NONE_KEPT = ("--cached-lists", "0")
 
 
 class Server:
     """The command as a process, from its start."""
 
-    def __init__(self, run: Path, work: Path) -> None:
+    def __init__(self, run: Path, work: Path, more: Sequence[str]) -> None:
         self.key = add_key(work / "keys.json", "bench", "admin")
-        options = ["--port", "0", "--keys", str(work / "keys.json"), "--feedback", str(work / "told.jsonl")]
+        options = ["--port", "0", "--keys", str(work / "keys.json"), "--feedback", str(work / "told.jsonl"), *more]
         self.began = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "gnnrec.cli", "serve", str(run), *options],
@@ -76,9 +81,9 @@ class Server:
 
 
 @contextmanager
-def served(run: Path, user: str) -> Iterator[Server]:
+def served(run: Path, user: str, more: Sequence[str] = ()) -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as work:
-        server = Server(run, Path(work))
+        server = Server(run, Path(work), more)
         try:
             server.wait(user)
             yield server
@@ -87,13 +92,20 @@ def served(run: Path, user: str) -> Iterator[Server]:
             server.process.wait()
 
 
-def wrk(server: Server, users: Path, seconds: int, malformed: int = 0) -> dict[str, float]:
+def wrk(server: Server, users: Path, seconds: int, malformed: int = 0) -> dict[str, Any]:
     script = Path(__file__).with_suffix(".lua")
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}", "--timeout", "10", "-s", str(script), server.url]
     environment = os.environ | {"USERS": str(users), "KEY": server.key, "MALFORMED": str(malformed)}
     printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-    found: dict[str, float] = json.loads(printed.rpartition("RESULT ")[2])
+    found: dict[str, Any] = json.loads(printed.rpartition("RESULT ")[2])
     return found
+
+
+def check_refusals(statuses: Mapping[str, int]) -> None:
+    """Whether every malformed request reached what has to refuse it."""
+    refused = {status for status in statuses if status.startswith("4")}
+    if refused != REFUSALS:
+        raise SystemExit(f"serve.py: refused with {dict(statuses)}; expected each of {', '.join(sorted(REFUSALS))}")
 
 
 def measure(server: Server, users: Path, seconds: int, change_to: str | None = None) -> dict[str, float]:
@@ -106,16 +118,19 @@ def measure(server: Server, users: Path, seconds: int, change_to: str | None = N
             seconds / 2, lambda: changed.append(server.ask("/admin/run", {"run": change_to})["run"])
         )
         timer.start()
-    found = wrk(server, users, seconds, malformed=0 if change_to is None else 1)
+    found, refused = wrk(server, users, seconds, malformed=0 if change_to is None else 1), 0
     if change_to is not None:
         timer.join()
         assert changed, "the run was not changed"
+        print(f"statuses: {found['statuses']}")
+        check_refusals(found["statuses"])
+        refused = sum(found["statuses"][status] for status in REFUSALS)
     return {
         "requests_per_second": found["requests"] / found["seconds"],
         **{f"{name}_ms": found[name] for name in ("p50", "p99", "max")},
         "not_answered": found["failed"],
-        "faults": found["faults"] if change_to else found["refused"],
-        "refused": found["refused"] if change_to else 0,
+        "faults": found["refused"] - refused,
+        "refused": refused,
         "server_cpu_us": (server.cpu() - cpu) / found["requests"] * 1e6,
         "first_answer_s": server.first_answer,
         "mb_before": before,
@@ -147,8 +162,12 @@ def main() -> None:
         users = Path(work) / "users.txt"
         users.write_text("".join(f"{quote(user)}\n" for user in run.user_ids))
         name = run.provenance["dataset"]["name"] if options.run else f"made, {options.items:,} items"
-        for variant, change_to in (("lists", None), ("lists, run changed, 1 % malformed", folder.resolve().name)):
-            with served(folder, run.user_ids[0]) as server:
+        for variant, more, change_to in (
+            ("lists", (), None),
+            ("lists, none kept", NONE_KEPT, None),
+            ("lists, run changed, 1 % malformed", (), folder.resolve().name),
+        ):
+            with served(folder, run.user_ids[0], more) as server:
                 metrics = measure(server, users, options.seconds, change_to)
                 rows.append(row(name, variant, [0], [metrics], options.seconds, peak_mb=round(server.memory("VmHWM"))))
                 print(json.dumps(rows[-1]["metrics"]))

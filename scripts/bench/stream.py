@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = [
     *("train.sampling=neighbours", "train.fanout=5", "train.epochs=1", "train.batch_size=65536"),
     *("train.max_steps=1000000", "train.shared_negatives=512", "model.layers=1", "model.dim=64", "graph.neighbors=0"),
-    *("model.recent=0", "model.factors=false", "model.paths=false", "model.placement=false"),
+    *("model.recent=0", "model.factors=false", "model.spectrum=false", "model.paths=false", "model.placement=false"),
 ]
 START, MEASURED_USERS = 1_500_000_000, 10_000
 TOLD = """

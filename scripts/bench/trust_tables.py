@@ -1,6 +1,6 @@
-"""README's tables on trust. Of promises: what is promised, how it is tested, and the figure, a row for each result.
+"""Tables on trust (docs). Of promises: what is promised, how it is tested, and the figure, a row for each result.
 
-Another promise is a function of the loaded results and a line in PROMISES.
+Another promise is a function of the loaded results and a line in PROMISES; one without a figure is a line in TESTED.
 """
 
 from collections.abc import Callable
@@ -73,7 +73,8 @@ def private(rows: Rows) -> list[list[str]]:
     return [
         [
             "the epsilon of a private run is true",
-            "scripts/bench/privacy.py: 16 shadow trainings, user-level LiRA",
+            "scripts/bench/privacy.py: 16 shadow trainings, user-level LiRA; by construction for all private models: "
+            "tests/models/test_private_release.py",
             leaks,
         ],
         [
@@ -130,8 +131,32 @@ PROMISES: dict[str, Callable[[Rows], list[list[str]]]] = {
 }
 
 
+# Promises that the suite holds, each with its files of tests.
+TESTED: dict[str, tuple[str, ...]] = {
+    "an encrypted run, export or feedback log has nothing plain in it at any moment": (
+        "test_encryption",
+        "test_cipher",
+    ),
+    "one byte flipped, a cut, parts or files exchanged: refused in one line": ("test_encryption", "test_sealed_log"),
+    "a stolen key is replaced, at any moment of a stop": ("test_rekey",),
+    "a service is reached by TLS 1.2 or newer": ("serve/test_tls",),
+    "a second training into a folder is refused": ("test_locking",),
+    "a killed training goes on to the same bits": ("test_resume",),
+    "a stranger's run folder runs nothing and reads nothing of yours": ("test_hostile_run",),
+    "packages are those of the lock, by sha256": ("test_supply",),
+    "a local report is at most e^epsilon times as likely with another item": ("differential/test_local_reports",),
+    "a run under pseudonyms holds no id": ("privacy/test_pseudonyms",),
+    "no line that a service writes names a user": ("serve/test_people",),
+    "an export under k-anonymity leaves out who is rare": ("privacy/test_anonymity",),
+    "limits of time hold, of a log from its newest row, of feedback from now": ("datasets/test_retention",),
+    "each sentence of a policy follows from a fact": ("privacy/test_policy",),
+}
+
+
 def trust() -> str:
     rows = [line for name, lines in PROMISES.items() if (found := load(name)) for line in lines(found)]
+    for promise, names in TESTED.items():
+        rows.append([promise, ", ".join(f"tests/{name}.py" for name in names), "passes in the suite"])
     return table(["promise", "how it is tested", "figure"], rows)
 
 

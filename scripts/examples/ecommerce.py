@@ -8,7 +8,7 @@
 #
 # - `interactions.csv.gz`: user, item, rating (1 to 5), timestamp (unix seconds); one row a review
 # - `items.csv.gz`: item, title, description, price; one row a product
-# - `dataset.toml`: the names of these files and columns, see "Your data" in README
+# - `dataset.toml`: the names of these files and columns, see docs/data.md
 #
 # Everything is written into a new folder below `runs/`. It takes a minute on one core, the first time a little more to
 # encode the descriptions. In a notebook say `sys.argv[1:] = ["DATA"]` in a cell before the first.
@@ -182,7 +182,7 @@ print(explanation_tables(Explainer(run).explain(user, best[0].id)))
 # says: content helps most where the log is silent. Down the list the scores lie close together: those are guesses.
 #
 # A language model may reorder the ten: `gnnrec recommend RUN --user ID --rerank` (the extra `llm`). It stays off here,
-# and where validation shows no gain its weight is 0 anyway; README, "Words", has the figures for these data.
+# and where validation shows no gain its weight is 0 anyway; docs/words.md has the figures for these data.
 #
 # ## Out and served
 

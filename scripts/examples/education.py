@@ -8,7 +8,7 @@
 #
 # - `interactions.csv.gz`: user, item, rating; one row an enrolment
 # - `items.csv.gz`: item, title, description, genres; one row a course, also those that nobody has taken
-# - `dataset.toml`: the names of these files and columns, see "Your data" in README
+# - `dataset.toml`: the names of these files and columns, see docs/data.md
 #
 # Everything is written into a new folder below `runs/`. It takes half a minute on one core. In a notebook say
 # `sys.argv[1:] = ["DATA"]` in a cell before the first.

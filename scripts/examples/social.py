@@ -7,7 +7,7 @@
 #
 # - `interactions.csv.gz`: user, item, count; who commented which story, with repeated pairs
 # - `items.csv.gz`: item, title, score, poster; one row a story
-# - `dataset.toml`: the names of these files and columns, see "Your data" in README
+# - `dataset.toml`: the names of these files and columns, see docs/data.md
 #
 # Everything is written into a new folder below `runs/`. It takes two minutes on one core. In a notebook say
 # `sys.argv[1:] = ["DATA"]` in a cell before the first.

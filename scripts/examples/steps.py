@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import numpy as np
 import polars as pl
@@ -139,7 +140,10 @@ def keep(out: Path, questions: Mapping[str, Mapping[str, Evaluation]]) -> None:
 
 @contextmanager
 def serving(run: Path) -> Iterator[str]:
-    """`gnnrec serve` of a run as a process of its own, on a free port of this machine: its address."""
+    """`gnnrec serve` of a run as a process of its own, on a free port of this machine: its address.
+
+    Its web page is fetched as a browser would, and the address to look at is said; it is there as long as the service.
+    """
     command = [sys.executable, "-W", "ignore", "-m", "gnnrec.cli", "serve", str(run), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -153,10 +157,43 @@ def serving(run: Path) -> Iterator[str]:
             if time.monotonic() > latest:
                 sys.exit(f"gnnrec serve {run}: not warm after {START} s")
             time.sleep(0.2)
+        scripts = fetch_page(url)
+        print(f"the page is at {url}/ ({len(scripts)} scripts)")
         yield url
     finally:
         process.terminate()
         process.wait(STOP)
+
+
+def fetch_page(url: str) -> list[str]:
+    """Fetch the page and all scripts that it loads, by their addresses. Ends the script where one does not come."""
+    page = fetch(f"{url}/", "text/html")
+    if "<title>gnnrec</title>" not in page:
+        sys.exit(f"{url}/: expected the page of gnnrec; found {page[:80]!r}")
+    found, left = (
+        dict[str, str](),
+        [urljoin(f"{url}/", path) for path in re.findall(r'<script [^>]*src="([^"]+)"', page)],
+    )
+    while left:
+        script = left.pop()
+        if script not in found:
+            found[script] = fetch(script, "text/javascript")
+            left += [urljoin(script, path) for path in re.findall(r'^import .*from "([^"]+)";', found[script], re.M)]
+    if not found:
+        sys.exit(f"{url}/: loads no scripts")
+    return sorted(found)
+
+
+def fetch(url: str, kind: str) -> str:
+    """The text at an address. Ends the script where there is none, or one of another kind."""
+    try:
+        with urllib.request.urlopen(url, timeout=START) as answer:
+            if (found := answer.headers.get_content_type()) != kind:
+                sys.exit(f"{url}: found {found}; expected {kind}")
+            text: str = answer.read().decode()
+            return text
+    except OSError as error:  # an answer of 404 or 500 is one, too
+        sys.exit(f"{url}: {error}")
 
 
 def ask(url: str, **fields: Any) -> Any:

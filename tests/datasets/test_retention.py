@@ -40,6 +40,24 @@ def test_a_row_of_the_future_makes_nothing_old(tmp_path):
     assert len(dataset.interactions) == 3
 
 
+def test_the_calendar_makes_no_row_old(tmp_path, monkeypatch):
+    """The same files are the same dataset ten years on."""
+    folder = folder_with(tmp_path / "data", OLD)
+    today = fingerprint(Dataset.load(folder))
+    monkeypatch.setattr(time, "time", lambda: NOW + 3650 * DAY)
+    later = Dataset.load(folder)
+    assert fingerprint(later) == today and later.expired == 2
+
+
+def test_a_row_without_a_time_is_none_that_is_kept(tmp_path):
+    folder = folder_with(tmp_path / "data", OLD)
+    with (folder / "log.csv").open("a") as file:
+        file.write("timeless,x,\n")
+    dataset = Dataset.load(folder)
+    assert "timeless" not in dataset.user_ids and dataset.expired == 2
+    assert dataset.rejected["reason"].to_list() == ["timestamp is no number of unix seconds"]
+
+
 def test_feedback_is_the_newest_too(tmp_path):
     told = tmp_path / "told.jsonl"
     told.write_text(json.dumps({"user": "n", "item": "x", "timestamp": NOW + 5 * DAY}) + "\n")
@@ -81,7 +99,7 @@ def test_old_feedback_leaves_the_file_and_nothing_that_follows_is_lost(tmp_path)
     log.append([event("c", 400)])
     log.remember([event("c", 400)])
     assert [one["timestamp"] for one in read_events(path)] == [300, 200, 400]
-    assert (log.items_of("a"), log.items_of("c"), log.num_events) == (["x"], ["x"], 3)
+    assert (log.told_by("a"), log.told_by("c"), log.num_events) == ([("x", None)], [("x", None)], 3)
     assert path.stat().st_mode & 0o777 == 0o600 and log.forget_before(200) == 0
     log.close()
 

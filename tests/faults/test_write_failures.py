@@ -22,6 +22,7 @@ from gnnrec.files import atomic_path, new_folder, write_text
 from gnnrec.run_folder import Run
 from gnnrec.sampling.csr import build_csr
 from gnnrec.serve.feedback import FeedbackLog
+from gnnrec.sharded_index import search_shards, write_shards
 
 FORMATS = ("parquet", "npy", "safetensors", "faiss", "faiss-pq")
 
@@ -100,6 +101,40 @@ def test_an_export_over_an_older_one_is_one_of_the_two(tmp_path: Path, format: s
     shutil.copytree(tmp_path / "to", tmp_path / "old")
     found = list(outcomes(lambda: export(second), which))
     assert set(found) == {"old", "new"} and found[-1] == "new"
+
+
+@pytest.mark.parametrize("num_shards", [3, 2])
+def test_shards_over_older_ones_are_one_of_the_two(tmp_path: Path, num_shards: int) -> None:
+    """The same number of files, so that a mixture would answer, and another. The new index turns the order around."""
+    item, to = np.eye(9, dtype=np.float32) + 0.01 * np.arange(9, dtype=np.float32), tmp_path / "to"
+    ids = [f"i{number}" for number in range(9)]
+    answers = {"old": [[name] for name in ids], "new": [[name] for name in ids[::-1]]}
+
+    def which() -> str:
+        found = search_shards(to, np.eye(9, dtype=np.float32), 1)
+        files = sorted(path.name for path in to.iterdir() if path.is_file())
+        expected = {"old": 3, "new": num_shards}
+        state = next((name for name, answer in answers.items() if answer == found), "neither")
+        assert len(files) == expected.get(state, -1) + 1, files
+        shutil.rmtree(to)
+        shutil.copytree(tmp_path / "old", to)
+        return state
+
+    write_shards(item, ids, to, 3)
+    shutil.copytree(to, tmp_path / "old")
+    found = list(outcomes(lambda: write_shards(item[::-1], ids, to, num_shards), which))
+    assert set(found) == {"old", "new"} and found[-1] == "new" and found.count("new") > 3
+
+
+def test_a_full_disk_leaves_shards_as_they_were(tmp_path: Path) -> None:
+    """FAISS' own writer meets ENOSPC."""
+    rows, ids = np.random.default_rng(0).normal(size=(300, 64)).astype(np.float32), [str(n) for n in range(300)]
+    with small_disk(tmp_path / "disk", 128) as disk:
+        write_shards(rows, ids, disk / "to", 3)
+        old = held(disk / "to")
+        with pytest.raises(UserError, match=r"cannot be written \(.*No space left on device.*\)$"):
+            write_shards(-rows, ids, disk / "to", 3)
+        assert held(disk / "to") == old
 
 
 def test_every_rename_follows_an_fsync_of_the_file_and_is_followed_by_one_of_the_folder(

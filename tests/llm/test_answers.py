@@ -20,6 +20,7 @@ from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.list_scorers import LetterScorer, ListScorer, PermutationScorer
 from gnnrec.llm.past import Past
+from gnnrec.llm.settings import LLMConfig, open_server
 
 TITLES = ["Zulu", "Yak", "Xenon", "Whale", "Vulture", "Unicorn"]
 PART = {
@@ -91,6 +92,13 @@ def test_a_question_is_asked_anew_where_anything_is_different(
         (found,) = scorer.score([Past((0, 1))], [[2, 3, 4, 5]])
         assert np.isfinite(found).all()
         assert bool(stub.prompts) == asked, settings
+
+
+@pytest.mark.guarantee("G11")
+def test_another_revision_of_a_servers_model_has_another_name() -> None:
+    how = {"provider": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
+    names = [open_server(LLMConfig(**how, revision=revision)).name for revision in ("", "1", "2")]
+    assert names == ["m@http://127.0.0.1:9/v1", "m@http://127.0.0.1:9/v1 1", "m@http://127.0.0.1:9/v1 2"]
 
 
 @pytest.mark.guarantee("G11")

@@ -80,6 +80,22 @@ def test_a_failure_says_nothing_about_what_a_server_can() -> None:
 
 
 @pytest.mark.guarantee("G17")
+@pytest.mark.parametrize(
+    "usage", [{}, {"usage": None}, {"usage": {"total_tokens": 0}}, {"usage": {"total_tokens": -9}}]
+)
+def test_where_a_server_tells_no_tokens_they_are_counted_by_the_letters(usage: dict[str, Any]) -> None:
+    plain = {key: value for key, value in said("x" * 30).items() if key != "usage"}
+    with serving(lambda _: plain | usage) as fake:
+        asked = Endpoint(fake.url, "m", Budget(20.0, 100, 2_000))
+        for _ in range(2):
+            asked.complete("s" * 300, "p" * 600, SCHEMA, 9)  # 100 and 200 tokens of three letters, and 10
+        assert asked.budget.used_tokens == 620
+        with pytest.raises(NoAnswer, match="the budget of tokens is used up"):
+            asked.complete("s" * 300, "p" * 3_900, SCHEMA, 9)  # more than the 1,380 that are left
+        assert len(fake.requests) == 2
+
+
+@pytest.mark.guarantee("G17")
 def test_a_question_that_might_cost_more_than_is_left_is_not_asked() -> None:
     with serving(in_order(str)) as fake:  # a hundred tokens a question
         asked = Endpoint(fake.url, "m", Budget(20.0, 100, 250))

@@ -16,7 +16,7 @@ from gnnrec.language.local import LocalLM
 from gnnrec.llm.block_scorer import Prompts
 from gnnrec.llm.cards import CARD_VERSION, CardConfig, Cards, UserCard, card_config
 from gnnrec.llm.list_scorers import PermutationScorer, told
-from gnnrec.llm.past import NOBODY, Past, past_of, pasts_of
+from gnnrec.llm.past import NOBODY, Past, past_of, past_with, pasts_of
 from gnnrec.llm.settings import LLMConfig, counted_by
 from gnnrec.llm.taste import Tastes
 
@@ -129,6 +129,19 @@ def test_one_rule_says_what_is_liked_for_one_user_and_for_many() -> None:
     assert past_of(same, 1) == Past((4, 2, 0))
     nothing = log.rows(np.zeros(5, dtype=np.bool_))
     assert nothing.scale is None and len(nothing.liked()) == 0 and past_of(nothing, 1) == NOBODY
+
+
+def test_what_was_told_since_counts_by_the_same_rule_and_the_last_word_on_an_item_is_the_one() -> None:
+    user, item = np.array([1, 0, 1, 0, 1], dtype=np.int32), np.array([4, 3, 2, 1, 0], dtype=np.int32)
+    rating = np.array([1, 2, 3, 4, 5], dtype=np.float32)
+    log = Interactions(user=user, item=item, rating=rating, num_users=3, num_items=9)
+    told = [(5, 4.0), (2, 1.0), (6, None), (7, 2.0), (5, 3.5), (7, 3.0)]
+    assert past_with(log, 1, told) == Past((0, 6, 5, 7), (5.0, None, 3.5, 3.0), 5.0)
+    assert past_with(log, -1, [(4, 1.0), (8, None)]) == Past((8,), (None,), 5.0)
+    assert past_with(log, 1, ()) == past_of(log, 1)
+    unrated = replace(log, rating=None)
+    assert past_with(unrated, 1, told) == Past((4, 0, 2, 6, 5, 7))
+    assert past_with(unrated, -1, [(3, 1.0)]) == Past((3,))
 
 
 @pytest.mark.guarantee("G11")

@@ -1,5 +1,8 @@
 """Evidence is causal: what is told of lowers the score when it is taken out, and more than chance does (G13)."""
 
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -7,11 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from gnnrec.datasets import Interactions
+from gnnrec.datasets import Dataset, Interactions
 from gnnrec.errors import UserError
-from gnnrec.llm.evidence import EvidenceFinder
+from gnnrec.graph import FRIEND
+from gnnrec.llm.evidence import Evidence, EvidenceFinder
 from gnnrec.llm.explainer import DRAWS, Explainer
+from gnnrec.llm.sentences import explain
 from gnnrec.models import model_scorer
+from gnnrec.pipeline import train
+from gnnrec.recipe import load_recipe
 from gnnrec.run_folder import Run
 
 
@@ -98,6 +105,73 @@ def test_one_recommendation_as_a_document(planted_run: Run) -> None:
     assert set(found["counterfactual"]) == {"removed", "drop", "random_drops"}
     with pytest.raises(UserError, match="no user with the id 'nobody'"):
         Explainer(planted_run).explain("nobody", item)
+
+
+@pytest.fixture(scope="module")
+def befriended(planted_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The planted data, and a ring of friends: each user knows the three after her."""
+    folder = shutil.copytree(planted_folder, tmp_path_factory.mktemp("friends") / "data")
+    users = sorted(Dataset.load(folder).user_ids)
+    pairs = [f"{one},{users[(place + step) % len(users)]}" for place, one in enumerate(users) for step in (1, 2, 3)]
+    (folder / "friends.csv").write_text("\n".join(["user,friend", *pairs]) + "\n")
+    (folder / "users.csv").write_text("\n".join(["user", *users]) + "\n")
+    with (folder / "dataset.toml").open("a") as file:
+        file.write('\n[users]\npath = "users.csv"\nid = "user"\nfriends = "friends.csv"\n')
+    recipe = load_recipe(overrides=["train.epochs=6", "train.batch_size=128", "model.dim=16", "model.friend=0.5"])
+    return train(Dataset.load(folder), folder.with_name("run"), recipe)
+
+
+@pytest.mark.guarantee("G13")
+def test_friends_who_had_it_are_evidence_and_nobody_else_is(befriended: Run) -> None:
+    finder, told = EvidenceFinder(befriended), 0
+    known, graph = befriended.known, befriended.known_graph
+    for user in range(12):
+        place = sorted(befriended.user_ids).index(befriended.user_ids[user])
+        ring = [sorted(befriended.user_ids)[(place + step) % 80] for step in (-3, -2, -1, 1, 2, 3)]
+        (item,) = best_items(befriended, user, 1)
+        took = {befriended.user_ids[one] for one in known.user[known.item == item]}
+        friends = [piece for piece in finder.find(user, item) if piece.kind == "friend"]
+        assert {piece.id for piece in friends} == {f"friend:{one}" for one in ring if one in took}
+        for piece in friends:
+            friend = befriended.user_index(piece.id.removeprefix("friend:"))
+            pairs = graph[FRIEND].edge_index
+            without = graph.clone()
+            gone = (pairs == torch.tensor([[user], [friend]])).all(0) | (pairs == torch.tensor([[friend], [user]])).all(
+                0
+            )
+            del without[FRIEND]  # with the operator that was made of it
+            without[FRIEND].edge_index = pairs[:, ~gone]
+            assert gone.any() and piece.drop == pytest.approx(
+                finder.score(user, item) - finder.score(user, item, without), abs=1e-6
+            )
+            told += 1
+    assert told >= 3
+    alone = next(piece for piece in friends_of(finder, range(80)) if piece.drop > 0)
+    (sentence,) = explain([alone], str)
+    assert (sentence.text, sentence.evidence) == ("A friend of yours had it.", (alone.id,))
+
+
+def friends_of(finder: EvidenceFinder, users: Iterable[int]) -> list[Evidence]:
+    pieces = [piece for user in users for piece in finder.find(user, best_items(finder.run, user, 1)[0])]
+    return [piece for piece in pieces if piece.kind == "friend"]
+
+
+@pytest.mark.guarantee("G13")
+def test_things_are_alike_as_their_contents_are(planted_run: Run) -> None:
+    """In text, picture and sound: the cosine of the standardized features of two things that are neighbours."""
+    finder, seen = EvidenceFinder(planted_run), set()
+    for user in range(20):
+        (item,) = best_items(planted_run, user, 1)
+        for piece in finder.find(user, item):
+            for modality, cosine in piece.alike:
+                x = planted_run.graph[modality].x.double().numpy()
+                x = (x - x.mean(0)) / x.std(0)
+                assert piece.item is not None
+                ends = x[piece.item], x[item]
+                expected = ends[0] @ ends[1] / np.linalg.norm(ends[0]) / np.linalg.norm(ends[1])
+                assert cosine == pytest.approx(expected, abs=1e-4)
+                seen.add(modality)
+    assert seen == {"text", "image", "audio"}
 
 
 def test_content_that_was_filled_in_is_no_reason(planted_run: Run) -> None:

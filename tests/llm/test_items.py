@@ -34,6 +34,11 @@ def test_items_are_told_by_picture_and_profile(tiny_run: Run, tiny_data: Path, t
     cards = Cards(found, tiny_lm.tokens, replace(card_config(10, "description, profile"), field_tokens=500))
     told = cards.short(odd)
     assert told == f"Title 3 ({found.table['description'][odd]}; {found.table['profile'][odd]})"
+    short = Cards(found, tiny_lm.tokens, card_config(10, "description, profile")).short(odd)
+    assert short is not None and short != told  # of either as much as there is room for
+    description, profile = short.removeprefix("Title 3 (").removesuffix(")").split("; ")
+    assert found.table["description"][odd].startswith(description) and found.table["profile"][odd].startswith(profile)
+    assert all(len(tiny_lm.tokens(" " + text)) > 6 for text in (description, profile))
     assert "description" not in readable_items(run).table.columns
 
 

@@ -28,7 +28,7 @@ from gnnrec.run_folder import Run
 
 CONFIG = LLMConfig(window=10, cap=9)
 KEY = "sk-canary-4711"
-SECRETS = ("@example.org", "+49 30 1234567", "born 1970", "female", "lives in Utrecht", KEY)
+SECRETS = ("@example.org", "+49 30 1234567", "born 1970", "female", "lives in Utrecht", KEY, "canary of an account")
 TOML = """
 name = "private"
 [interactions]
@@ -79,6 +79,9 @@ def private_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_no_person_and_no_key_leaves_or_stays_behind(run_command, private_run, tmp_path, monkeypatch, status):
     monkeypatch.setenv("GNNREC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("GNNREC_LLM_KEY", KEY)
+    monkeypatch.setenv("OPENAI_ORG_ID", SECRETS[-1])  # meant for another server
+    monkeypatch.setenv("OPENAI_PROJECT_ID", SECRETS[-1])
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"x-account: {SECRETS[-1]}")
 
     def behave(request):
         if status == 401:

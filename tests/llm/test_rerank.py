@@ -90,6 +90,20 @@ def test_a_list_is_a_permutation_of_the_window_and_the_rest_as_it_was(planted_ru
     assert listed(planted_run, judge(planted_run), FULL_WEIGHT, k=4) == found[:4]
 
 
+def test_somebody_new_is_judged_by_her_history_and_a_user_by_what_she_told_since_too(planted_run: Run) -> None:
+    reranker = Reranker(planted_run, scorer := judge(planted_run), CONFIG, FULL_WEIGHT)
+    recommender, user, new = Recommender(planted_run), planted_run.user_ids[3], planted_run.item_ids[5]
+    history = [planted_run.item_ids[item] for item in (7, 2)]
+    found = reranker.recommend_history(recommender, history, 20)
+    base = [place.id for place in recommender.recommend_history(history, 20)]
+    values = scorer.values
+    order = sorted(base[:10], key=lambda item: -values[planted_run.item_index(item)])
+    assert [place.id for place in found] == order + base[10:]
+    reranker.reorder(3, recommender.recommend(user, 10), [(planted_run.item_index(new), None)])
+    known = planted_run.known.item[planted_run.known.user == 3].tolist()
+    assert [past for past, _ in scorer.asked] == [[7, 2], [*(item for item in known if item != 5), 5]]
+
+
 @pytest.mark.guarantee("G4")
 def test_without_weight_the_list_is_the_graphs_own_and_nobody_is_asked(planted_run: Run) -> None:
     base = [place.id for place in Recommender(planted_run).recommend(planted_run.user_ids[3], 20)]
@@ -179,7 +193,7 @@ def test_a_card_tells_the_fields_asked_for(tiny_lm: LocalLM) -> None:
     assert cards.item(0) == tiny_lm.tokens(" A B (x|y; 1999)")
     assert cards.user(Past((0, 1))).things == ("C", "A B")  # a past stays short
     short = Cards(catalog, tiny_lm.tokens, CardConfig(fields=("genres", "year"), field_tokens=5))
-    assert short.short(0) == "A B (x|y;)"
+    assert short.short(0) == "A B (x|y)"
     with pytest.raises(UserError, match="llm.fields: the items have no column 'plot'; allowed: title, genres, year"):
         Cards(catalog, tiny_lm.tokens, card_config(10, "plot"))
 

@@ -16,12 +16,19 @@ from gnnrec.errors import UserError
 from gnnrec.modalities import ablation, study_modalities
 from gnnrec.modalities.ablation import ablate, prepare, variants
 from gnnrec.modalities.agreement import agreement, cka, neighbour_overlap
-from gnnrec.modalities.cold import METHODS, cold_values
+from gnnrec.modalities.cold import METHODS, cold_by_content
 from gnnrec.modalities.consumption import co_consumption, draw_pairs, weighted_auc
 from gnnrec.modalities.meeting import retrieval
 from gnnrec.recipe import Recipe, load_recipe
 
-SMALL = ("model.dim=16", "train.batch_size=256", "model.factors=false", "model.paths=false", "train.epochs=8")
+SMALL = (
+    "model.dim=16",
+    "train.batch_size=256",
+    "model.factors=false",
+    "model.spectrum=false",
+    "model.paths=false",
+    "train.epochs=8",
+)
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -182,9 +189,9 @@ def test_every_set_of_modalities_is_trained_once() -> None:
 def test_cold_items_are_placed_by_content_alone(trial: ablation.Trial) -> None:
     chance = ablation.measured(trial, load_recipe(overrides=SMALL), (), 0)["cold items"][1].mean()
     for method in METHODS:
-        assert cold_values(trial, method)["cold items"][1].mean() > 2 * chance
+        assert cold_by_content(trial, method)["cold items"][1].mean() > 2 * chance
     with pytest.raises(UserError, match="allowed: ridge, infonce"):
-        cold_values(trial, "magic")
+        cold_by_content(trial, "magic")
 
 
 def test_the_command_prints_draws_and_goes_on(

@@ -67,7 +67,7 @@ def test_a_longer_history_and_somebody_new_get_other_scores(any_run: Run) -> Non
 
 def test_somebody_new_stands_where_her_items_put_her(tiny_data, tmp_path) -> None:
     """One depth and nothing else: the sum of her items' starts over the roots of both degrees, at length one."""
-    settings = ("layers=1", "recent=0", "factors=false", "paths=false", "dim=8")
+    settings = ("layers=1", "recent=0", "factors=false", "spectrum=false", "paths=false", "dim=8")
     recipe = load_recipe(overrides=["train.epochs=2", "train.batch_size=128", *(f"model.{each}" for each in settings)])
     run = train(Dataset.load(tiny_data), tmp_path / "run", recipe)
     model, graph = run.model, run.known_graph

@@ -13,8 +13,10 @@ from gnnrec.encoders.encode import from_array
 from gnnrec.fusion import FUSIONS
 from gnnrec.graph import INTERACTS, GraphConfig, build_graph, operator
 from gnnrec.models import MODELS, EmbeddingModel, base, embeddings_of, layerwise, modality_blocks, model_scorer
+from gnnrec.models.closed_forms import SPECTRUM
 from gnnrec.models.factors import fit_factors
 from gnnrec.models.placement import fit_placement
+from gnnrec.models.spectrum import fit_spectrum
 from gnnrec.pipeline import evaluate, train
 from gnnrec.recipe import load_recipe
 from gnnrec.run_folder import Run
@@ -97,11 +99,16 @@ def test_modality_gnn_in_blocks(settings: dict[str, Any], of_graph: dict[str, An
     assert_same(model, graph)
 
 
-def test_factors_and_placement_in_blocks() -> None:
+def test_factors_waves_and_placement_in_blocks() -> None:
     graph = graph_of(missing="drop")
     model = model_of("modality_gnn", graph)
     factors = fit_factors(graph)[0]
     model.factor_items, model.factor_settings = factors.item, torch.tensor([0.5, factors.l2, factors.confidence])
+    waves = fit_spectrum(graph)
+    assert waves is not None
+    for name, part in zip(SPECTRUM, waves):
+        model.register_buffer(name, part)
+    assert model.appended_width == factors.item.shape[1] + len(waves.values)
     with torch.no_grad():
         fitted = fit_placement(graph, model(graph))
     assert fitted is not None

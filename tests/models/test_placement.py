@@ -207,7 +207,9 @@ def test_too_few_items_teach_nothing():
 
 def test_a_run_places_items_where_it_shall_and_keeps_it(tmp_path):
     dataset = planted("text", num_users=150, num_items=150)
-    recipe = load_recipe(overrides=["train.epochs=2", "model.dim=8", "model.heads=2", "model.paths=false"])
+    recipe = load_recipe(
+        overrides=["train.epochs=2", "model.dim=8", "model.heads=2", "model.paths=false", "model.spectrum=false"]
+    )
     run = train(dataset, tmp_path / "placed", recipe)
     plain = train(dataset, tmp_path / "plain", replace(recipe, model=replace(recipe.model, placement=False)))
     cold = torch.from_numpy(np.bincount(run.train.item, minlength=150) == 0)

@@ -15,7 +15,10 @@ from gnnrec.encoders.encode import from_array
 from gnnrec.errors import UserError
 from gnnrec.graph import build_graph
 from gnnrec.models.dp_filter import DPFilter, DPFilterConfig, aggregates, smoothed, with_constant
-from gnnrec.models.dp_tower import DPTower, DPTowerConfig, loss_of_halves, noise_multiplier
+from gnnrec.models.dp_mf import DPMF, DPMFConfig, solved, start
+from gnnrec.models.dp_mf import loss_of_halves as loss_of_factors
+from gnnrec.models.dp_sgd import noise_multiplier
+from gnnrec.models.dp_tower import DPTower, DPTowerConfig, loss_of_halves
 from gnnrec.models.private import bounded_history, content_directions, public_features, unit_histories
 
 USERS, ITEMS = 12, 20
@@ -151,17 +154,60 @@ def test_a_user_s_gradient_depends_on_nobody_else() -> None:
     torch.testing.assert_close(gradient(rows), gradient(changed))
 
 
-def test_a_run_of_dp_sgd_spends_its_epsilon_and_no_noise_is_no_privacy() -> None:
+@pytest.mark.parametrize(("kind", "config"), [(DPTower, DPTowerConfig), (DPMF, DPMFConfig)])
+def test_a_run_of_dp_sgd_spends_its_epsilon_and_no_noise_is_no_privacy(kind: type, config: type) -> None:
+    """By many steps, in some of which nobody is drawn."""
     graph = graph_of(log_of(histories(0)))
     spent = []
     for epsilon in (2.0, math.inf):
-        model = DPTower(DPTowerConfig(epsilon=epsilon, delta=1e-3, epochs=2), graph, torch.Generator())
+        model = kind(config(epsilon=epsilon, delta=1e-3, epochs=1, batches=30), graph, torch.Generator())
         model.fit_closed_form(graph)
         spent.append(model.privacy()["epsilon"])
     assert spent[0] == pytest.approx(2.0, rel=0.02) and spent[1] == math.inf
 
 
-@pytest.mark.parametrize("kind", [DPFilterConfig, DPTowerConfig])
+def test_a_user_is_solved_by_ridge_regression_from_her_items() -> None:
+    """Against numpy's least squares with l2 as rows of its own; items that are zero do not count."""
+    mine = torch.randn(2, 5, 3)
+    mine[1, 3:] = 0
+    for row, found in zip(mine.numpy(), solved(mine, 4.0)):
+        left = np.vstack([row, 2.0 * np.eye(3)])
+        right = np.concatenate([np.abs(row).sum(1) > 0, np.zeros(3)])
+        np.testing.assert_allclose(found, np.linalg.lstsq(left, right, rcond=None)[0], atol=1e-5)
+
+
+def test_factors_learn_by_one_half_of_a_user_what_the_other_is() -> None:
+    """The loss is the formula's, and its gradient is that of the item factors as the classifier of a fixed user."""
+    network, l2 = start(torch.zeros(ITEMS, 0, dtype=torch.float64), 4, torch.Generator().manual_seed(0)), 2.0
+    rows = torch.zeros(1, ITEMS)
+    rows[0, [2, 5, 6, 9, 11]] = 5**-0.5
+    first = [
+        item for item in (2, 5, 6, 9, 11) if torch.rand(ITEMS, generator=torch.Generator().manual_seed(1))[item] < 0.5
+    ]
+    wanted = [item for item in (2, 5, 6, 9, 11) if item not in first]
+    assert first and wanted
+    loss = loss_of_factors(network, rows, l2, 0.5, torch.Generator().manual_seed(1))
+    factors, bias = (parameter.detach().double().numpy() for parameter in network.parameters())
+    user = np.linalg.solve(factors[first].T @ factors[first] + l2 * np.eye(4), factors[first].sum(0))
+    scores = (factors @ user + bias) / 0.5
+    chance = np.exp(scores) / np.exp(scores).sum()
+    assert loss.item() == pytest.approx(-np.log(chance[wanted]).mean(), rel=1e-5)
+    target = np.isin(np.arange(ITEMS), wanted) / len(wanted)
+    gradient = torch.autograd.grad(loss.sum(), next(network.parameters()))[0]
+    np.testing.assert_allclose(gradient, np.outer(chance - target, user) / 0.5, atol=1e-5)
+
+
+def test_factors_start_where_content_is_and_keep_its_inner_products() -> None:
+    features = torch.randn(ITEMS, 6, dtype=torch.float64)
+    features[3] = 0
+    factors, bias = start(features, 8, torch.Generator().manual_seed(0)).parameters()
+    unit = torch.nn.functional.normalize(features, dim=1).float()
+    known = torch.arange(ITEMS) != 3
+    torch.testing.assert_close(factors[known] @ factors[known].T, unit[known] @ unit[known].T, atol=1e-5, rtol=0)
+    assert factors[3].abs().min() > 0 and bias.abs().max() == 0
+
+
+@pytest.mark.parametrize("kind", [DPFilterConfig, DPTowerConfig, DPMFConfig])
 def test_what_is_no_budget_is_refused(kind: type) -> None:
     for settings in ({"epsilon": 0.0}, {"epsilon": math.nan}, {"delta": 0.0}, {"delta": 1.0}):
         with pytest.raises(UserError, match=f"model.{next(iter(settings))}: found .* allowed"):

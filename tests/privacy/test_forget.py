@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from crowd import HER, holding, write_people
 
+from gnnrec.due import read_due
 from gnnrec.encoders.cache import FeatureCache
 from gnnrec.encoders.encode import content_hash
 from gnnrec.errors import UserError
@@ -14,6 +15,7 @@ from gnnrec.language.answers import AnswerCache
 from gnnrec.pipeline import evaluate
 from gnnrec.privacy.forget import ForgetConfig, forget, forget_later
 from gnnrec.run_folder import Run
+from gnnrec.serve.feedback import FeedbackLog
 
 TENSORS = ("weights", "embeddings", "graph")
 
@@ -46,6 +48,16 @@ def test_erasing_changes_her_rows_in_place_and_nothing_else(run, never, people, 
     assert {path.name for path in (people / "pics").iterdir()} == {path.name for path in (clean / "pics").iterdir()}
     assert holding(HER, tmp_path / "people", run.folder, tmp_path / "run.forgotten") == []
     assert "log 9" in next((tmp_path / "run.forgotten").glob("*.txt")).read_text()
+
+
+def test_while_a_service_has_the_feedback_nothing_begins(run, tmp_path):
+    log = FeedbackLog(tmp_path / "run.feedback.jsonl")
+    before = hashes(run)
+    with pytest.raises(UserError, match="a service has it open; stop it first, or --later marks the user at once"):
+        forget(run.folder, HER, ForgetConfig(erase=True))
+    assert not read_due(run.folder) and hashes(run) == before and len(holding(HER, tmp_path / "people")) == 3
+    log.close()
+    assert forget(run.folder, HER, ForgetConfig(erase=True)).complete
 
 
 def test_feedback_caches_and_exports_lose_her(people, tmp_path, own_cache, run_command):

@@ -25,6 +25,7 @@ from gnnrec.serve.security import Keys
 from gnnrec.serve.service import Service
 from gnnrec.serve.settings import ServeConfig
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "llm"))  # its server
 Serve = Callable[..., TestClient]
 
 
@@ -36,7 +37,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         def start(run: Path, keys: Path | None = None, compared: Path | None = None, **settings: Any) -> TestClient:
             config = ServeConfig(**settings)
             service = Service(run, run.parent, tmp_path / "feedback.jsonl", config, compared)
-            app = build_app(service, None if keys is None else Keys.load(keys), config, LOCAL)
+            app = build_app(service, None if keys is None else Keys(keys), config, LOCAL)
             return stack.enter_context(TestClient(app, "http://127.0.0.1", raise_server_exceptions=False))
 
         yield start

@@ -103,6 +103,9 @@ def test_likeness_items_and_reasons(serve, tiny_runs, one_document):
     best = ids(client.get("/recommend", params={"user": "u0"}))[0]
     reasons = client.get("/explain", params={"user": "u0", "item": best}).json()
     assert reasons == one_document("explain", run, "--user", "u0", "--item", best) | {"run": "default"}
+    client.post("/feedback", json={"user": "newcomer", "item": "i3"})
+    unknown = client.get("/explain", params={"user": "newcomer", "item": "i4"})
+    assert unknown.status_code == 404 and "only her feedback is here" in unknown.json()["error"]
 
 
 def test_another_run_answers_without_a_dropped_request(serve, tiny_runs, tmp_path):

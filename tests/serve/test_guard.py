@@ -1,6 +1,7 @@
 """Who and what is let in: statuses 400 to 429 and 504, security headers, and no word of where an error was."""
 
 import json
+import os
 import time
 
 import pytest
@@ -34,6 +35,48 @@ def test_without_a_key_nothing_but_health_is_answered(keyed):
     assert client.get(**ask, headers={"Authorization": shop}).status_code == 200
     assert client.get("/health").status_code == client.get("/ready").status_code == 200
     assert client.get("/metrics").status_code == client.get("/openapi.json").status_code == 401
+
+
+def test_a_key_that_is_taken_out_of_the_file_opens_nothing_from_then_on(keyed, tmp_path):
+    client, shop, boss = keyed
+    path = tmp_path / "keys.json"
+
+    def status(key):
+        return client.get("/items/i1", headers={"Authorization": key}).status_code
+
+    assert (status(shop), status(boss)) == (200, 200)
+    rows = json.loads(path.read_text())["keys"]
+    path.write_text(json.dumps({"keys": [row for row in rows if row["name"] != "shop"]}))
+    assert (status(shop), status(boss)) == (401, 200)
+    new = f"Bearer {add_key(path, 'shop')}"
+    assert (status(shop), status(new), status(boss)) == (401, 200, 200)
+    demoted = path.read_text().replace("admin", "client")
+    path.write_text(demoted)
+    ask = {"url": "/admin/run", "json": {"run": "item_knn"}, "headers": {"Authorization": boss}}
+    assert error_of(client.post(**ask), 403) == "needs the key of an admin"
+    # The same size, and the time of before: nobody who copies files about lets an old key in again.
+    before = path.stat()
+    path.write_text(demoted.replace(rows[1]["sha256"], rows[0]["sha256"]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size and (status(boss), status(shop)) == (401, 200)
+
+
+def test_while_the_keys_cannot_be_read_nobody_is_let_in(keyed, tmp_path, capsys):
+    client, shop, _ = keyed
+    path = tmp_path / "keys.json"
+    whole = path.read_text()
+    ask = {"url": "/items/i1", "headers": {"Authorization": shop}}
+    for change in (lambda: path.write_text(whole[:40]), path.unlink):
+        change()
+        for _ in range(2):
+            answer = client.get(**ask)
+            assert error_of(answer, 503) == "the keys cannot be read now; come again"
+            assert answer.headers["retry-after"] == "1"
+        said = capsys.readouterr().err
+        assert said.count("nobody is let in") == 1 and shop not in said
+    assert client.get("/health").status_code == 200
+    path.write_text(whole)
+    assert client.get(**ask).status_code == 200
 
 
 def test_only_an_admin_changes_the_run(keyed, serve, tiny_runs):

@@ -62,17 +62,31 @@ def test_killed_amid_a_thousand_posts_it_loses_no_acknowledged_event(start_serve
 def test_asked_to_stop_it_finishes_what_it_began(start_server, tiny_runs):
     server = start_server(tiny_runs["default"])
     server.wait_until_warm()
-    best = get(f"{server.url}/recommend?user=u0&k=1")["items"][0]["id"]
-    found = {}
-    thread = threading.Thread(target=lambda: found.update(get(f"{server.url}/explain?user=u0&item={best}")))
-    thread.start()
-    time.sleep(0.05)
-    server.process.send_signal(signal.SIGTERM)
-    thread.join()
-    assert found["item"] == best
+    body = json.dumps({"user": "somebody", "item": "i3"}).encode()
+    address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+    with socket.create_connection(address, timeout=10) as connection:
+        said = connection.makefile("rb")
+        connection.sendall(
+            b"POST /feedback HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % len(body)
+        )
+        assert (
+            said.readline() == b"HTTP/1.1 100 Continue\r\n"
+        )  # the application has the request, and waits for its body
+        assert said.readline() == b"\r\n"
+        connection.sendall(body[:5])
+        server.process.send_signal(signal.SIGTERM)
+        with pytest.raises(ConnectionRefusedError):  # once it has begun to stop, nobody else is let in
+            while True:
+                socket.create_connection(address).close()
+                time.sleep(0.01)
+        time.sleep(0.5)
+        connection.sendall(body[5:])
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert answer.status == 201 and json.loads(answer.read())["user"] == "somebody"
+    assert [event["user"] for event in read_events(server.feedback)] == ["somebody"]
     server.process.wait(10)
-    with pytest.raises(OSError):
-        get(f"{server.url}/health")
 
 
 def test_who_others_can_reach_needs_keys_and_a_taken_port_is_named(tiny_runs, run_command, tmp_path):

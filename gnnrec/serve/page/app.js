@@ -23,7 +23,7 @@ async function show() {
     else link.removeAttribute("aria-current");
   });
   try {
-    state ??= await ask("/ready");
+    state = await ask("/ready"); // the run may be another one by now
     document.getElementById("run").textContent = state.compared ? `${state.run} · ${state.compared}` : state.run;
     document.body.dataset.view = view;
     leave = VIEWS[view](main, state, rest.map(decodeURIComponent).join("/")) ?? null;

@@ -7,12 +7,26 @@ import { nameOf } from "./sliders.js";
 import { showItem, showSimilar } from "./why.js";
 
 const KINDS = ["image", "audio"];
+const HINTS = { image: "a picture", audio: "a sound" };
 const query = { text: "", image: null, audio: null, toUsers: false }; // stays when one looks elsewhere
 let changed = null; // tells the view, where it is shown, that something was dropped
+let refusal = ""; // of what was dropped
+let able = ["text", ...KINDS]; // what the run can take; all of it, as long as that is not known
 
-export function showAsk(main) {
+export function showAsk(main, state) {
+  if (state.asks) able = state.asks;
+  for (const kind of KINDS.filter((name) => query[name] && !able.includes(name))) {
+    refuse(query[kind].name, kind); // dropped before it was known what the run can take
+    query[kind] = null;
+  }
+  if (!able.length) {
+    main.replaceChildren(h("h1", {}, "Ask"),
+      notice("This run cannot be asked by content: it has no encoder for any, or its model places nothing new."));
+    return null;
+  }
   const results = h("section", { "aria-label": "Answers", class: "found" });
   const chosen = h("div", { class: "chosen" });
+  const refused = h("p", { class: "off" });
   const text = h("textarea", { id: "sentence", rows: 2, maxlength: 10000,
     placeholder: "What are you looking for?  ·  你想找什么？" });
   text.value = query.text;
@@ -23,16 +37,16 @@ export function showAsk(main) {
   const whom = h("input", { type: "checkbox", id: "whom", onchange: () => (query.toUsers = whom.checked) });
   whom.checked = query.toUsers;
   const form = h("form", { class: "ask", onsubmit: (event) => (event.preventDefault(), find(results)) },
-    h("label", { for: "sentence" }, "A sentence"), text,
-    h("div", { class: "files" }, KINDS.map((kind) =>
+    able.includes("text") && [h("label", { for: "sentence" }, "A sentence"), text],
+    h("div", { class: "files" }, KINDS.filter((kind) => able.includes(kind)).map((kind) =>
       h("label", { class: "drop" },
         h("span", {}, h("strong", {}, nameOf(kind)), " choose, or drop it anywhere"),
         h("input", { type: "file", id: `file-${kind}`, accept: `${kind}/*`, onchange: (event) => take(event.target.files) })))),
-    chosen,
+    chosen, refused,
     h("div", { class: "row" },
       h("button", { class: "main" }, "Find"),
       h("label", { class: "check" }, whom, "Whom would it be for?")));
-  changed = () => drawChosen(chosen);
+  changed = () => (drawChosen(chosen), (refused.textContent = refusal));
   main.replaceChildren(h("h1", {}, "Ask"), form, results);
   changed();
   return () => (changed = null);
@@ -41,12 +55,19 @@ export function showAsk(main) {
 showAsk.dropped = (files) => take(files);
 
 function take(files) {
+  refusal = "";
   for (const file of files) {
     const kind = file.type.split("/")[0];
-    if (KINDS.includes(kind)) query[kind] = file, say(`${nameOf(kind)} ${file.name} is taken.`);
-    else say(`${file.name} is neither a picture nor a sound.`);
+    if (KINDS.includes(kind) && able.includes(kind)) query[kind] = file, say(`${nameOf(kind)} ${file.name} is taken.`);
+    else refuse(file.name, kind);
   }
   changed?.();
+}
+
+function refuse(name, kind) {
+  refusal = KINDS.includes(kind) ? `This run cannot read ${HINTS[kind]}: ${name} is left out.`
+    : `${name} is neither a picture nor a sound.`;
+  say(refusal);
 }
 
 function drawChosen(chosen) {
@@ -67,11 +88,11 @@ function drawChosen(chosen) {
 
 async function find(results) {
   const body = new FormData();
-  if (query.text.trim()) body.set("text", query.text.trim());
+  if (able.includes("text") && query.text.trim()) body.set("text", query.text.trim());
   for (const kind of KINDS) if (query[kind]) body.set(kind, query[kind]);
   if (![...body.keys()].length) {
-    results.replaceChildren(h("p", { class: "notice", role: "alert" }, "Type something, or choose a picture or a sound."));
-    document.getElementById("sentence").focus();
+    results.replaceChildren(h("p", { class: "notice", role: "alert" }, wanted()));
+    document.querySelector(".ask textarea, .ask input").focus();
     return;
   }
   body.set("k", "12");
@@ -86,6 +107,13 @@ async function find(results) {
     results.replaceChildren(failure(error, () => find(results)));
   }
   results.removeAttribute("aria-busy");
+}
+
+/** What to give, as the run can take it: type something, or choose a picture or a sound. */
+function wanted() {
+  const files = KINDS.filter((kind) => able.includes(kind)).map((kind) => HINTS[kind]).join(" or ");
+  const ways = [able.includes("text") && "type something", files && `choose ${files}`].filter(Boolean).join(", or ");
+  return `${ways[0].toUpperCase()}${ways.slice(1)}.`;
 }
 
 async function listed({ items, users }) {

@@ -1,6 +1,6 @@
 // What counts besides the run's own score. Nothing is asked again: see rerank.js.
 
-import { h } from "./dom.js";
+import { h, say } from "./dom.js";
 import { NEUTRAL } from "./rerank.js";
 
 const NAMES = { text: "Text", image: "Picture", audio: "Sound" };
@@ -22,8 +22,27 @@ function slider(label, { min, max, low, high, off }, changed) {
     off && h("p", { class: "off" }, off));
 }
 
-/** found: what /candidates said; changed(weights) is called at each move; compare(on), where there is a second run. */
-export function sliders(found, changed, compare) {
+/** A switch for the language model's order; what it says of it stands below. byWords(on): that line, if there is any. */
+function wordsSwitch(byWords) {
+  const told = h("p", { class: "off", id: "told" });
+  const tell = (text) => ((told.textContent = text), text && say(text));
+  const box = h("input", { type: "checkbox", id: "words", "aria-describedby": "told", onchange: async () => {
+    box.disabled = true;
+    tell(box.checked ? "The language model reads…" : "");
+    try {
+      tell((await byWords(box.checked)) ?? "");
+    } catch (error) {
+      box.checked = false;
+      if (error.name !== "AbortError") tell(error.message);
+    }
+    box.disabled = false;
+  } });
+  return h("div", {}, h("label", { class: "check" }, box, "Reordered by a language model"), told);
+}
+
+/** found: what /candidates said; changed(weights) is called at each move; compare(on), where there is a second run;
+ *  byWords(on), where the service has a language model. */
+export function sliders(found, changed, { compare, byWords }) {
   const weights = structuredClone(NEUTRAL);
   const tell = () => changed(structuredClone(weights));
   const panel = h("form", { class: "sliders" });
@@ -45,6 +64,7 @@ export function sliders(found, changed, compare) {
       tell();
     }),
     h("button", { type: "button", class: "wide", onclick: reset }, "The model’s order"),
+    byWords && wordsSwitch(byWords),
     compare && h("label", { class: "check" },
       h("input", { type: "checkbox", id: "compare", onchange: (event) => compare(event.target.checked) }),
       "Two runs side by side"),

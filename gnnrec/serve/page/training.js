@@ -30,9 +30,10 @@ async function fill(place, state) {
   place.removeAttribute("aria-busy");
 }
 
-/** Round steps that cut a range into about four. */
+/** Round steps that cut a range into about four; a single value is its own step. */
 function ticks(low, high) {
-  const raw = (high - low || Math.abs(high) || 1) / 4;
+  if (low === high) return [low];
+  const raw = (high - low) / 4;
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = power * [1, 2, 5, 10].find((factor) => factor * power >= raw);
   const found = [];

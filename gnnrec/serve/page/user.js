@@ -14,7 +14,7 @@ const HISTORY = 20;
 export function showUser(main, state, user) {
   const stop = new AbortController();
   const lists = h("div", { class: "lists" });
-  const had = h("section", { "aria-labelledby": "had" });
+  const had = h("section", { "aria-label": "History" }); // empty for a user whom nobody knows
   const tune = h("aside", { class: "tune", "aria-label": "What counts" });
   const heading = h("h1", { id: "best" }, user ? `For user ${user}` : "Recommendations");
   main.replaceChildren(
@@ -45,6 +45,7 @@ async function showLists(lists, tune, state, user, signal) {
     const mine = await ask("/candidates", { user }, { signal });
     const items = await itemsOf(mine.items.slice(0, 3 * SHOWN).map((place) => place.id));
     const columns = [{ name: state.run, found: mine, order: [], list: h("ul", { class: "cards" }) }];
+    const own = mine.items.map((place) => place.score); // the best first
     let weights = NEUTRAL;
     const draw = async (spoken) => {
       for (const column of columns) column.order = reorder(column.found, weights).slice(0, SHOWN);
@@ -61,7 +62,13 @@ async function showLists(lists, tune, state, user, signal) {
       await draw(false);
       if (on) say(`${state.run} and ${state.compared} side by side.`);
     };
-    tune.replaceChildren(sliders(mine, (changed) => ((weights = changed), draw(true)), state.compared && compare));
+    const byWords = async (on) => {
+      const told = await inWords(mine, own, user, on, signal);
+      await draw(on && !told);
+      return told;
+    };
+    const more = { compare: state.compared && compare, byWords: state.rerank && byWords };
+    tune.replaceChildren(sliders(mine, (changed) => ((weights = changed), draw(true)), more));
     await compare(false);
     if (!mine.items.length) lists.replaceChildren(notice("Nothing is left to recommend to this user."));
     say(`${plural(Math.min(SHOWN, mine.items.length), "recommendation")} for user ${user}.`);
@@ -72,6 +79,16 @@ async function showLists(lists, tune, state, user, signal) {
   } finally {
     lists.removeAttribute("aria-busy");
   }
+}
+
+/** Give the candidates, in the order of the language model, the run's scores in their order: what the sliders add to.
+ *  Says why, where the model had no say. */
+async function inWords(mine, own, user, on, signal) {
+  const wanted = { user, k: Math.max(own.length, 1), rerank: true };
+  const { items, rerank } = on ? await ask("/recommend", wanted, { signal }) : { items: mine.items, rerank: null };
+  const score = new Map(items.map((place, row) => [place.id, own[row]]));
+  mine.items.forEach((place, row) => (place.score = (on && score.get(place.id)) ?? own[row]));
+  return rerank && !rerank.applied ? `The graph’s own order: ${rerank.reason}.` : null;
 }
 
 async function second(state, user, signal) {
@@ -114,7 +131,7 @@ function arrange({ found, order, list }, columns, items, user) {
 }
 
 async function showHistory(had, user, signal) {
-  had.replaceChildren(h("h2", { id: "had" }, "History"), skeleton(5));
+  had.replaceChildren(h("h2", {}, "History"), skeleton(5));
   try {
     const { items } = await ask("/history", { user, k: HISTORY }, { signal });
     const known = await itemsOf(items.map((item) => item.id));
@@ -124,7 +141,7 @@ async function showHistory(had, user, signal) {
         actions: [["Similar", () => showSimilar(item.id)]],
       }));
     had.replaceChildren(
-      h("h2", { id: "had" }, items.length < HISTORY ? "History" : `History: the last ${HISTORY}`),
+      h("h2", {}, items.length < HISTORY ? "History" : `History: the last ${HISTORY}`),
       items.length
         ? h("ul", { class: "cards strip" }, cards)
         : notice("Nothing is known of what this user had; the list is what most people like."));

@@ -1,6 +1,6 @@
 """The page in a real Chromium, on a small run with real posters, sounds and titles that would like to be markup."""
 
-import os
+import json
 import shutil
 import threading
 import time
@@ -11,22 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from starlette.types import ASGIApp
 
 from gnnrec.datasets import Dataset
+from gnnrec.llm.settings import LLMConfig, open_reranker
 from gnnrec.pipeline import train
 from gnnrec.recipe import load_recipe
+from gnnrec.run_folder import Run
 from gnnrec.serve.app import build_app
 from gnnrec.serve.guard import LOCAL
 from gnnrec.serve.security import Keys, add_key
 from gnnrec.serve.service import Service
 from gnnrec.serve.settings import ServeConfig
 
-POSTERS = Path(__file__).parents[3] / "data/movies/posters"
-WAIT = 20_000  # milliseconds, of a busy machine
+DATA = Path(__file__).parents[3] / "data"
+POSTERS, MUSIC = DATA / "movies/posters", DATA / "music"
+WAIT = 60_000  # milliseconds, of a busy machine
 expect.set_options(timeout=WAIT)
 SHOTS = Path(__file__).parents[3] / "screenshots"
 USERS, ITEMS, EACH, RATE = 24, 30, 8, 8000
@@ -110,26 +114,56 @@ def site(runs: tuple[Path, Path]) -> Iterator[str]:
 
 
 @pytest.fixture
+def few_words_site(shop: Path, tmp_path: Path) -> Iterator[str]:
+    """The address of a service whose run reads texts and pictures, and no sounds."""
+    how = ["train.epochs=1", "model.dim=8", "encoders.image=opencv", "encoders.audio=none", "encoders.speech=none"]
+    run = train(Dataset.load(shop), tmp_path / "run", load_recipe(overrides=how)).folder
+    with served(build_app(Service(run, tmp_path, tmp_path / "told.jsonl", ServeConfig()), None, None, LOCAL)) as url:
+        yield url
+
+
+@pytest.fixture
+def music_site(tmp_path: Path) -> Iterator[str]:
+    """The address of a service of the most liked pieces of the music that is shipped, with their clips as they are."""
+    data, log = tmp_path / "music", pl.read_csv(MUSIC / "interactions.csv.gz")
+    liked = log.filter(pl.col("rating") > 0.6)["item"].value_counts().sort("count", "item", descending=True)
+    few = liked["item"].head(12).to_list()
+    items = pl.read_csv(MUSIC / "items.csv.gz").filter(pl.col("item").is_in(few))
+    (data / "clips").mkdir(parents=True)
+    for clip in items["clip"]:
+        shutil.copy(MUSIC / clip, data / clip)
+    for name, table in (("items", items), ("interactions", log.filter(pl.col("item").is_in(few)))):
+        table.write_csv(data / f"{name}.csv.gz", compression="gzip")
+    shutil.copy(MUSIC / "dataset.toml", data)
+    recipe = load_recipe("popularity", ["encoders.audio=none", "encoders.text=none", "encoders.speech=none"])
+    run = train(Dataset.load(data), tmp_path / "run", recipe).folder
+    with served(build_app(Service(run, tmp_path, tmp_path / "told.jsonl", ServeConfig()), None, None, LOCAL)) as url:
+        yield url
+
+
+@pytest.fixture
+def worded_site(
+    runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[str]:
+    """The address of a service that reorders lists, by the scorer that needs no language model; the weight is given."""
+    monkeypatch.setenv("GNNREC_CACHE", str(tmp_path / "cache"))
+    llm = LLMConfig(scorer="cosine")
+    open_reranker(Run.load(runs[0]), llm)
+    (kept,) = (tmp_path / "cache" / "llm").glob("*.json")
+    kept.write_text(json.dumps(json.loads(kept.read_text()) | {"value": request.param}))
+    config = ServeConfig(timeout=60, llm=llm)
+    service = Service(runs[0], runs[0].parent, tmp_path / "told.jsonl", config)
+    with served(build_app(service, None, config, LOCAL)) as url:
+        yield url
+
+
+@pytest.fixture
 def locked_site(runs: tuple[Path, Path], tmp_path: Path) -> Iterator[tuple[str, str]]:
     """The address of a service that wants a key, and the key."""
     key = add_key(tmp_path / "keys.json", "me")
     service = Service(runs[0], runs[0].parent, tmp_path / "told.jsonl", ServeConfig())
-    with served(build_app(service, Keys.load(tmp_path / "keys.json"), ServeConfig(), LOCAL)) as url:
+    with served(build_app(service, Keys(tmp_path / "keys.json"), ServeConfig(), LOCAL)) as url:
         yield url, key
-
-
-@pytest.fixture(scope="module")  # while Playwright is there, its event loop runs in this thread: no other test's can
-def browser() -> Iterator[Browser]:
-    """Chromium as the system has it (scripts/browser), else the one that Playwright installed for itself."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with sync_playwright() as playwright:
-        if found is None and not Path(playwright.chromium.executable_path).exists():
-            assert not os.environ.get("CI"), "no Chromium: scripts/browser installs it"
-            pytest.skip("no Chromium is here; scripts/browser or `playwright install chromium` brings it")
-        flags = ["--no-sandbox", "--enable-unsafe-swiftshader"]  # as root; WebGL without a graphics card
-        browser = playwright.chromium.launch(executable_path=found, args=flags)
-        yield browser
-        browser.close()
 
 
 @dataclass
