@@ -18,6 +18,7 @@ from gnnrec.cipher import new_key_file
 from gnnrec.cli import main
 from gnnrec.datasets import Dataset, planted
 from gnnrec.datasets.dataset import SPLIT_NAMES
+from gnnrec.encoders.pretrained import cache_root
 from gnnrec.pipeline import train
 from gnnrec.recipe import load_recipe
 from gnnrec.run_folder import Run
@@ -49,6 +50,17 @@ def write_dataset(folder: Path, dataset: Dataset) -> Path:
         described.append(f'[features.{name}]\npath = "{name}.npy"')
     (folder / "dataset.toml").write_text("\n".join(described))
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of this call, with the models of the user's own: what earlier calls left there decides nothing."""
+    folder, models = tmp_path_factory.mktemp("cache"), cache_root() / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    (folder / "models").symlink_to(models)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GNNREC_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture

@@ -71,12 +71,12 @@ class Guard:
         try:
             headers = dict(scope["headers"])
             self._admit(scope, headers)
-            async with asyncio.timeout(self._config.timeout + (0.0 if self._warm() else self._config.start_timeout)):
+            async with asyncio.timeout(patience := self._patience(scope["path"])):
                 await self._app(scope, await self._counted(receive, headers), answer)
         except Problem as problem:
             await _say(answer, problem)
         except TimeoutError:
-            late = Problem(504, f"no answer within {self._config.timeout:g} s")
+            late = Problem(504, f"no answer within {patience:g} s")
             if not status:
                 await _say(answer, late if self._warm() else Problem(503, "the service is still starting; come again"))
         except Exception as error:
@@ -86,6 +86,10 @@ class Guard:
                 await _say(answer, Problem(500, "something went wrong here; the log of the service has it"))
         route = getattr(scope.get("route"), "path", UNKNOWN)
         self._metrics.observe(route, status, time.perf_counter() - began)
+
+    def _patience(self, path: str) -> float:
+        """Seconds; more where a run is read, be it at the start or because an admin wants another one."""
+        return self._config.timeout + (self._config.start_timeout if path.startswith(ADMIN) or not self._warm() else 0)
 
     def _admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         """Raises Problem for who may not go on."""

@@ -14,7 +14,7 @@ class ServeConfig:
     rate: float = 0.0  # requests a second of one caller (API key, else address), twice as many at once; 0 for no limit
     max_body: int = 16 << 20  # bytes of a request
     timeout: float = 10.0  # seconds that a request may take, its body included
-    start_timeout: float = 60.0  # seconds more for one that comes while the model and the graph are still read
+    start_timeout: float = 60.0  # seconds more while a run's model and graph are read: at the start, or for /admin/run
     origins: tuple[str, ...] = ()  # web pages of other hosts that may call (CORS)
     window: float = 0.001  # seconds that the first request of a batch waits for others
     max_batch: int = 64  # requests that are scored as one matrix product

@@ -4,6 +4,9 @@ python scripts/bench/serve.py RUN [--seconds 60]               a run that is the
                                                                each is computed; and with a change of the run in the
                                                                middle and 1 % of malformed requests
 python scripts/bench/serve.py --items 20000 [--seconds 60]     a made catalogue of so many items, by embeddings
+python scripts/bench/serve.py RUN --rerank [--seconds 60]      lists reordered by the language model, one asked after
+                                                               the other: of users new to it, of the same ones again;
+                                                               and lists without it under wrk in the meantime
 Needs wrk. Server and wrk share the machine.
 """
 
@@ -23,6 +26,7 @@ from typing import Any
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
+import numpy as np
 from rows import row, save
 
 from gnnrec.datasets import powerlaw
@@ -139,6 +143,64 @@ def measure(server: Server, users: Path, seconds: int, change_to: str | None = N
     }
 
 
+def reranked(server: Server, users: Sequence[str], seconds: int) -> dict[str, float]:
+    """Lists by the language model, each asked for when the one before is there, for so many seconds at most."""
+    before, cpu, began, times, unanswered = server.memory(), server.cpu(), time.perf_counter(), [], 0
+    for user in users:
+        asked = time.perf_counter()
+        answer = server.ask(f"/recommend?user={quote(user)}&rerank=true")
+        times.append(time.perf_counter() - asked)
+        unanswered += not answer["rerank"]["applied"]
+        if time.perf_counter() - began > seconds:
+            break
+    p50, p99 = np.percentile(times, (50, 99)) * 1e3
+    return {
+        "requests_per_second": len(times) / (time.perf_counter() - began),
+        "p50_ms": p50,
+        "p99_ms": p99,
+        "max_ms": max(times) * 1e3,
+        "not_answered": unanswered,
+        "faults": 0,  # urllib raises for any
+        "refused": 0,
+        "server_cpu_us": (server.cpu() - cpu) / len(times) * 1e6,
+        "first_answer_s": server.first_answer,
+        "mb_before": before,
+        "mb_after": server.memory(),
+        "load": os.getloadavg()[0],
+        "lists": len(times),
+    }
+
+
+def measure_reranked(
+    run: Path, ids: Sequence[str], users: Path, seconds: int
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """Variants and their metrics, of one server whose language model has chosen its weight."""
+    with served(run, ids[0], ("--rerank", *NONE_KEPT)) as server:
+        while (state := server.ask("/ready")["rerank"]) == "preparing":
+            time.sleep(1)
+        if state != "ready":
+            raise SystemExit(f"serve.py: the language model of {run} is {state}; expected ready")
+        first = reranked(server, ids, seconds)
+        yield "reranked, one at a time", first
+        yield "reranked, the same users again", reranked(server, ids[: int(first["lists"])], seconds)
+        rest = iter(ids[int(first["lists"]) :])  # new to it
+        over = threading.Event()
+
+        def go_on_asking() -> None:
+            for user in rest:
+                if over.is_set():
+                    break
+                server.ask(f"/recommend?user={quote(user)}&rerank=true")
+
+        asking = threading.Thread(target=go_on_asking)
+        asking.start()
+        found = measure(server, users, seconds)
+        assert asking.is_alive(), "every user was reranked before wrk was through"
+        over.set()
+        asking.join()
+        yield "lists, none kept, while others are reranked", found
+
+
 def made_run(num_items: int, folder: Path) -> Path:
     """Matrix factorization of a made log, ranked by embeddings; hardly fitted, since only its size matters here."""
     if (folder / f"made-{num_items}" / "run.json").exists():
@@ -153,6 +215,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--items", type=int)
+    parser.add_argument(
+        "--rerank", action="store_true", help="with the language model; for a run whose weight is not 0"
+    )
     parser.add_argument("--work", type=Path, help="folder that made runs are kept in (default: they are not)")
     parser.add_argument("--seconds", type=int, default=60)
     options = parser.parse_args()
@@ -162,6 +227,13 @@ def main() -> None:
         users = Path(work) / "users.txt"
         users.write_text("".join(f"{quote(user)}\n" for user in run.user_ids))
         name = run.provenance["dataset"]["name"] if options.run else f"made, {options.items:,} items"
+        if options.rerank:
+            name += f", {run.recipe.model_name}"
+            for variant, metrics in measure_reranked(folder, run.user_ids, users, options.seconds):
+                rows.append(row(name, variant, [0], [metrics], options.seconds))
+                print(json.dumps(metrics))
+            save("serve", rows)
+            return
         for variant, more, change_to in (
             ("lists", (), None),
             ("lists, none kept", NONE_KEPT, None),

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from gnnrec.serve.security import add_key
 from gnnrec.serve.served import Served
 
 TIMEOUT = 2.0  # s; what is asked once the start is over is answered within it on a busy machine too
@@ -62,6 +63,22 @@ def test_who_has_waited_long_enough_is_told_to_come_again(serve, held, tiny_runs
     while not client.get("/ready").json()["warm"]:
         time.sleep(0.01)
     assert client.get(**HISTORY).status_code == 200
+
+
+@pytest.mark.parametrize(("patience", "status"), [(60.0, 200), (0.1, 504)])
+def test_another_run_may_take_as_long_to_read_as_the_first(serve, held, tiny_runs, tmp_path, patience, status):
+    boss = add_key(tmp_path / "keys.json", "boss", "admin")
+    client = serve(tiny_runs["default"], tmp_path / "keys.json", timeout=0.3, start_timeout=patience)
+    held.set()
+    while not client.get("/ready").json()["warm"]:
+        time.sleep(0.01)
+    held.clear()
+    threading.Timer(1.0, held.set).start()
+    answer = client.post("/admin/run", json={"run": "item_knn"}, headers={"Authorization": f"Bearer {boss}"})
+    assert answer.status_code == status
+    assert status == 200 or answer.json() == {"error": "no answer within 0.4 s"}
+    while client.get("/ready").json()["run"] != "item_knn":  # it goes on where nobody waits for it
+        time.sleep(0.01)
 
 
 def test_no_more_wait_for_the_start_than_may(serve, held, tiny_runs):
