@@ -80,7 +80,7 @@ function kindsOf(kinds) {
 const rgb = (colour) => [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16) / 255);
 
 function build(place, view, found) {
-  const canvas = h("canvas", { tabindex: "0", role: "application",
+  const canvas = h("canvas", { tabindex: "0", role: "img",
     "aria-label": "Map of all items. Arrows move, plus and minus zoom, 0 shows the whole, Enter opens the item in the middle. The list beside it follows." });
   const tip = h("div", { class: "tip", hidden: true, "aria-hidden": "true" });
   const frame = h("div", { class: "map-frame" }, canvas, h("span", { class: "cross", "aria-hidden": "true" }), tip);
