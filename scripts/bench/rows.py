@@ -36,12 +36,17 @@ def row(
     } | more
 
 
-def save(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Put rows into results/NAME.json; a row of the same dataset and variant is replaced, others stay."""
+def save(name: str, rows: Sequence[Mapping[str, Any]], each_processor: bool = False) -> None:
+    """Put rows into results/NAME.json; a row of the same dataset and variant (and processor) is replaced, others stay."""
+
+    def key(entry: Mapping[str, Any]) -> tuple[str | None, ...]:
+        processor = entry["machine"].get("processor") if each_processor else None
+        return entry["dataset"], entry["variant"], processor
+
     path = RESULTS / f"{name}.json"
     old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    fresh = {(entry["dataset"], entry["variant"]) for entry in rows}
-    kept = [entry for entry in old if (entry["dataset"], entry["variant"]) not in fresh]
+    fresh = {key(entry) for entry in rows}
+    kept = [entry for entry in old if key(entry) not in fresh]
     write_json(path, kept + list(rows))
 
 

@@ -232,7 +232,7 @@ def main() -> None:
             for variant, metrics in measure_reranked(folder, run.user_ids, users, options.seconds):
                 rows.append(row(name, variant, [0], [metrics], options.seconds))
                 print(json.dumps(metrics))
-            save("serve", rows)
+            save("serve", rows, each_processor=True)
             return
         for variant, more, change_to in (
             ("lists", (), None),
@@ -243,7 +243,7 @@ def main() -> None:
                 metrics = measure(server, users, options.seconds, change_to)
                 rows.append(row(name, variant, [0], [metrics], options.seconds, peak_mb=round(server.memory("VmHWM"))))
                 print(json.dumps(rows[-1]["metrics"]))
-    save("serve", rows)
+    save("serve", rows, each_processor=True)
 
 
 if __name__ == "__main__":
