@@ -37,7 +37,7 @@ def row(
 
 
 def save(name: str, rows: Sequence[Mapping[str, Any]], each_processor: bool = False) -> None:
-    """Put rows into results/NAME.json; a row of the same dataset and variant (and processor) is replaced, others stay."""
+    """Put rows into results/NAME.json; one of the same dataset and variant (and processor) is replaced, others stay."""
 
     def key(entry: Mapping[str, Any]) -> tuple[str | None, ...]:
         processor = entry["machine"].get("processor") if each_processor else None
