@@ -11,6 +11,7 @@ from gnnrec.commit import finish
 from gnnrec.errors import UserError, missing_extra
 from gnnrec.exported import Exported, Vectors, is_sealed_folder, read, read_ids, there, write_ids
 from gnnrec.files import atomic_path
+from gnnrec.untrusted import refusing
 from gnnrec.vault import write_bytes
 
 SUBSPACE = 4  # dimensions that one byte of a product quantization stands for
@@ -106,12 +107,14 @@ def check_pq(item: Vectors) -> None:
 
 
 def read_index(path: Path) -> Any:
-    """No list in it may claim to be longer than the file: FAISS would ask for the memory before it looks."""
+    """No list in it may claim to be longer than the file: FAISS would ask for the memory before it looks. Raises
+    UserError where it is no index."""
     faiss, size = faiss_library(), there(path).stat().st_size
     faiss.set_deserialization_vector_byte_limit(size)
-    if is_sealed_folder(path.parent):
-        return faiss.deserialize_index(np.frombuffer(read(path), dtype=np.uint8))
-    return faiss.read_index(str(path))
+    with refusing(path, "no FAISS index, or a damaged one"):
+        if is_sealed_folder(path.parent):
+            return faiss.deserialize_index(np.frombuffer(read(path), dtype=np.uint8))
+        return faiss.read_index(str(path))
 
 
 def faiss_library() -> Any:

@@ -15,6 +15,9 @@ from typing import Any
 from gnnrec.errors import UserError, missing_extra
 
 PROBE_SECONDS = 4.0  # for each address that a name has
+# What a client of HTTP/2, which Ray speaks (gRPC), sends first, with an empty frame of settings (RFC 9113, 3.4).
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+SETTINGS, HEAD = 4, 9  # the type of a frame of settings, which answers it first, and the bytes of a frame's head
 STARTS = 3  # on this machine; where it is busy, Ray gives up after 30 s, which no setting of its own changes
 
 
@@ -27,12 +30,26 @@ def host_and_port(address: str) -> tuple[str, int]:
 
 
 def _probe(address: str) -> None:
-    """Ray itself asks for minutes whether somebody answers."""
+    """Ray itself asks for minutes whether somebody answers, and for one whether that is Ray."""
     try:
-        socket.create_connection(host_and_port(address), timeout=PROBE_SECONDS).close()
+        connection = socket.create_connection(host_and_port(address), timeout=PROBE_SECONDS)
     except OSError as error:
         reason = error.strerror or str(error)  # a timeout has no errno
         raise UserError(f"--address: nobody listens at {address} ({reason}); start the cluster first") from error
+    with connection:
+        if os.environ.get("RAY_USE_TLS", "0") == "0" and not _speaks_http2(connection):
+            raise UserError(f"--address: who listens at {address} is no Ray cluster; allowed: HOST:PORT of its head")
+
+
+def _speaks_http2(connection: socket.socket) -> bool:
+    head = b""
+    try:
+        connection.sendall(PREFACE)
+        while len(head) < HEAD and (more := connection.recv(HEAD - len(head))):
+            head += more
+    except OSError:
+        return False
+    return len(head) == HEAD and head[3] == SETTINGS
 
 
 @contextmanager

@@ -32,6 +32,20 @@ def without_edges(graph: HeteroData, edge_type: EdgeType, pairs: Iterable[tuple[
     return with_edges(graph, {edge_type: _parts(graph, edge_type, ~gone)})
 
 
+def without_takers(graph: HeteroData, item: int) -> HeteroData:
+    """An item that nobody ever had. Statistics that were made from the log before stay as they are."""
+    log: Interactions = interactions_of(graph)
+    return with_interactions(graph, log.rows(log.item != item))
+
+
+def without_relation(graph: HeteroData, edge_type: EdgeType, item: int) -> HeteroData:
+    """An item whose node, or whose modality nodes, have no edges of a type between nodes of one kind."""
+    ends = graph[edge_type].edge_index
+    if edge_type[0] != "item":
+        ends = owners(graph, edge_type[0])[ends]
+    return with_edges(graph, {edge_type: _parts(graph, edge_type, ~(ends == item).any(0))})
+
+
 def without_content(graph: HeteroData, modality: str, item: int) -> HeteroData:
     """An item that lacks one modality: neither its feature nor what its modality node hears or says is left."""
     return _only_nodes(graph, modality, owners(graph, modality) != item)

@@ -52,6 +52,10 @@ def sampler_for(
     if model.hops is None:
         name = type(model).__name__
         raise UserError(f"train.sampling: found {sampling!r}; allowed: whole, since {name} sees all edges at once")
+    if importance == "visits" and not model.hops:
+        raise UserError(
+            f"train.importance: found 'visits'; allowed: uniform, since {type(model).__name__} draws no neighbours"
+        )
     if sampling == "temporal":
         if "time" not in graph[INTERACTS]:
             raise UserError("train.sampling: found 'temporal'; allowed: data with timestamps, split in their order")

@@ -18,7 +18,7 @@ from gnnrec.errors import UserError
 from gnnrec.export_index import build_index, faiss_library, read_index
 from gnnrec.exported import Vectors, read_ids_of
 from gnnrec.files import atomic_path, refuse_plain, write_text
-from gnnrec.untrusted import map_npy
+from gnnrec.untrusted import map_npy, refusing
 
 IDS = "items.ids.json"
 
@@ -58,7 +58,7 @@ def search_shards(folder: Path | str, queries: Vectors, k: int) -> list[list[str
     """The ids of the k best items of all shards for each query [n, d], by inner product, as `gnnrec search` shows them.
 
     folder: of `gnnrec export RUN --to FOLDER --format faiss --shards N`. Raises UserError where a shard is missing or
-    the queries have another number of dimensions.
+    damaged, or the queries have another number of dimensions.
     """
     found = nearest_rows(Path(folder), queries, k)
     ids = read_ids_of("items", Path(folder))
@@ -77,9 +77,12 @@ def nearest_rows(folder: Path, queries: Vectors, k: int) -> Found:
         shard = read_index(path)
         if queries.ndim != 2 or queries.shape[1] != shard.d:
             raise UserError(f"{folder}: found queries of shape {queries.shape}; allowed: [n, {shard.d}]")
-        best = _merged(best, _search(shard, queries, k), first, k)
+        with refusing(path, "no FAISS index, or a damaged one"):  # what is wrong may show only when it is searched
+            best = _merged(best, _search(shard, queries, k), first, k)
         first += shard.ntotal
         del shard  # before the next one is read
+    if first != (named := len(read_ids_of("items", folder))):
+        raise UserError(f"{folder}: its shards hold {first} rows, {IDS} names {named}; gnnrec export writes both anew")
     return best
 
 

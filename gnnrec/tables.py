@@ -160,10 +160,14 @@ def explanation_tables(explanation: Mapping[str, Any]) -> str:
     title = f"{explanation['title']} for user {explanation['user']}, score {shown(explanation['score'])}"
     parts = [sentences or "Nothing found in the graph speaks for it.", ""]
     parts.append(table(columns, pieces, title, numbers=("rating", "users with both", "score falls by")))
+    if explanation["paths"]:
+        kinds = [(" > ".join(kind["path"]), kind["drop"]) for kind in explanation["paths"]]
+        names = ("path", "score falls by")
+        parts.append(table(names, kinds, "all paths of a kind together", numbers=names[1:]))
     if explanation["modalities"]:
         shares = [(name, part.get("attention"), part["drop_share"]) for name, part in explanation["modalities"].items()]
-        names = ("modality", "attention", "share of the fall")
-        parts.append(table(names, shares, "modalities of the item", numbers=names[1:]))
+        of_shares = ("modality", "attention", "share of the fall")
+        parts.append(table(of_shares, shares, "modalities of the item", numbers=of_shares[1:]))
     if "counterfactual" in explanation:
         parts.append(_against_chance(explanation["counterfactual"]))
     return "\n".join(parts)

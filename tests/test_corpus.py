@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts" / "fuzz"))
 import targets as fuzz  # noqa: E402
 
 FOUND = sorted(path.relative_to(CORPUS) for path in CORPUS.rglob("*") if path.is_file())
-QUICK = ("feedback.jsonl", "keys.json", "encoder.json", "recipe", "checkpoint", "export/items.npy")
+QUICK = ("feedback.jsonl", "keys.json", "encoder.json", "recipe", "checkpoint", "words", "export/items.npy")
 EXAMPLES = 150
 
 
@@ -41,7 +41,9 @@ def test_what_was_found_stays_mended(target: Callable[[str], Any], path: Path) -
     target(path.parts[0])((CORPUS / path).read_bytes())
 
 
-@pytest.mark.parametrize("name", [*QUICK, "dataset.toml", "log.csv", "run/run.json", "picture", "sound", "service"])
+@pytest.mark.parametrize(
+    "name", [*QUICK, "dataset.toml", "log.csv", "run/run.json", "picture", "sound", "export/shard", "service"]
+)
 def test_every_seed_is_taken_and_its_damaged_copies_are_refused_or_taken(
     target: Callable[[str], Any], name: str
 ) -> None:

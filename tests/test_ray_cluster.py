@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,33 @@ def test_an_address_where_nobody_answers_is_given_up() -> None:
         assert time.monotonic() - began < 10
         for one in waiting:
             one.close()
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"-ERR unknown command\r\n", b""])
+def test_who_listens_and_is_no_ray_is_said_at_once(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer_once() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=answer_once)
+        thread.start()
+        address, began = f"127.0.0.1:{server.getsockname()[1]}", time.monotonic()
+        with pytest.raises(UserError, match=f"--address: who listens at {address} is no Ray"), open_ray(address, 2):
+            pass
+        assert time.monotonic() - began < 10
+        thread.join()
+
+
+def test_who_listens_and_says_nothing_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address, began = f"127.0.0.1:{silent.getsockname()[1]}", time.monotonic()
+        with pytest.raises(UserError, match=f"--address: who listens at {address} is no Ray"), open_ray(address, 2):
+            pass
+        assert time.monotonic() - began < 10
 
 
 def test_train_says_it_in_one_line(run_command: Any, tiny_data: Path, nobody: str, tmp_path: Path) -> None:

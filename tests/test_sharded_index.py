@@ -35,6 +35,25 @@ def test_a_missing_shard_is_said(tmp_path: Path) -> None:
         write_shards(item, [str(row) for row in range(6)], tmp_path, 7)
 
 
+@pytest.mark.parametrize("keep", [0, 3, 40, 80])
+def test_a_damaged_shard_is_one_clear_line(tmp_path: Path, run_command: Callable, keep: int) -> None:
+    item = np.eye(6, dtype=np.float32)
+    _, second, *_ = write_shards(item, [str(row) for row in range(6)], tmp_path / "index", 3)
+    np.save(tmp_path / "queries.npy", item)
+    second.write_bytes(second.read_bytes()[:keep] if keep else b"x" * 200)
+    status, _, err = run_command("search", tmp_path / "index", "--vectors", tmp_path / "queries.npy")
+    assert status == 2 and err.startswith(f"gnnrec: {second}: no FAISS index, or a damaged one: ")
+    assert err.count("\n") == 1
+
+
+def test_shards_of_another_number_of_items_are_refused(tmp_path: Path) -> None:
+    item = np.eye(6, dtype=np.float32)
+    *_, ids = write_shards(item, [str(row) for row in range(6)], tmp_path, 3)
+    ids.write_text('["0", "1", "2", "3", "4"]')
+    with pytest.raises(UserError, match="its shards hold 6 rows, items.ids.json names 5"):
+        search_shards(tmp_path, item, 1)
+
+
 def test_the_command_writes_shards(
     planted_run: Run, one_document: Callable, run_command: Callable, tmp_path: Path
 ) -> None:

@@ -277,6 +277,12 @@ def test_a_user_s_command_trains_on_pieces(planted_folder: Path, tmp_path: Path)
     ("name", "graph_settings", "settings", "said"),
     [
         ("vbpr", {}, {}, "train.sampling: found 'neighbours'; allowed: whole, since VBPR sees all edges at once"),
+        (
+            "mf",
+            {},
+            {"importance": "visits"},
+            "importance: found 'visits'; allowed: uniform, since .* draws no neighbours",
+        ),
         ("lightgcn", {}, {"fanout": "5,5"}, "train.fanout: found '5,5'; allowed: one number, or 3"),
         ("lightgcn", {}, {"sampling": "temporal"}, "graph.together: counts the whole log"),
         ("lightgcn", {"timed": False}, {"sampling": "temporal"}, "allowed: data with timestamps"),

@@ -15,9 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
-from gnnrec.graph import FRIEND, item_modalities, owners
+from gnnrec.graph import FRIEND, TOGETHER, item_modalities, owners
 from gnnrec.models import model_scorer
-from gnnrec.removal import without_content, without_friends, without_interactions
+from gnnrec.removal import (
+    without_content,
+    without_friends,
+    without_interactions,
+    without_relation,
+    without_takers,
+)
 from gnnrec.run_folder import Run
 from gnnrec.vectors import unit_length
 
@@ -39,6 +45,14 @@ class Evidence:
     path: tuple[str, ...] = ()  # node types on the way to the item; empty where it takes more than two steps
 
 
+@dataclass(frozen=True, slots=True)
+class PathKind:
+    """All paths of one kind that end at an item. `drop`: the score less the score without all of them."""
+
+    path: tuple[str, ...]  # node types from the user to the item
+    drop: float
+
+
 class EvidenceFinder:
     """Of one run, with everything known as histories."""
 
@@ -56,6 +70,27 @@ class EvidenceFinder:
         found += [self._content(user, item, modality, whole) for modality in self._modalities(item)]
         found += [self._friend(user, item, friend, whole) for friend in self._friends(user, item)]
         return sorted(found, key=lambda piece: -piece.drop)
+
+    def paths(self, user: int, item: int) -> list[PathKind]:
+        """What each kind of path adds that leads from her past, or her friends, to the item; the largest drop first.
+
+        A path of a kind is cut at its last step before the item (friends: at the first), so that all of them fall
+        away at once, also those by way of things that are no piece of `find`.
+        """
+        graph, whole = self.graph, self.score(user, item)
+        cut: dict[tuple[str, ...], HeteroData] = {}
+        if (self.run.known.item == item).any():
+            cut["user", "item", "user", "item"] = without_takers(graph, item)
+        relations = {("user", "item", name, "item"): (name, "similar", name) for name in item_modalities(graph)}
+        for path, edge_type in (relations | {("user", "item", "item"): TOGETHER}).items():
+            if edge_type in graph.edge_types:
+                left = without_relation(graph, edge_type, item)
+                if left[edge_type].num_edges < graph[edge_type].num_edges:
+                    cut[path] = left
+        if friends := self._friends(user, item):
+            cut["user", "user", "item"] = without_friends(graph, user, friends)
+        drops = [PathKind(path, whole - self.score(user, item, left)) for path, left in cut.items()]
+        return sorted(drops, key=lambda kind: -kind.drop)
 
     def candidates(self, user: int, item: int) -> list[int]:
         """The up to TRIED things of her past most like the item, by their embeddings; of equal ones the newest first.

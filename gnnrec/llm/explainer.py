@@ -72,6 +72,7 @@ class Explainer:
             "score": self._finder.score(who, what),
             "explanation": [sentence.to_json() for sentence in self._in_words(pieces, what)],
             "evidence": [self._row(piece) for piece in pieces],
+            "paths": [{"path": list(kind.path), "drop": kind.drop} for kind in self._finder.paths(who, what)],
             "modalities": self.shares(what, pieces),
         }
         if counterfactual:

@@ -21,7 +21,7 @@ from gnnrec.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from gnnrec.errors import UserError, count
 from gnnrec.language.local import LocalLM
 from gnnrec.llm.block_scorer import Prompts
-from gnnrec.llm.cards import Cards
+from gnnrec.llm.cards import CARD_VERSION, Cards
 from gnnrec.llm.controls import held_against_controls, matters
 from gnnrec.llm.items import readable_items
 from gnnrec.llm.past import pasts_of
@@ -185,6 +185,7 @@ def tune(
         soft=matters(controls),
         controls=controls,
         settings=asdict(config),
+        wording=CARD_VERSION,
     )
     save_tuned(run, model, facts)
     for name in CHECKPOINTS:

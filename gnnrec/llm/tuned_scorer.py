@@ -20,7 +20,7 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.errors import UserError, damaged
 from gnnrec.llm.block_scorer import Prompts
-from gnnrec.llm.cards import CardConfig, Cards, card_config
+from gnnrec.llm.cards import CARD_VERSION, CardConfig, Cards, card_config
 from gnnrec.llm.items import readable_items
 from gnnrec.llm.passes import Passes, Tokens
 from gnnrec.llm.past import Past
@@ -56,6 +56,7 @@ class Tuned:
     soft: bool  # and whether they are used
     controls: dict[str, dict[str, float]]
     settings: dict[str, Any]
+    wording: int = 0  # CARD_VERSION of the cards that it learnt from; 0: not kept yet
 
     @property
     def cards(self) -> CardConfig:
@@ -154,6 +155,11 @@ def read_tuned(run: "Run") -> Tuned:
         raise damaged(path, error) from error
     if facts.weights != sha256_of(run.folder / "weights.safetensors"):
         raise UserError(f"{path}: was tuned for other weights than this run's; make it anew: gnnrec tune {run.folder}")
+    if facts.wording != CARD_VERSION:
+        raise UserError(
+            f"{path}: was tuned on cards of version {facts.wording}, found {CARD_VERSION} in this release; "
+            f"make it anew: gnnrec tune {run.folder}"
+        )
     return facts
 
 

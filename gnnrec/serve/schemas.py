@@ -207,6 +207,9 @@ class Explanation(BaseModel):
     score: float
     explanation: list[dict[str, Any]] = Field(description="sentences, and the pieces of evidence that each names")
     evidence: list[dict[str, Any]] = Field(description="the pieces, and how far the score falls without each")
+    paths: list[dict[str, Any]] = Field(
+        description="kinds of path to the item, and how far the score falls without each"
+    )
     modalities: dict[str, dict[str, float]]
     run: str
     model_config = shown(
@@ -219,6 +222,10 @@ class Explanation(BaseModel):
                     **{"title": "Seven", "rating": 5.0, "users_with_both": 20, "alike": {"text": 0.59}},
                 },
                 {"id": "text", "kind": "content", "drop": 0.02, "path": ["text", "item"]},
+            ],
+            "paths": [
+                {"path": ["user", "item", "user", "item"], "drop": 1.41},
+                {"path": ["user", "item", "text", "item"], "drop": 0.12},
             ],
             "modalities": {"text": {"drop_share": 1.0, "attention": 0.6}},
         }

@@ -243,6 +243,8 @@ def _serve(entries: list[dict[str, Any]]) -> list[Goal]:
     for e in entries:
         if e["dataset"] == "movies":
             found, what = e["metrics"], f"gnnrec serve, movies, {e['variant']}"
+            if processor := e["machine"].get("processor"):
+                what += f" ({processor})"
             load = f"load of the machine {found['load']:.1f}, on {e['machine']['cpus']} cores"
             rate, last = found["requests_per_second"], found["p99_ms"]
             faults = found["faults"] + found["not_answered"]

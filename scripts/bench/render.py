@@ -117,10 +117,11 @@ def serve() -> str:
                 f"{found['first_answer_s']:.1f}",
                 f"{entry['seconds']:.0f}",
                 f"{found['load']:.1f}",
+                entry["machine"].get("processor", "not kept"),
             ]
         )
     head = ["data", "asked", "requests/s", "median ms", "99 % ms", "faults", "server's CPU µs a request", "MB"]
-    return table([*head, "first answer after s", "seconds", "load of the machine"], rows)
+    return table([*head, "first answer after s", "seconds", "load of the machine", "processor"], rows)
 
 
 def scale() -> str:

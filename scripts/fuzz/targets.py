@@ -26,6 +26,7 @@ from gnnrec.datasets import Dataset, planted, read_events
 from gnnrec.datasets.sources.partitions import Partitions, open_partitions
 from gnnrec.due import read_due
 from gnnrec.encoders.fitted.folder import read_facts
+from gnnrec.encoders.fitted.vector_files import read_vectors
 from gnnrec.encoders.media import decode_audio, read_image
 from gnnrec.export import export_embeddings, import_embeddings
 from gnnrec.files import sha256_of_file
@@ -34,6 +35,7 @@ from gnnrec.privacy.exports import read_export
 from gnnrec.recipe import Recipe, load_recipe, parse_toml
 from gnnrec.run_folder import Run
 from gnnrec.serve.security import Keys
+from gnnrec.sharded_index import search_shards, write_shards
 from gnnrec.tracking import read_log
 
 LOG = b"user,item,rating,timestamp\na,x,5,10\nb,y,4,20\na,y,3,30\n"
@@ -76,6 +78,12 @@ class Workshop:
     @cached_property
     def broken_run(self) -> Path:
         return Path(shutil.copytree(self.run, self.place / "broken"))
+
+    @cached_property
+    def listed(self) -> Path:
+        """A run that ranks by lists that were made, not by embeddings."""
+        data = Dataset.load(self.run.with_name("planted"))
+        return train(data, self.place / "listed", load_recipe("item_knn")).folder
 
     def dataset(self, name: str, others: Mapping[str, bytes]) -> Callable[..., object]:
         """Loads a dataset folder whose file `name` is the fuzzed one."""
@@ -120,6 +128,26 @@ class Workshop:
             return import_embeddings(folder, format)
 
         return Target(read, ((folder / name).read_bytes(),))
+
+    def shard(self) -> Target:
+        """The second of three shards of an index that is searched."""
+        item = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+        path = write_shards(item, [f"i{n}" for n in range(9)], self._folder("shards"), 3)[1]
+
+        def read(data: bytes) -> object:
+            path.write_bytes(data)
+            return search_shards(path.parent, item[:2], 5)
+
+        return Target(read, (path.read_bytes(),))
+
+    def lists(self) -> Target:
+        path = self.listed / "lists.safetensors"
+
+        def read(data: bytes) -> object:
+            path.write_bytes(data)
+            return use(Run.load(self.listed))
+
+        return Target(read, (path.read_bytes(),))
 
     def file(self, name: str, reader: Callable[[Path], object]) -> Callable[[bytes], object]:
         path = self._folder(f"file-{name}") / name
@@ -178,6 +206,9 @@ def targets(place: Path) -> Iterator[tuple[str, Callable[[], Target]]]:
         *("graph.safetensors", "weights.safetensors", "embeddings.safetensors"),
     ):
         yield f"run/{name}", lambda name=name: Target(shop.run_file(name), ((shop.run / name).read_bytes(),))
+    yield "run/lists.safetensors", shop.lists
+    yield "export/shard", shop.shard
+    yield "words", lambda: Target(shop.file("words", lambda path: read_vectors(path, 100)), word_vectors())
     yield from encoder_targets(place)
     yield from sealed_targets(place)
     for name in ("interactions", "items"):
@@ -253,6 +284,14 @@ def npy(values: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, values, allow_pickle=False)
     return buffer.getvalue()
+
+
+def word_vectors() -> tuple[bytes, ...]:
+    """word2vec's text and binary forms, and GloVe's, which is the text without its head."""
+    rows = {"heist": (0.5, -1.0, 2.0), "space": (1.5, 0.0, -0.25)}
+    text = "".join(f"{word} {' '.join(map(str, row))}\n" for word, row in rows.items()).encode()
+    binary = b"".join(word.encode() + b" " + np.float32(row).tobytes() + b"\n" for word, row in rows.items())
+    return b"2 3\n" + text, b"2 3\n" + binary, text
 
 
 def pictures() -> Iterator[bytes]:

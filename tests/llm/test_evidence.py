@@ -12,7 +12,7 @@ import torch
 
 from gnnrec.datasets import Dataset, Interactions
 from gnnrec.errors import UserError
-from gnnrec.graph import FRIEND
+from gnnrec.graph import FRIEND, TOGETHER, with_interactions
 from gnnrec.llm.evidence import Evidence, EvidenceFinder
 from gnnrec.llm.explainer import DRAWS, Explainer
 from gnnrec.llm.sentences import explain
@@ -65,8 +65,6 @@ def test_the_drop_is_the_score_less_the_score_without(planted_run: Run) -> None:
     (item,) = best_items(planted_run, user, 1)
     piece = next(piece for piece in finder.find(user, item) if piece.kind == "had")
     log = planted_run.known
-    from gnnrec.graph import with_interactions
-
     without = with_interactions(planted_run.graph, log.rows((log.user != user) | (log.item != piece.item)))
     scores = [
         float(model_scorer(planted_run.model, graph)(torch.tensor([user]))[0, item])
@@ -102,6 +100,8 @@ def test_one_recommendation_as_a_document(planted_run: Run) -> None:
     assert sum(part["drop_share"] for part in shares.values()) == pytest.approx(1, abs=1e-5) or not any(
         piece["drop"] > 0 for piece in found["evidence"] if piece["kind"] == "content"
     )
+    middles = {kind["path"][-2] for kind in found["paths"]}
+    assert {"user", "text", "image", "audio"} <= middles <= {"user", "item", "text", "image", "audio"}
     assert set(found["counterfactual"]) == {"removed", "drop", "random_drops"}
     with pytest.raises(UserError, match="no user with the id 'nobody'"):
         Explainer(planted_run).explain("nobody", item)
@@ -154,6 +154,39 @@ def test_friends_who_had_it_are_evidence_and_nobody_else_is(befriended: Run) -> 
 def friends_of(finder: EvidenceFinder, users: Iterable[int]) -> list[Evidence]:
     pieces = [piece for user in users for piece in finder.find(user, best_items(finder.run, user, 1)[0])]
     return [piece for piece in pieces if piece.kind == "friend"]
+
+
+@pytest.mark.guarantee("G13")
+def test_a_kind_of_path_is_told_by_the_score_without_all_of_them(befriended: Run) -> None:
+    finder, log = EvidenceFinder(befriended), befriended.known
+    graph, by_friends = befriended.known_graph, 0
+    for user in range(6):
+        (item,) = best_items(befriended, user, 1)
+        whole, found = finder.score(user, item), finder.paths(user, item)
+        drops = {kind.path: kind.drop for kind in found}
+        assert [kind.drop for kind in found] == sorted(drops.values(), reverse=True)
+        without = {("user", "item", "user", "item"): with_interactions(graph, log.rows(log.item != item))}
+        relations = {("user", "item", name, "item"): (name, "similar", name) for name in ("text", "image", "audio")}
+        for path, edge_type in (relations | {("user", "item", "item"): TOGETHER}).items():
+            left, store = graph.clone(), graph[edge_type]  # nothing is missing: modality nodes have the items' numbers
+            stays = [place for place, ends in enumerate(store.edge_index.T.tolist()) if item not in ends]
+            if len(stays) == store.num_edges:
+                continue
+            del left[edge_type]  # with the operator that was made of it
+            left[edge_type].edge_index = store.edge_index[:, stays]
+            left[edge_type].edge_weight = store.edge_weight[stays]
+            without[path] = left
+        expected = {path: whole - finder.score(user, item, left) for path, left in without.items()}
+        told = {path: drop for path, drop in drops.items() if path != ("user", "user", "item")}
+        assert len(expected) >= 4
+        assert told == pytest.approx(expected, abs=1e-6)
+        assert all(abs(drop) > 1e-6 for drop in told.values())
+        friends = [piece.drop for piece in finder.find(user, item) if piece.kind == "friend"]
+        assert (("user", "user", "item") in drops) == bool(friends)
+        if len(friends) == 1:
+            assert drops["user", "user", "item"] == pytest.approx(friends[0], abs=1e-6)
+            by_friends += 1
+    assert by_friends
 
 
 @pytest.mark.guarantee("G13")

@@ -1,8 +1,9 @@
 """Tuning learns what the log says and goes on where it stopped; soft tokens count only where they say something."""
 
+import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from gnnrec.errors import UserError
 from gnnrec.language.local import LocalLM
 from gnnrec.llm import tune as tuning
 from gnnrec.llm.block_scorer import Prompts
-from gnnrec.llm.cards import CardConfig, Cards
+from gnnrec.llm.cards import CARD_VERSION, CardConfig, Cards
 from gnnrec.llm.controls import CONTROLS, held_against_controls, matters
 from gnnrec.llm.past import NOBODY, Past
 from gnnrec.llm.settings import LLMConfig
@@ -28,6 +29,7 @@ from gnnrec.llm.tuned_model import TunedModel
 from gnnrec.llm.tuned_scorer import FILE, TunedScorer, open_tuned, read_tuned
 from gnnrec.llm.windows import TrainingWindow, nearest_in_order, training_windows
 from gnnrec.run_folder import Run
+from gnnrec.tensor_files import open_tensors, save_tensors
 from gnnrec.vault import encrypt_folder, write_bytes
 
 LLM = LLMConfig(model="tiny", noun="films", history=4, window=8)
@@ -305,6 +307,12 @@ def test_what_is_damaged_or_of_another_run_is_one_clear_line(own_run: Run, llama
     content = path.read_bytes()
     path.write_bytes(content[:100])
     with pytest.raises(UserError, match=f"{FILE}: damaged or missing: "):
+        read_tuned(own_run)
+    path.write_bytes(content)
+    with open_tensors(path, "pt") as file:
+        learnt = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    save_tensors(path, learnt, {"tuned": json.dumps(asdict(replace(read_tuned(own_run), wording=CARD_VERSION - 1)))})
+    with pytest.raises(UserError, match="on cards of version 2, found 3 in this release; make it anew: gnnrec tune"):
         read_tuned(own_run)
     path.write_bytes(content)
     (own_run.folder / "weights.safetensors").write_bytes(b"other")

@@ -36,6 +36,7 @@ async function fill(reasons, id, user) {
         ? h("ul", { class: "sentences" }, found.explanation.map(({ text }) => h("li", {}, text)))
         : notice("Nothing that can be shown in the graph speaks for it."),
       pieces.length ? evidenceGraph(pieces, user, found.title, reasons.clientWidth) : "",
+      ways(found.paths),
       shares(found.modalities),
       table(found.evidence));
   } catch (error) {
@@ -99,20 +100,36 @@ function evidenceGraph(pieces, user, title, space) {
     lines, boxes, end(0, narrow ? user : `User ${user}`, "end"), end(right, narrow ? "it" : title, "end"));
 }
 
+function bar(label, share, said) {
+  const filling = h("span", { class: "filling" });
+  filling.style.width = `${Math.round(100 * share)}%`;
+  return h("div", { class: "bar-row" }, h("span", {}, label), h("span", { class: "track" }, filling), h("span", { class: "value" }, said));
+}
+
+/** How far the score falls without all paths of a kind, beside the kind that counts most. */
+function ways(paths) {
+  const most = Math.max(0, ...paths.map(({ drop }) => drop));
+  if (!most) return "";
+  return h("div", { class: "shares" }, h("h3", {}, "Which ways lead to it"),
+    h("div", { class: "share" }, paths.map(({ path, drop }) => bar(way(path), Math.max(drop, 0) / most, drop.toFixed(2)))));
+}
+
+function way(path) {
+  if (path[1] === "user") return "friends who had it";
+  const last = path.at(-2);
+  if (last === "user") return "others who had it";
+  return last === "item" ? "had together with it" : `alike in ${nameOf(last).toLowerCase()}`;
+}
+
 /** Of each modality its weight in the fusion, and its share of what content adds to this score. */
 function shares(modalities) {
   const names = Object.keys(modalities);
   if (!names.length) return "";
-  const bar = (label, value) => {
-    const filling = h("span", { class: "filling" });
-    filling.style.width = `${Math.round(100 * value)}%`;
-    return h("div", { class: "bar-row" }, h("span", {}, label), h("span", { class: "track" }, filling),
-      h("span", { class: "value" }, `${Math.round(100 * value)} %`));
-  };
+  const part = (label, share) => bar(label, share, `${Math.round(100 * share)} %`);
   return h("div", { class: "shares" }, h("h3", {}, "How much its content counts"),
     names.map((name) => h("div", { class: "share" }, h("h4", {}, nameOf(name)),
-      modalities[name].attention !== undefined && bar("weight in the item", modalities[name].attention),
-      bar("of what content adds here", modalities[name].drop_share))));
+      modalities[name].attention !== undefined && part("weight in the item", modalities[name].attention),
+      part("of what content adds here", modalities[name].drop_share))));
 }
 
 function table(evidence) {

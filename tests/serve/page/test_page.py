@@ -71,8 +71,10 @@ def test_why_shows_the_evidence(visit):
     bars = dialog.locator(".share .value").all_text_contents()
     shares = told["modalities"].values()
     assert bars == [
-        f"{math.floor(100 * part[name] + 0.5)} %" for part in shares for name in ("attention", "drop_share")
+        *(f"{kind['drop']:.2f}" for kind in told["paths"]),
+        *(f"{math.floor(100 * part[name] + 0.5)} %" for part in shares for name in ("attention", "drop_share")),
     ]
+    assert told["paths"][0]["drop"] > 0
     visitor.shot("why")
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
