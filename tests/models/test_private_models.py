@@ -17,7 +17,7 @@ from gnnrec.graph import build_graph
 from gnnrec.models.dp_filter import DPFilter, DPFilterConfig, aggregates, smoothed, with_constant
 from gnnrec.models.dp_mf import DPMF, DPMFConfig, solved, start
 from gnnrec.models.dp_mf import loss_of_halves as loss_of_factors
-from gnnrec.models.dp_sgd import noise_multiplier
+from gnnrec.models.dp_sgd import noise_multiplier, train_privately
 from gnnrec.models.dp_tower import DPTower, DPTowerConfig, loss_of_halves
 from gnnrec.models.private import bounded_history, content_directions, public_features, unit_histories
 
@@ -164,6 +164,28 @@ def test_a_run_of_dp_sgd_spends_its_epsilon_and_no_noise_is_no_privacy(kind: typ
         model.fit_closed_form(graph)
         spent.append(model.privacy()["epsilon"])
     assert spent[0] == pytest.approx(2.0, rel=0.02) and spent[1] == math.inf
+
+
+def test_where_a_chance_is_rounded_as_many_steps_are_taken_and_accounted() -> None:
+    """1 / (1 / 93) is below 93: one step less would be taken, each accounted as of 1/92 of the users."""
+    batches = 93
+    assert int(1 / (1 / batches)) == batches - 1
+    config = DPMFConfig(epsilon=1.0, delta=1e-3, epochs=2, batches=batches, dim=2)
+    rows, seen = (torch.rand(USERS, ITEMS) < 0.4).float(), list[int]()
+    network = start(torch.zeros(ITEMS, 0, dtype=torch.float64), 2, torch.Generator().manual_seed(0))
+
+    def loss(network: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        seen.append(len(batch))
+        scores: torch.Tensor = network(batch[:, :2])
+        return scores.sum(1)
+
+    epsilon, multiplier = train_privately(network, loss, rows, config, secret_generator()).tolist()
+    assert len(seen) == 2 * batches
+    step = dp_event.PoissonSampledDpEvent(1 / batches, dp_event.GaussianDpEvent(multiplier))
+    accountant = pld_privacy_accountant.PLDAccountant(value_discretization_interval=1e-3)
+    accountant.compose(step, len(seen))
+    assert epsilon == pytest.approx(accountant.get_epsilon(1e-3), rel=0.02)
+    assert epsilon == pytest.approx(1.0, rel=0.02)
 
 
 def test_a_user_is_solved_by_ridge_regression_from_her_items() -> None:
