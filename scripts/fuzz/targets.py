@@ -20,6 +20,7 @@ from encoder_targets import encoder_targets
 from PIL import Image
 from sealed_targets import sealed_targets
 from target import Target
+from vector_targets import vector_targets
 
 from gnnrec.checkpoint import load_checkpoint
 from gnnrec.datasets import Dataset, planted, read_events
@@ -180,6 +181,7 @@ def targets(place: Path) -> Iterator[tuple[str, Callable[[], Target]]]:
         yield f"run/{name}", lambda name=name: Target(shop.run_file(name), ((shop.run / name).read_bytes(),))
     yield from encoder_targets(place)
     yield from sealed_targets(place)
+    yield from vector_targets(place)
     for name in ("interactions", "items"):
         yield f"update/{name}.parquet", lambda name=name: partition(shop, name)
     for name, reader, seed in (("due.json", read_due, DUE), ("export.json", read_export, EXPORTED)):

@@ -113,6 +113,24 @@ def test_two_trainings_by_the_same_seed_have_other_noise() -> None:
     assert (states[0] == states[1]).float().mean() < 0.6  # half of the bytes of the words are always zero
 
 
+@pytest.mark.parametrize(("kind", "config"), [(DPTower, DPTowerConfig), (DPMF, DPMFConfig)])
+def test_whoever_knew_the_draws_would_come_to_the_same_bits(kind: type, config: type) -> None:
+    """Of users and halves, on as many threads: neither the seed of the run nor the global one decides anything."""
+    graph, usual, states = graph_of(log_of(histories(0))), torch.get_num_threads(), []
+    try:
+        for threads, seed in ((1, 0), (1, 1), (2, 0), (2, 1)):
+            torch.set_num_threads(threads)
+            torch.manual_seed(seed)
+            model = kind(config(epsilon=math.inf, delta=1e-3, epochs=1), graph, torch.Generator().manual_seed(seed))
+            model.fit_closed_form(graph, torch.Generator().manual_seed(7))
+            states.append(torch.cat([buffer.flatten() for buffer in model.buffers()]))
+    finally:
+        torch.set_num_threads(usual)
+    assert torch.equal(states[0], states[1]) and torch.equal(states[2], states[3])
+    model.fit_closed_form(graph, torch.Generator().manual_seed(8))
+    assert not torch.equal(torch.cat([buffer.flatten() for buffer in model.buffers()]), states[3])
+
+
 def test_smoothing_takes_noise_off_and_leaves_what_has_none() -> None:
     random = torch.Generator().manual_seed(0)
     content = torch.nn.functional.normalize(torch.randn(300, 4, generator=random, dtype=torch.float64), dim=1)
