@@ -1,6 +1,6 @@
 """FAISS indexes of exported embeddings: built, searched, and read back. An index is in memory while it is built."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ from gnnrec.commit import finish
 from gnnrec.errors import UserError, missing_extra
 from gnnrec.exported import Exported, Vectors, is_sealed_folder, read, read_ids, there, write_ids
 from gnnrec.files import atomic_path
-from gnnrec.untrusted import refusing
 from gnnrec.vault import write_bytes
 
+IDS = "items.ids.json"
 SUBSPACE = 4  # dimensions that one byte of a product quantization stands for
 CENTRES = 256  # of each
 FLAT_LIMIT = 200_000  # up to here a FAISS index is exact; above it is an inverted file
@@ -24,6 +24,7 @@ def search_index(folder: Path, queries: Vectors, k: int) -> list[list[str]]:
     """The ids of the k best items of a FAISS export for each query [n, d], asked one by one."""
     finish(folder)
     index, ids = read_index(folder / "items.faiss"), read_ids(folder)[1]
+    check_rows(index.ntotal, ids, folder)
     found = (index.search(query[None], k)[1][0] for query in queries)
     return [[ids[label] for label in labels if label >= 0] for labels in found]
 
@@ -107,14 +108,23 @@ def check_pq(item: Vectors) -> None:
 
 
 def read_index(path: Path) -> Any:
-    """No list in it may claim to be longer than the file: FAISS would ask for the memory before it looks. Raises
-    UserError where it is no index."""
+    """Raises UserError where it is damaged. No list in it may claim to be longer than the file: FAISS would ask for the
+    memory before it looks."""
     faiss, size = faiss_library(), there(path).stat().st_size
     faiss.set_deserialization_vector_byte_limit(size)
-    with refusing(path, "no FAISS index, or a damaged one"):
-        if is_sealed_folder(path.parent):
-            return faiss.deserialize_index(np.frombuffer(read(path), dtype=np.uint8))
-        return faiss.read_index(str(path))
+    sealed = read(path) if is_sealed_folder(path.parent) else None
+    try:
+        return (
+            faiss.read_index(str(path)) if sealed is None else faiss.deserialize_index(np.frombuffer(sealed, np.uint8))
+        )
+    except (RuntimeError, MemoryError) as error:  # in FAISS's words a place in its own source
+        raise UserError(f"{path}: not a readable FAISS index; export into its folder again") from error
+
+
+def check_rows(index_rows: int, ids: Sequence[str], folder: Path) -> None:
+    """Raises UserError where an index and its ids are not of one export."""
+    if index_rows != len(ids):
+        raise UserError(f"{folder}: its index has {index_rows:,} rows and {IDS} {len(ids):,}; export into it again")
 
 
 def faiss_library() -> Any:

@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 
 from gnnrec.commit import finish, together
 from gnnrec.errors import UserError
-from gnnrec.export_index import build_index, faiss_library, read_index
+from gnnrec.export_index import IDS, build_index, check_rows, faiss_library, read_index
 from gnnrec.exported import Vectors, read_ids_of
 from gnnrec.files import atomic_path, refuse_plain, write_text
-from gnnrec.untrusted import map_npy, refusing
-
-IDS = "items.ids.json"
+from gnnrec.untrusted import map_npy
 
 
 class Found(NamedTuple):
@@ -60,13 +58,15 @@ def search_shards(folder: Path | str, queries: Vectors, k: int) -> list[list[str
     folder: of `gnnrec export RUN --to FOLDER --format faiss --shards N`. Raises UserError where a shard is missing or
     damaged, or the queries have another number of dimensions.
     """
-    found = nearest_rows(Path(folder), queries, k)
-    ids = read_ids_of("items", Path(folder))
+    folder = Path(folder)
+    finish(folder)
+    ids = read_ids_of("items", folder)
+    found = nearest_rows(folder, queries, k, ids)
     return [[ids[row] for row in rows if row >= 0] for rows in found.rows]
 
 
-def nearest_rows(folder: Path, queries: Vectors, k: int) -> Found:
-    """The same as rows with their scores. Memory: one shard, and n times k rows."""
+def nearest_rows(folder: Path, queries: Vectors, k: int, ids: Sequence[str] | None = None) -> Found:
+    """The same as rows with their scores. Memory: one shard, and n times k rows. ids: of all rows, to be as many."""
     finish(folder)
     paths = _shards(folder)
     if not paths or len(paths) != int(paths[0].name.split("-of-")[1].split(".")[0]):
@@ -75,14 +75,15 @@ def nearest_rows(folder: Path, queries: Vectors, k: int) -> Found:
     best = Found(np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32))
     for path in paths:
         shard = read_index(path)
+        if shard.metric_type != faiss_library().METRIC_INNER_PRODUCT:
+            raise UserError(f"{path}: not an index by inner product; gnnrec export --shards writes such")
         if queries.ndim != 2 or queries.shape[1] != shard.d:
             raise UserError(f"{folder}: found queries of shape {queries.shape}; allowed: [n, {shard.d}]")
-        with refusing(path, "no FAISS index, or a damaged one"):  # what is wrong may show only when it is searched
-            best = _merged(best, _search(shard, queries, k), first, k)
+        best = _merged(best, _search(shard, queries, k), first, k)
         first += shard.ntotal
         del shard  # before the next one is read
-    if first != (named := len(read_ids_of("items", folder))):
-        raise UserError(f"{folder}: its shards hold {first} rows, {IDS} names {named}; gnnrec export writes both anew")
+    if ids is not None:
+        check_rows(first, ids, folder)
     return best
 
 

@@ -104,7 +104,8 @@ def tune_settings(
     recipe.refuse_finetuning("tune-settings")
     axes = parse_search(search, recipe)
     claim_folder(out, FILES)
-    with _locked(out / "lock"):
+    kept = "could not be written: what is finished is kept and the same command goes on"
+    with _locked(out / "lock"), _stored(out / "study.sqlite", kept):
         objective = Objective(dataset, recipe)
         identity = recipe.to_toml() + json.dumps([asdict(axis) for axis in axes]) + f"{seeds} seeds"
         identity += fingerprint(dataset) + content_fingerprint(objective.graph(recipe.encoders, recipe.graph))
@@ -327,10 +328,9 @@ def _distribution(axis: Axis) -> "optuna.distributions.BaseDistribution":
 def _load(path: Path) -> "optuna.Study":
     """A new study, or the one that is there. Raises UserError where the file is damaged."""
     import optuna
-    from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
+    with _stored(path, "not a readable study"):
         return optuna.create_study(
             storage=f"sqlite:///{path}",
             study_name="gnnrec",
@@ -338,8 +338,18 @@ def _load(path: Path) -> "optuna.Study":
             pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED),
             load_if_exists=True,
         )
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise UserError(f"{path}: not a readable study ({str(error).splitlines()[0]})") from error
+
+
+@contextmanager
+def _stored(path: Path, trouble: str) -> Iterator[None]:
+    """Raises UserError in place of what optuna and SQLAlchemy say of a damaged file or a full disk."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise UserError(f"{path}: {trouble} ({str(error.__cause__ or error).splitlines()[0]})") from error
 
 
 def _open_study(path: Path, identity: str) -> "optuna.Study":

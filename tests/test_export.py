@@ -128,7 +128,11 @@ def test_mistakes_are_named(embeddings, tmp_path, monkeypatch):
 def test_a_file_that_is_cut_off_is_one_clear_line(embeddings, tmp_path, name):
     for path in export_embeddings(*embeddings, tmp_path, (name,)):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    said = "users.npy: not a readable .npy file: " if name == "npy" else f"not an export in the format {name}: "
+    named = {
+        "npy": "users.npy: not a readable .npy file: ",
+        "faiss": "users.faiss: not a readable FAISS index; export ",
+    }
+    said = named.get(name, f"not an export in the format {name}: ")
     with pytest.raises(UserError, match=said) as caught:
         import_embeddings(tmp_path, name)
     assert "\n" not in str(caught.value)

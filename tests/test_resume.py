@@ -11,6 +11,7 @@ from gnnrec.models import MODELS, ClosedFormModel
 from gnnrec.pipeline import train
 from gnnrec.recipe import Recipe, load_recipe
 from gnnrec.run_folder import Run
+from gnnrec.search_space import with_settings
 from gnnrec.tracking import Tracker
 
 TRAINED = sorted(name for name, (model, _) in MODELS.items() if not issubclass(model, ClosedFormModel))
@@ -57,6 +58,25 @@ def test_a_training_that_dies_goes_on_to_the_same_bits(
 
 # sasrec and tower sum in another order on two threads: other last bits. sgl does on some data.
 SAME = ("lightgcn", "mf", "modality_gnn", "sign", "vbpr", "xsimgcl", "lightgcn, neighbours")
+ONLY_ON_AS_MANY = ("sasrec", "sgl", "tower")
+
+
+def test_each_model_is_held_to_its_bits_on_any_or_on_as_many_threads() -> None:
+    assert {*SAME, *ONLY_ON_AS_MANY} == {*TRAINED, "lightgcn, neighbours"}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_as_many_threads_end_with_the_same_bits(threads: int, tiny_data: Path, tmp_path: Path) -> None:
+    dataset, usual, found = Dataset.load(tiny_data), torch.get_num_threads(), []
+    recipes = {name: with_settings(recipe_of(name), {"train.epochs": 1}, "test") for name in ONLY_ON_AS_MANY}
+    try:
+        torch.set_num_threads(threads)
+        for place in ("first", "second"):
+            runs = {name: train(dataset, tmp_path / place / name, recipe) for name, recipe in recipes.items()}
+            found.append({name: hashes(run) for name, run in runs.items()})
+    finally:
+        torch.set_num_threads(usual)
+    assert found[0] == found[1]
 
 
 def test_one_thread_and_two_end_with_the_same_bits(tiny_data: Path, tmp_path: Path) -> None:

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from gnnrec.errors import UserError
+from gnnrec.export import export_embeddings, search_index
+from gnnrec.export_index import read_index
 from gnnrec.run_folder import Run
 from gnnrec.sharded_index import search_shards, write_shards
+from gnnrec.vault import write_bytes
 
 
 @pytest.mark.parametrize("num_shards", [1, 3, 7])
@@ -35,22 +38,51 @@ def test_a_missing_shard_is_said(tmp_path: Path) -> None:
         write_shards(item, [str(row) for row in range(6)], tmp_path, 7)
 
 
-@pytest.mark.parametrize("keep", [0, 3, 40, 80])
-def test_a_damaged_shard_is_one_clear_line(tmp_path: Path, run_command: Callable, keep: int) -> None:
-    item = np.eye(6, dtype=np.float32)
-    _, second, *_ = write_shards(item, [str(row) for row in range(6)], tmp_path / "index", 3)
-    np.save(tmp_path / "queries.npy", item)
-    second.write_bytes(second.read_bytes()[:keep] if keep else b"x" * 200)
-    status, _, err = run_command("search", tmp_path / "index", "--vectors", tmp_path / "queries.npy")
-    assert status == 2 and err.startswith(f"gnnrec: {second}: no FAISS index, or a damaged one: ")
-    assert err.count("\n") == 1
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_damaged_shard_is_one_line_that_names_it(
+    sealed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut anywhere, or with a byte changed: refused, or searched where only numbers are others."""
+    item, ids = np.eye(6, 4, dtype=np.float32), [str(row) for row in range(6)]
+    if sealed:
+        monkeypatch.setenv("GNNREC_KEY", "00" * 32)
+        export_embeddings(item, item, ids, ids, tmp_path, ("faiss",), encrypt=True)
+        name, good = "items.faiss", faiss.serialize_index(read_index(tmp_path / "items.faiss")).tobytes()
+    else:
+        name = write_shards(item, ids, tmp_path, 3)[1].name
+        good = (tmp_path / name).read_bytes()
+
+    def search(content: bytes) -> str:
+        if sealed:
+            write_bytes(tmp_path / name, content)
+        else:
+            (tmp_path / name).write_bytes(content)
+        try:
+            (search_index if sealed else search_shards)(tmp_path, item, 2)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    assert search(good) == ""
+    refused = f"{tmp_path / name}: not a readable FAISS index; export into its folder again"
+    assert {search(good[:size]) for size in range(len(good))} == {refused}
+    changed = [search(good[:at] + bytes([good[at] ^ 255]) + good[at + 1 :]) for at in range(len(good))]
+    assert all("\n" not in line and (not line or line.startswith(str(tmp_path))) for line in changed)
+    assert sum(map(bool, changed)) >= 20  # the head's 33 bytes say what and how much there is
 
 
-def test_shards_of_another_number_of_items_are_refused(tmp_path: Path) -> None:
+def test_shards_that_do_not_fit_their_ids_are_said(tmp_path: Path) -> None:
     item = np.eye(6, dtype=np.float32)
-    *_, ids = write_shards(item, [str(row) for row in range(6)], tmp_path, 3)
-    ids.write_text('["0", "1", "2", "3", "4"]')
-    with pytest.raises(UserError, match="its shards hold 6 rows, items.ids.json names 5"):
+    first, *_ = write_shards(item, [str(row) for row in range(6)], tmp_path, 3)
+    more = faiss.IndexFlatIP(6)
+    more.add(np.eye(6, dtype=np.float32)[:4])
+    faiss.write_index(more, str(first))
+    with pytest.raises(UserError, match=r"its index has 8 rows and items.ids.json 6; export into it again"):
+        search_shards(tmp_path, item, 1)
+    by_distance = faiss.IndexFlatL2(6)
+    by_distance.add(item[:2])
+    faiss.write_index(by_distance, str(first))
+    with pytest.raises(UserError, match=f"{first.name}: not an index by inner product"):
         search_shards(tmp_path, item, 1)
 
 

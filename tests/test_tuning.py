@@ -277,3 +277,22 @@ def test_the_command(planted_folder: Path, tmp_path: Path, capsys: pytest.Captur
     assert main([*arguments, "--trials", "0"]) == 2
     assert capsys.readouterr().err == "gnnrec: --trials: found 0; allowed: above 0\n"
     assert main(["train", str(planted_folder), "--out", str(tmp_path / "run"), "--recipe", document["recipe"]]) == 0
+
+
+def test_a_study_that_cannot_be_written_says_so_and_goes_on(data: Dataset, tmp_path: Path) -> None:
+    """A full disk, as SQLite would tell of it, from the second trial on."""
+    study, search = tmp_path / "study", ["model.l2=1,10,100"]
+
+    def change(statement: str) -> None:
+        with sqlite3.connect(study / "study.sqlite") as file:
+            file.execute(statement)
+
+    def fill(line: str) -> None:
+        change("CREATE TRIGGER full BEFORE INSERT ON trials BEGIN SELECT RAISE(FAIL, 'disk is full'); END")
+
+    with pytest.raises(UserError, match=r"study.sqlite: could not be written: what is finished is kept.*disk is full"):
+        tune_settings(data, study, EASE, search=search, say=fill)
+    change("DROP TRIGGER full")
+    assert tried(tune_settings(data, study, EASE, search=search)) == tried(
+        tune_settings(data, tmp_path / "other", EASE, search=search)
+    )

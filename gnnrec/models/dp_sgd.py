@@ -87,6 +87,8 @@ def train_privately(
     piece = max(1, PIECE // sum(parameter.numel() for parameter in network.parameters()))
     # Its own Poisson sampling, since make_private would draw from torch's global generator, whose seed runs set.
     loader: Any = DPDataLoader(TensorDataset(rows), sample_rate=1 / config.batches, generator=noise)
+    # It would take int(1 / (1 / 93)) = 92 steps; from their number the engine takes the chance that it accounts for.
+    loader.batch_sampler.steps = config.batches
     with warnings.catch_warnings():
         # That its own secure mode is off (see differential/noise.py), and of torch's hooks.
         warnings.simplefilter("ignore")
@@ -126,7 +128,7 @@ def noise_multiplier(config: DPSGDConfig) -> float:
                 target_epsilon=config.epsilon,
                 target_delta=config.delta,
                 sample_rate=1 / config.batches,
-                epochs=config.epochs,
+                steps=config.epochs * config.batches,
                 accountant="prv",
             )
         )

@@ -3,7 +3,8 @@
 python scripts/bench/faults.py [--kills 60] [--seed 0]     of each kind; writes results/faults.json
 
 Every work is done in a forked child, which is killed; another child looks. A training is killed again and again until
-it ends by itself, and its weights have to be those of a training that nobody disturbed (sha256).
+it ends by itself, and its weights have to be those of a training that nobody disturbed (sha256). Other commands
+(write_works.py) begin anew for each kill, and the same command again has to end with the new state.
 """
 
 import argparse
@@ -21,7 +22,12 @@ from pathlib import Path
 
 import numpy as np
 from rows import row, save
+from write_works import WORKS
 
+import gnnrec.privacy.forget
+import gnnrec.refit
+import gnnrec.rekey
+import gnnrec.update  # noqa: F401 (what the commands need is loaded once, before they are forked)
 from gnnrec.cipher import new_key_file
 from gnnrec.commit import finish
 from gnnrec.datasets import Dataset, planted, read_events
@@ -40,12 +46,15 @@ TRAINED = {  # settings of a training, by what is special about its state
     " sasrec": ("model.name=sasrec",),
     " tower": ("model.name=tower",),
     " sgl": ("model.name=sgl",),  # draws another graph each epoch
+    " xsimgcl": ("model.name=xsimgcl",),  # draws noise each step
+    " vbpr": ("model.name=vbpr",),
     " mf": ("model.name=mf", "train.loss=bpr", "train.negatives=2"),  # negatives are drawn
     " sign": ("model.name=sign", "train.sampling=neighbours", "graph.neighbors=0", "graph.together=0"),
     " lightgcn, sampled": ("model.name=lightgcn", "train.sampling=neighbours", "train.fanout=4"),  # lazy Adam
     " lightgcn, temporal": ("model.name=lightgcn", "train.sampling=temporal", "graph.together=0"),
     " encrypted": ("--encrypt",),
 }
+COMMANDS = ("forget", "update", "rekey", "rekey --deep", "refit")
 FORMATS = ("parquet", "npy", "safetensors", "faiss")
 KEPT = ("weights.safetensors", "embeddings.safetensors", "graph.safetensors")
 IDS = [str(number) for number in range(4_000)]
@@ -243,12 +252,53 @@ def telling(place: Path, kills: int, chance: random.Random) -> tuple[int, int]:
     return count, wrong
 
 
+def command(place: Path, kills: int, chance: random.Random, name: str) -> tuple[int, int]:
+    place, work = Path(tempfile.mkdtemp(dir=place)), WORKS[name]()
+    now, kept, told = place / "now", place / "kept", place / "state"
+    os.environ["GNNREC_CACHE"] = str(now / "cache")
+    os.environ.pop("GNNREC_KEY_FILE", None)
+    if work.key is not None:
+        new_key_file(place / work.key)
+        os.environ["GNNREC_KEY_FILE"] = str(place / work.key)
+    assert ends_well(lambda: work.prepare(now))
+    (now / "cache").mkdir(exist_ok=True)
+    now.rename(kept)
+
+    def afresh() -> None:
+        shutil.rmtree(now, ignore_errors=True)
+        shutil.copytree(kept, now)
+
+    def state() -> str:
+        return told.read_text() if ends_well(lambda: told.write_text(work.state(now))) else "unsound"
+
+    def run() -> None:
+        assert work.command(now) == 0
+
+    def complete() -> bool:
+        return state() == new and ends_well(lambda: work.done(now))
+
+    afresh()
+    old, seconds, new = state(), duration(run), state()
+    assert "unsound" not in (old, new) and complete()
+    count = wrong = 0
+    while count < kills:
+        afresh()
+        if not killed(run, chance.uniform(0, seconds)):
+            continue
+        count += 1
+        sound, nothing_left = state() in (old, new), complete()
+        goes_on = ends_well(run) or nothing_left  # then it may say so
+        wrong += not (sound and goes_on and complete())
+    return count, wrong
+
+
 KINDS = {  # report needs the run that training leaves
     **{f"train{name}, resumed to the same sha256": partial(training, settings=them) for name, them in TRAINED.items()},
     "export in four formats over an older one": exporting,
     "encode": encoding,
     "report": reporting,
     "feedback": telling,
+    **{name: partial(command, name=name) for name in COMMANDS},
 }
 
 

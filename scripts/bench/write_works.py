@@ -7,90 +7,28 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from works import HER, Work, of_run, train_words, typed, well, write_data
 
 from gnnrec.cipher import new_key_file, user_key
-from gnnrec.cli import main as gnnrec
 from gnnrec.commit import finish
-from gnnrec.datasets import planted, read_events
+from gnnrec.datasets import read_events
 from gnnrec.errors import UserError
 from gnnrec.export import import_embeddings
+from gnnrec.exported import read_ids_of
 from gnnrec.run_folder import Run
 from gnnrec.serve.feedback import FeedbackLog
+from gnnrec.sharded_index import nearest_rows
 from gnnrec.tracking import Tracker
-from gnnrec.vault import Envelope, encrypt_file, is_encrypted, keys_of, read_bytes
+from gnnrec.tuning import read_study
+from gnnrec.vault import Envelope, encrypt_file, is_encrypted, keys_of
 
-SETTINGS = ("train.epochs=2", "train.validate_every=1", "train.batch_size=64", "model.dim=8")
 SAMPLED = ("model.name=lightgcn", "model.layers=2", "train.sampling=neighbours", "train.fanout=4")
 SIGN = ("model.name=sign", "train.sampling=neighbours", "graph.neighbors=0", "graph.together=0", "graph.missing=drop")
-TENSORS = ("weights", "embeddings", "lists", "graph")
-HER = "zzz-reader"
 EVENTS = 6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """prepare: makes what is there before. command: what is typed; its exit status. state: what is there, as a short
-    text; raises for what may never be. done: raises for what is not finished, though the command says so. All are given
-    the folder of it all."""
-
-    prepare: Callable[[Path], object]
-    command: Callable[[Path], int]
-    state: Callable[[Path], str]
-    done: Callable[[Path], object] = lambda place: None
-    key: str | None = None  # the file in the folder above that GNNREC_KEY_FILE names
-
-
-def typed(*words: object) -> int:
-    return gnnrec([str(word) for word in words])
-
-
-def well(*words: object) -> None:
-    assert typed(*words) == 0, words
-
-
-def write_data(folder: Path) -> Path:
-    """A dataset named after its folder: 30 users, one of them HER, and 24 items with titles and features."""
-    made = planted("text", num_users=30, num_items=24)
-    folder.mkdir(parents=True)
-    log, users = made.interactions, [HER, *made.user_ids[1:]]
-    rows = {"user": [users[user] for user in log.user], "item": [made.item_ids[item] for item in log.item]}
-    pl.DataFrame(rows | {"time": np.arange(len(log)) + 1_000}).write_csv(folder / "log.csv")
-    titles = [f"Title of {item}" for item in made.item_ids]
-    pl.DataFrame({"item": made.item_ids, "title": titles}).write_csv(folder / "items.csv")
-    np.save(folder / "text.npy", made.item_features["text"])
-    (folder / "dataset.toml").write_text(
-        f'name = "made {folder.name}"\n[interactions]\npath = "log.csv"\ntimestamp = "time"\n'
-        '[items]\npath = "items.csv"\ntext = "title"\n[features.text]\npath = "text.npy"\n'
-    )
-    return folder
-
-
-def train_words(place: Path, out: str, *settings: str, data: str = "data") -> list[object]:
-    return ["train", place / data, "--out", place / out, "--json", "--set", *SETTINGS, *settings]
-
-
-def hashed(folder: Path) -> str:
-    """Of what the files of tensors say, encrypted or not."""
-    digest = hashlib.sha256()
-    for path in (folder / f"{name}.safetensors" for name in TENSORS):
-        digest.update(read_bytes(path) if path.exists() else b"-")
-    return digest.hexdigest()[:12]
-
-
-def of_run(folder: Path) -> str:
-    """unfinished, or the hash of a run that loads."""
-    try:
-        run = Run.load(folder)
-    except UserError as error:
-        assert any(words in str(error) for words in ("an unfinished run", "no run", "no such folder")), error
-        return "unfinished"
-    run.model, run.metrics, run.known, run.item_vectors, run.recipe  # noqa: B018
-    return hashed(folder)
 
 
 def trains(*settings: str, options: tuple[str, ...] = (), stopped: bool = False, key: str | None = None) -> Work:
@@ -115,11 +53,11 @@ def trains(*settings: str, options: tuple[str, ...] = (), stopped: bool = False,
     return Work(prepare=prepare, command=command, state=lambda place: of_run(place / "run"), key=key)
 
 
-def exports(format: str, *options: str, key: str | None = None) -> Work:
+def exports(format: str, *options: str, key: str | None = None, num_items: int = 24) -> Work:
     """Over an older export, of another run."""
 
     def prepare(place: Path) -> None:
-        write_data(place / "data")
+        write_data(place / "data", num_items)
         well(*train_words(place, "run"))
         well(*train_words(place, "other", "train.seed=1"))
         well("export", place / "other", "--to", place / "out", "--format", format, "--json", *options)
@@ -133,6 +71,28 @@ def exports(format: str, *options: str, key: str | None = None) -> Work:
         return hashlib.sha256(found.user.tobytes() + found.item.tobytes()).hexdigest()[:12]
 
     return Work(prepare=prepare, command=command, state=state, key=key)
+
+
+def shards() -> Work:
+    """Over an older index, of another run and in another number of files."""
+
+    def export(place: Path, run: str, number: int) -> int:
+        words = ("--to", place / "out", "--format", "faiss", "--shards", number, "--json")
+        return typed("export", place / run, *words)
+
+    def prepare(place: Path) -> None:
+        write_data(place / "data")
+        well(*train_words(place, "run"))
+        well(*train_words(place, "other", "train.seed=1"))
+        assert export(place, "other", 2) == 0
+
+    def state(place: Path) -> str:
+        run = Run.load(place / "run")
+        found = nearest_rows(place / "out", run.embeddings.user.numpy(), len(run.item_ids))
+        assert read_ids_of("items", place / "out") == run.item_ids
+        return hashlib.sha256(found.rows.tobytes() + found.scores.tobytes()).hexdigest()[:12]
+
+    return Work(prepare=prepare, command=lambda place: export(place, "run", 3), state=state)
 
 
 def reports() -> Work:
@@ -329,6 +289,50 @@ def updates(key: str | None = None) -> Work:
     return Work(prepare=prepare, command=command, state=lambda place: of_run(place / "next"), done=done, key=key)
 
 
+def refits() -> Work:
+    def prepare(place: Path) -> None:
+        write_data(place / "data")
+        well(*train_words(place, "run"))
+
+    def done(place: Path) -> None:
+        assert Run.load(place / "next").provenance["refit_of"]
+
+    def command(place: Path) -> int:
+        return typed("refit", place / "run", "--out", place / "next", "--json")
+
+    return Work(prepare=prepare, command=command, state=lambda place: of_run(place / "next"), done=done)
+
+
+def tunes() -> Work:
+    """A study whose trials are those of one that nobody disturbed, and in the end all of them."""
+
+    def tune(place: Path, out: str) -> int:
+        words = ("--search", "model.l2=1,10,100", "--trials", 3, "--set", "model.name=ease", "--json")
+        return typed("tune-settings", place / "data", "--out", place / out, *words)
+
+    def prepare(place: Path) -> None:
+        write_data(place / "data")
+        assert tune(place, "known") == 0
+
+    def trials(study: Path) -> list[tuple[object, ...]]:
+        try:
+            return [(trial.settings, trial.state, trial.values) for trial in read_study(study).trials]
+        except UserError as error:
+            assert "holds no study" in str(error), error
+            return []
+
+    def state(place: Path) -> str:
+        found, known = trials(place / "study"), trials(place / "known")
+        assert found == known[: len(found)] and len(known) == 3
+        return "trials of the undisturbed study"
+
+    def done(place: Path) -> None:
+        assert trials(place / "study") == trials(place / "known")
+        assert (place / "study" / "best.toml").read_bytes() == (place / "known" / "best.toml").read_bytes()
+
+    return Work(prepare=prepare, command=lambda place: tune(place, "study"), state=state, done=done)
+
+
 WORKS: dict[str, Callable[[], Work]] = {
     "train": trains,
     "train, sampled": lambda: trains(*SAMPLED),
@@ -339,6 +343,8 @@ WORKS: dict[str, Callable[[], Work]] = {
     "train, encrypted, resumed": lambda: trains(options=("--encrypt",), stopped=True, key="old.key"),
     **{f"export {name}": functools.partial(exports, name) for name in ("parquet", "npy", "safetensors", "faiss")},
     "export, encrypted": lambda: exports("npy", "--encrypt", key="old.key"),
+    "export faiss-pq": lambda: exports("faiss-pq", num_items=300),
+    "export --shards": shards,
     "report": reports,
     "encode": encodes,
     "feedback": feedback,
@@ -348,4 +354,6 @@ WORKS: dict[str, Callable[[], Work]] = {
     "rekey --deep": lambda: rekeys("--deep"),
     "update": updates,
     "update, encrypted": lambda: updates("old.key"),
+    "refit": refits,
+    "tune-settings": tunes,
 }

@@ -20,13 +20,13 @@ from encoder_targets import encoder_targets
 from PIL import Image
 from sealed_targets import sealed_targets
 from target import Target
+from vector_targets import vector_targets
 
 from gnnrec.checkpoint import load_checkpoint
 from gnnrec.datasets import Dataset, planted, read_events
 from gnnrec.datasets.sources.partitions import Partitions, open_partitions
 from gnnrec.due import read_due
 from gnnrec.encoders.fitted.folder import read_facts
-from gnnrec.encoders.fitted.vector_files import read_vectors
 from gnnrec.encoders.media import decode_audio, read_image
 from gnnrec.export import export_embeddings, import_embeddings
 from gnnrec.files import sha256_of_file
@@ -35,7 +35,6 @@ from gnnrec.privacy.exports import read_export
 from gnnrec.recipe import Recipe, load_recipe, parse_toml
 from gnnrec.run_folder import Run
 from gnnrec.serve.security import Keys
-from gnnrec.sharded_index import search_shards, write_shards
 from gnnrec.tracking import read_log
 
 LOG = b"user,item,rating,timestamp\na,x,5,10\nb,y,4,20\na,y,3,30\n"
@@ -129,17 +128,6 @@ class Workshop:
 
         return Target(read, ((folder / name).read_bytes(),))
 
-    def shard(self) -> Target:
-        """The second of three shards of an index that is searched."""
-        item = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
-        path = write_shards(item, [f"i{n}" for n in range(9)], self._folder("shards"), 3)[1]
-
-        def read(data: bytes) -> object:
-            path.write_bytes(data)
-            return search_shards(path.parent, item[:2], 5)
-
-        return Target(read, (path.read_bytes(),))
-
     def lists(self) -> Target:
         path = self.listed / "lists.safetensors"
 
@@ -207,10 +195,9 @@ def targets(place: Path) -> Iterator[tuple[str, Callable[[], Target]]]:
     ):
         yield f"run/{name}", lambda name=name: Target(shop.run_file(name), ((shop.run / name).read_bytes(),))
     yield "run/lists.safetensors", shop.lists
-    yield "export/shard", shop.shard
-    yield "words", lambda: Target(shop.file("words", lambda path: read_vectors(path, 100)), word_vectors())
     yield from encoder_targets(place)
     yield from sealed_targets(place)
+    yield from vector_targets(place)
     for name in ("interactions", "items"):
         yield f"update/{name}.parquet", lambda name=name: partition(shop, name)
     for name, reader, seed in (("due.json", read_due, DUE), ("export.json", read_export, EXPORTED)):
@@ -284,14 +271,6 @@ def npy(values: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, values, allow_pickle=False)
     return buffer.getvalue()
-
-
-def word_vectors() -> tuple[bytes, ...]:
-    """word2vec's text and binary forms, and GloVe's, which is the text without its head."""
-    rows = {"heist": (0.5, -1.0, 2.0), "space": (1.5, 0.0, -0.25)}
-    text = "".join(f"{word} {' '.join(map(str, row))}\n" for word, row in rows.items()).encode()
-    binary = b"".join(word.encode() + b" " + np.float32(row).tobytes() + b"\n" for word, row in rows.items())
-    return b"2 3\n" + text, b"2 3\n" + binary, text
 
 
 def pictures() -> Iterator[bytes]:

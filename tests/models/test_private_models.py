@@ -17,7 +17,7 @@ from gnnrec.graph import build_graph
 from gnnrec.models.dp_filter import DPFilter, DPFilterConfig, aggregates, smoothed, with_constant
 from gnnrec.models.dp_mf import DPMF, DPMFConfig, solved, start
 from gnnrec.models.dp_mf import loss_of_halves as loss_of_factors
-from gnnrec.models.dp_sgd import noise_multiplier
+from gnnrec.models.dp_sgd import noise_multiplier, train_privately
 from gnnrec.models.dp_tower import DPTower, DPTowerConfig, loss_of_halves
 from gnnrec.models.private import bounded_history, content_directions, public_features, unit_histories
 
@@ -113,6 +113,24 @@ def test_two_trainings_by_the_same_seed_have_other_noise() -> None:
     assert (states[0] == states[1]).float().mean() < 0.6  # half of the bytes of the words are always zero
 
 
+@pytest.mark.parametrize(("kind", "config"), [(DPTower, DPTowerConfig), (DPMF, DPMFConfig)])
+def test_whoever_knew_the_draws_would_come_to_the_same_bits(kind: type, config: type) -> None:
+    """Of users and halves, on as many threads: neither the seed of the run nor the global one decides anything."""
+    graph, usual, states = graph_of(log_of(histories(0))), torch.get_num_threads(), []
+    try:
+        for threads, seed in ((1, 0), (1, 1), (2, 0), (2, 1)):
+            torch.set_num_threads(threads)
+            torch.manual_seed(seed)
+            model = kind(config(epsilon=math.inf, delta=1e-3, epochs=1), graph, torch.Generator().manual_seed(seed))
+            model.fit_closed_form(graph, torch.Generator().manual_seed(7))
+            states.append(torch.cat([buffer.flatten() for buffer in model.buffers()]))
+    finally:
+        torch.set_num_threads(usual)
+    assert torch.equal(states[0], states[1]) and torch.equal(states[2], states[3])
+    model.fit_closed_form(graph, torch.Generator().manual_seed(8))
+    assert not torch.equal(torch.cat([buffer.flatten() for buffer in model.buffers()]), states[3])
+
+
 def test_smoothing_takes_noise_off_and_leaves_what_has_none() -> None:
     random = torch.Generator().manual_seed(0)
     content = torch.nn.functional.normalize(torch.randn(300, 4, generator=random, dtype=torch.float64), dim=1)
@@ -164,6 +182,28 @@ def test_a_run_of_dp_sgd_spends_its_epsilon_and_no_noise_is_no_privacy(kind: typ
         model.fit_closed_form(graph)
         spent.append(model.privacy()["epsilon"])
     assert spent[0] == pytest.approx(2.0, rel=0.02) and spent[1] == math.inf
+
+
+def test_where_a_chance_is_rounded_as_many_steps_are_taken_and_accounted() -> None:
+    """1 / (1 / 93) is below 93: one step less would be taken, each accounted as of 1/92 of the users."""
+    batches = 93
+    assert int(1 / (1 / batches)) == batches - 1
+    config = DPMFConfig(epsilon=1.0, delta=1e-3, epochs=2, batches=batches, dim=2)
+    rows, seen = (torch.rand(USERS, ITEMS) < 0.4).float(), list[int]()
+    network = start(torch.zeros(ITEMS, 0, dtype=torch.float64), 2, torch.Generator().manual_seed(0))
+
+    def loss(network: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        seen.append(len(batch))
+        scores: torch.Tensor = network(batch[:, :2])
+        return scores.sum(1)
+
+    epsilon, multiplier = train_privately(network, loss, rows, config, secret_generator()).tolist()
+    assert len(seen) == 2 * batches
+    step = dp_event.PoissonSampledDpEvent(1 / batches, dp_event.GaussianDpEvent(multiplier))
+    accountant = pld_privacy_accountant.PLDAccountant(value_discretization_interval=1e-3)
+    accountant.compose(step, len(seen))
+    assert epsilon == pytest.approx(accountant.get_epsilon(1e-3), rel=0.02)
+    assert epsilon == pytest.approx(1.0, rel=0.02)
 
 
 def test_a_user_is_solved_by_ridge_regression_from_her_items() -> None:
