@@ -133,7 +133,8 @@ class Workshop:
 
         def read(data: bytes) -> object:
             path.write_bytes(data)
-            return use(Run.load(self.listed))
+            run = Run.load(self.listed)
+            return run.user_list(0), run.lists
 
         return Target(read, (path.read_bytes(),))
 
