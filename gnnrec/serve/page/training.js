@@ -73,7 +73,7 @@ function measured(runs) {
   return h("section", { "aria-labelledby": "measured" },
     h("h2", { id: "measured" }, "Measured on validation"),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "measured" }, h("table", {},
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Metric"), runs.map(({ run }) => h("th", { scope: "col" }, run)))),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Metric"), runs.map(({ run }) => h("th", { scope: "col", class: "number" }, run)))),
       h("tbody", {}, names.map((name) => h("tr", {}, h("th", { scope: "row" }, name),
         runs.map(({ metrics }) => h("td", { class: "number" }, name in metrics ? metrics[name].toFixed(4) : "–"))))))));
 }

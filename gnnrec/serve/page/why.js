@@ -136,7 +136,8 @@ function table(evidence) {
   return h("details", {}, h("summary", {}, `All evidence (${evidence.length})`),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "All evidence" },
       h("table", {},
-        h("thead", {}, h("tr", {}, ["Piece", "How it reaches the item", "Score falls by"].map((name) => h("th", { scope: "col" }, name)))),
+        h("thead", {}, h("tr", {}, ["Piece", "How it reaches the item"].map((name) => h("th", { scope: "col" }, name)),
+          h("th", { scope: "col", class: "number" }, "Score falls by"))),
         h("tbody", {}, evidence.map((piece) =>
           h("tr", {}, h("td", {}, nameOfPiece(piece)), h("td", {}, link(piece)), h("td", { class: "number" }, piece.drop.toFixed(3))))))));
 }
