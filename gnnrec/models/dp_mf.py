@@ -48,7 +48,7 @@ class DPMF(DPSGDModel):
 
     def learn(self, graph: HeteroData, features: Tensor, noise: Generator) -> None:
         shape = (graph["user"].num_nodes, graph["item"].num_nodes)
-        rows = unit_histories(bounded_history(graph, self.config.degree, noise), shape).float().to_dense()
+        rows = unit_histories(bounded_history(graph, self.config.degree, noise), shape).float()
         network = start(features, self.config.dim, noise)
 
         def loss(network: nn.Module, batch: Tensor) -> Tensor:

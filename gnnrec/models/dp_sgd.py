@@ -75,7 +75,8 @@ def train_privately(
     """Train the network in place by Adam; the epsilon spent and the noise multiplier. [2]
 
     loss: (network, users' rows [B, I]) -> [B], of each user by her own row and the network alone. It calls the network
-    once, with one input row a user. rows: of users over items, [U, I], zero where she had nothing.
+    once, with one input row a user. rows: of users over items, sparse and coalesced, [U, I]; those of a piece of a step
+    alone are ever dense.
     """
     try:
         from opacus import PrivacyEngine
@@ -86,7 +87,7 @@ def train_privately(
     multiplier = noise_multiplier(config)
     piece = max(1, PIECE // sum(parameter.numel() for parameter in network.parameters()))
     # Its own Poisson sampling, since make_private would draw from torch's global generator, whose seed runs set.
-    loader: Any = DPDataLoader(TensorDataset(rows), sample_rate=1 / config.batches, generator=noise)
+    loader: Any = DPDataLoader(TensorDataset(torch.arange(len(rows))), sample_rate=1 / config.batches, generator=noise)
     # It would take int(1 / (1 / 93)) = 92 steps; from their number the engine takes the chance that it accounts for.
     loader.batch_sampler.steps = config.batches
     with warnings.catch_warnings():
@@ -104,11 +105,11 @@ def train_privately(
             noise_generator=noise,
         )
         for _ in range(config.epochs):
-            for (batch,) in loader:
-                pieces = batch.split(piece)
+            for (users,) in loader:
+                pieces = users.split(piece)
                 for number, part in enumerate(pieces, start=1):  # clipped and summed; the last one adds the noise
                     optimizer.zero_grad()
-                    loss(network, part).sum().backward()
+                    loss(network, rows.index_select(0, part).to_dense()).sum().backward()
                     optimizer.signal_skip_step(do_skip=number < len(pieces))
                     optimizer.step()
         epsilon = engine.get_epsilon(config.delta) if multiplier else math.inf

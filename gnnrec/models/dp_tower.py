@@ -49,7 +49,7 @@ class DPTower(DPSGDModel):
         shape = (graph["user"].num_nodes, graph["item"].num_nodes)
         item = unit_rows(features @ (features.T @ content_directions(features, self.config.directions))).float()
         self.item = torch.cat([item, item.new_ones(len(item), 1)], dim=1)
-        rows = unit_histories(bounded_history(graph, self.config.degree, noise), shape).float().to_dense()
+        rows = unit_histories(bounded_history(graph, self.config.degree, noise), shape).float()
         network = start(self.item.shape[1], self.config.dim, noise)
 
         def loss(network: nn.Module, batch: Tensor) -> Tensor:

@@ -194,10 +194,11 @@ def test_where_a_chance_is_rounded_as_many_steps_are_taken_and_accounted() -> No
 
     def loss(network: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
         seen.append(len(batch))
+        assert all((rows == one).all(1).any() for one in batch)  # users' own rows, of which those of a step are dense
         scores: torch.Tensor = network(batch[:, :2])
         return scores.sum(1)
 
-    epsilon, multiplier = train_privately(network, loss, rows, config, secret_generator()).tolist()
+    epsilon, multiplier = train_privately(network, loss, rows.to_sparse(), config, secret_generator()).tolist()
     assert len(seen) == 2 * batches
     step = dp_event.PoissonSampledDpEvent(1 / batches, dp_event.GaussianDpEvent(multiplier))
     accountant = pld_privacy_accountant.PLDAccountant(value_discretization_interval=1e-3)
