@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from functools import cache
 from typing import Any
 
 from gnnrec.errors import UserError, missing_extra
@@ -57,6 +58,20 @@ def open_ray(address: str | None, workers: int) -> Iterator[Any]:
     """The module, connected; RAY_ADDRESS is not asked. Raises UserError where there is no such cluster."""
     if address is not None:
         _probe(address)
+    with _variables_restored(), redirect_stdout(sys.stderr):  # Ray tells there of lost workers: no part of a document
+        _set_variables(address)
+        try:
+            import ray
+        except ImportError as error:
+            raise missing_extra("scale", "ray") from error
+        try:
+            _connect(ray, address, workers)
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+def _set_variables(address: str | None) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a lost worker is no error here
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
@@ -65,19 +80,31 @@ def open_ray(address: str | None, workers: int) -> Iterator[Any]:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         # Else Ray writes a token of its own into the home directory, where it stays.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        os.environ.setdefault("RAY_AUTH_TOKEN", _token())
     else:
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # who listens may be no Ray; 20 take minutes
+
+
+@cache
+def _token() -> str:
+    """One for all of this process, since Ray keeps the first that it sees."""
+    return secrets.token_hex(32)
+
+
+@contextmanager
+def _variables_restored() -> Iterator[None]:
+    """Programs that are started later do not inherit the token, nor a cluster that is named later these settings."""
+    before = _variables()
     try:
-        import ray
-    except ImportError as error:
-        raise missing_extra("scale", "ray") from error
-    with redirect_stdout(sys.stderr):  # where Ray tells of lost workers, which is no part of a command's document
-        try:
-            _connect(ray, address, workers)
-            yield ray
-        finally:
-            ray.shutdown()
+        yield
+    finally:
+        for name in _variables().keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
 
 
 def _connect(ray: Any, address: str | None, workers: int) -> None:

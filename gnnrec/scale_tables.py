@@ -6,6 +6,9 @@ from typing import Any
 from gnnrec.errors import count
 from gnnrec.tables import facts_tables, table
 
+# What the seconds of a plan are of, where there are several machines: all others are of all machines together.
+OF_MANY = {"step": ", were one machine alone", "sending": ", added to each step"}
+
 
 def update_tables(document: Mapping[str, Any]) -> str:
     """The document of `update.update` for people."""
@@ -38,7 +41,10 @@ def update_tables(document: Mapping[str, Any]) -> str:
 def plan_tables(document: Mapping[str, Any]) -> str:
     """The document of `plan.plan` for people."""
     memory = [(name, f"{size / 1e9:,.2f}") for name, size in document["memory"].items()]
-    seconds = [(name, f"{spent:,.4g}") for name, spent in document["seconds"].items()]
+    many = document["machines"] > 1
+    seconds = [
+        (f"{name}{many * OF_MANY.get(name, '')}", f"{spent:,.4g}") for name, spent in document["seconds"].items()
+    ]
     drawn = [
         table(("memory at the peak", "GB"), memory, numbers=("GB",)),
         table((f"time on {count(document['machines'], 'machine')}", "seconds"), seconds, numbers=("seconds",)),

@@ -157,6 +157,7 @@ def test_the_command_prints_memory_traffic_machines_hours_and_its_error(
     assert told["tables"] == "0.48" and float(told["all"]) > 8
     machines = re.search(r"time on (\d+) machines", out)
     assert machines is not None and int(machines[1]) == math.ceil(float(told["all"]) / 4) > 2
+    assert re.search(r"step, were one machine alone +[\d.,]+\n", out)
     sent = re.search(
         r"50 steps of 2,000,000 in an epoch; ([\d.]+) TB sent by each machine; ([\d,.]+) hours in all", out
     )

@@ -1,7 +1,9 @@
 """Ray on a cluster that the user named: an address where nobody is, is one clear line, and soon."""
 
+import os
 import shutil
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -70,6 +72,17 @@ def test_who_listens_and_says_nothing_is_given_up() -> None:
         with pytest.raises(UserError, match=f"--address: who listens at {address} is no Ray"), open_ray(address, 2):
             pass
         assert time.monotonic() - began < 10
+
+
+def test_no_variable_of_ray_stays_and_those_of_the_user_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token above all, which every program that is started later would inherit. Without Ray it ends at once."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")  # set to 0 meanwhile
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    before = dict(os.environ)
+    with pytest.raises(UserError, match="needs the extra 'scale'"), open_ray(None, 2):
+        pass
+    assert dict(os.environ) == before
 
 
 def test_train_says_it_in_one_line(run_command: Any, tiny_data: Path, nobody: str, tmp_path: Path) -> None:
