@@ -51,10 +51,12 @@ def explain(pieces: Sequence[Evidence], title: Title) -> list[Sentence]:
         verb = "speak" if len(own) > 1 else "speaks"
         sentences.append(Sentence(f"Its own {words} {verb} for it.", _ids(own)))
     if not sentences and (friends := [piece for piece in told if piece.kind == "friend"]):
-        count = len(friends)
-        who = "A friend of yours" if count == 1 else f"{count} friends of yours"
-        sentences.append(Sentence(f"{who} had it.", _ids(friends)))
+        sentences.append(Sentence(f"{_friends(len(friends))} had it.", _ids(friends)))
     return sentences
+
+
+def _friends(count: int) -> str:
+    return "A friend of yours" if count == 1 else f"{count} friends of yours"
 
 
 def _thing(piece: Evidence, title: Title) -> str:
@@ -96,7 +98,6 @@ SOURCES = {  # words that say where a reason comes from, and what has to be in t
     "image": frozenset(("picture", "pictures", "poster", "posters", "image", "images", "cover", "covers")),
     "audio": frozenset(("sound", "sounds", "audio")),
     "text": frozenset(("text", "texts", "plot", "story", "description")),
-    "friend": frozenset(("friend", "friends")),
 }
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d[\d.,]*|[^\w\s.,;:!?()'’–-]")
 
@@ -105,8 +106,9 @@ def unsupported(text: str, pieces: Sequence[Evidence], item: int, title: Title, 
     """What a text says that its evidence does not hold. Empty: the text may be shown.
 
     Allowed are the titles of the evidence and of the item, with their ratings and counts in the very words of the
-    templates, WORDS, and the SOURCES that the evidence has. Every other word, number and sign is named, and so are
-    titles of the catalogue (`titles`, cleaned) made of allowed words. Errs towards refusing.
+    templates, as many friends as the evidence has, WORDS, and the SOURCES that the evidence has. Every other word,
+    number and sign is named, and so are titles of the catalogue (`titles`, cleaned) made of allowed words. Errs
+    towards refusing.
     """
     left = clean_text(text)
     told = sorted((piece for piece in pieces if piece.item is not None), key=lambda p: -len(title_of(p, title)))
@@ -114,11 +116,12 @@ def unsupported(text: str, pieces: Sequence[Evidence], item: int, title: Title, 
         left = left.replace(_thing(piece, title), " ").replace(
             _thing(piece, title).replace("“", "").replace("”", ""), " "
         )
+    if friends := sum(piece.kind == "friend" for piece in pieces):
+        left = re.sub(rf"(?<!\w){_friends(friends)}(?!\w)", " ", left, flags=re.IGNORECASE)
     for name in sorted({title(item), *(title(piece.item) for piece in told if piece.item is not None)}, key=len)[::-1]:
         left = re.sub(rf"(?<!\w)[“\"]?{re.escape(name)}[”\"]?(?!\w)", " ", left)
     wrong = [f"title {name!r}" for name in _named(left, titles)]
     known = {piece.modality for piece in pieces} | {name for piece in pieces for name, _ in piece.alike}
-    known |= {piece.kind for piece in pieces}
     allowed = set(WORDS)
     for source, words in SOURCES.items():
         if any(str(name).startswith(source) for name in known):

@@ -28,6 +28,7 @@ ALIEN = had(0, 0.4, rating=4.5, common=12, alike=(("image", 0.8), ("text", 0.7))
 RUNNER = had(1, 0.3, common=1)
 TEXT = Evidence(id="text", kind="content", drop=0.1, modality="text")
 FRIEND = Evidence(id="friend:3", kind="friend", drop=0.2)
+FRIENDS = [FRIEND, Evidence(id="friend:5", kind="friend", drop=0.1)]
 
 
 def said(*pieces: Evidence) -> list[str]:
@@ -67,7 +68,7 @@ def test_sentences_name_their_evidence() -> None:
 
 @pytest.mark.guarantee("G12")
 def test_the_templates_pass_the_check() -> None:
-    for pieces in ([ALIEN, RUNNER, TEXT], [RUNNER, TEXT], [FRIEND], [had(3, 1.0)]):
+    for pieces in ([ALIEN, RUNNER, TEXT], [RUNNER, TEXT], [FRIEND], FRIENDS, [had(3, 1.0)]):
         for sentence in explain(pieces, title):
             assert unsupported(sentence.text, pieces, ITEM, title, TITLES) == []
 
@@ -99,6 +100,22 @@ def test_the_templates_pass_the_check() -> None:
 )
 def test_foreign_titles_numbers_quotes_and_claims_are_found(text: str, wrong: list[str]) -> None:
     assert unsupported(text, [ALIEN, RUNNER], ITEM, title, TITLES) == wrong
+
+
+@pytest.mark.guarantee("G12")
+@pytest.mark.parametrize(
+    ("text", "friends", "wrong"),
+    [
+        ("A friend of yours enjoyed it.", 1, []),
+        ("It fits you since 2 friends of yours liked it.", 2, []),
+        ("Friends of yours had it.", 1, ["word 'Friends'"]),
+        ("2 friends of yours had it.", 1, ["word '2'", "word 'friends'"]),
+        ("3 friends of yours had it.", 2, ["word '3'", "word 'friends'"]),
+        ("12 friends of yours had it.", 2, ["word '12'", "word 'friends'"]),
+    ],
+)
+def test_as_many_friends_are_told_of_as_there_are(text: str, friends: int, wrong: list[str]) -> None:
+    assert unsupported(text, FRIENDS[:friends], ITEM, title, TITLES) == wrong
 
 
 @dataclass
