@@ -55,6 +55,7 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     "simgcl": ("simgcl", []),
     "xsimgcl": ("xsimgcl", []),
     "vbpr": ("vbpr", []),
+    "sign": ("sign", []),
     "ease_recent": ("ease", ["model.recent=20"]),
     "slim": ("slim", []),
     "transition": ("transition", []),

@@ -247,6 +247,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "table_memory": weights_tables.memory,
     "table_lists": weights_tables.lists,
     "stream": stream_tables.stream,
+    "long_log": stream_tables.long_log,
     "huge": sample_tables.huge,
     "huge_curve": sample_tables.huge_curve,
     "read": read,
