@@ -70,14 +70,10 @@ def search_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def search(options: argparse.Namespace) -> None:
-    from gnnrec.commit import finish
-    from gnnrec.exported import read_ids_of
     from gnnrec.sharded_index import nearest_rows, read_queries
     from gnnrec.tables import table
 
-    finish(options.index)
-    ids = read_ids_of("items", options.index)
-    found = nearest_rows(options.index, read_queries(options.vectors), options.k, ids)
+    ids, found = nearest_rows(options.index, read_queries(options.vectors), options.k)
     lists = [
         [{"item": ids[row], "score": float(score)} for row, score in zip(*one, strict=True) if row >= 0]
         for one in zip(*found, strict=True)

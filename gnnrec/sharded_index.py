@@ -58,16 +58,14 @@ def search_shards(folder: Path | str, queries: Vectors, k: int) -> list[list[str
     folder: of `gnnrec export RUN --to FOLDER --format faiss --shards N`. Raises UserError where a shard is missing or
     damaged, or the queries have another number of dimensions.
     """
-    folder = Path(folder)
-    finish(folder)
-    ids = read_ids_of("items", folder)
-    found = nearest_rows(folder, queries, k, ids)
+    ids, found = nearest_rows(Path(folder), queries, k)
     return [[ids[row] for row in rows if row >= 0] for rows in found.rows]
 
 
-def nearest_rows(folder: Path, queries: Vectors, k: int, ids: Sequence[str] | None = None) -> Found:
-    """The same as rows with their scores. Memory: one shard, and n times k rows. ids: of all rows, to be as many."""
+def nearest_rows(folder: Path, queries: Vectors, k: int) -> tuple[Sequence[str], Found]:
+    """The ids of all rows, and the best rows with their scores. Memory: the ids, one shard, and n times k rows."""
     finish(folder)
+    ids = read_ids_of("items", folder)
     paths = _shards(folder)
     if not paths or len(paths) != int(paths[0].name.split("-of-")[1].split(".")[0]):
         raise UserError(f"{folder}: {len(paths)} of its shards are there; gnnrec export --shards writes all")
@@ -82,9 +80,8 @@ def nearest_rows(folder: Path, queries: Vectors, k: int, ids: Sequence[str] | No
         best = _merged(best, _search(shard, queries, k), first, k)
         first += shard.ntotal
         del shard  # before the next one is read
-    if ids is not None:
-        check_rows(first, ids, folder)
-    return best
+    check_rows(first, ids, folder)
+    return ids, best
 
 
 def _search(shard: Any, queries: Vectors, k: int) -> Found:

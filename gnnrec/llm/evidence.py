@@ -17,6 +17,7 @@ from torch_geometric.data import HeteroData
 
 from gnnrec.graph import FRIEND, TOGETHER, item_modalities, owners
 from gnnrec.models import model_scorer
+from gnnrec.ranking import Scorer
 from gnnrec.removal import (
     without_content,
     without_friends,
@@ -60,8 +61,13 @@ class EvidenceFinder:
         self.run, self.graph = run, run.known_graph
 
     def score(self, user: int, item: int, graph: HeteroData | None = None) -> float:
-        scorer = model_scorer(self.run.model, self.graph if graph is None else graph)
+        scorer = self._scorer if graph is None else model_scorer(self.run.model, graph)
         return float(scorer(torch.tensor([user]))[0, item])
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        """On the whole graph: what every piece is held against."""
+        return model_scorer(self.run.model, self.graph)
 
     def find(self, user: int, item: int) -> list[Evidence]:
         """All pieces found, the one with the largest drop first."""
