@@ -65,6 +65,16 @@ class Budget:
                 raise NoAnswer(f"the budget of {name} is used up")
         return seconds
 
+    def take(self, tokens: int) -> None:
+        """One question of exactly so many tokens, answer included. Raises NoAnswer where that much is not left."""
+        self.left(tokens)
+        self.used_calls += 1
+        self.used_tokens += tokens
+
+    def anew(self, seconds: float) -> "Budget":
+        """As much again, but for so much time at most, from the first question on."""
+        return Budget(min(seconds, self.seconds), self.calls, self.tokens, self.clock)
+
     def spend(self, tokens: int) -> None:
         self.used_tokens += tokens
         self.largest = max(self.largest, tokens)

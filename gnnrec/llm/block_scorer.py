@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gnnrec.language.local import LocalLM
 from gnnrec.llm.cards import CARD_VERSION, Cards
-from gnnrec.llm.passes import Passes, Tokens
+from gnnrec.llm.passes import Pair, Passes, Tokens
 from gnnrec.llm.past import NOBODY, Past
 
 
@@ -44,26 +44,25 @@ class Prompts:
 
 
 class BlockScorer:
-    """With `folder`, nothing is computed twice."""
+    """With `folder`, nothing is computed twice. `passes.budget` may bound what it reads."""
 
     def __init__(self, model: LocalLM, cards: Cards, noun: str, folder: Path | None = None) -> None:
         self.prompts = Prompts(model, cards, noun)
-        self.failures: list[str] = []  # a pass over local weights does not fail
-        self._passes = Passes(model.log_probs, model.name, folder, model.device)
+        self.passes = Passes(model.log_probs, model.name, folder, model.device)
+        self.failures = self.passes.failures
         self.name = f"block {model.name} {self.prompts.name}"  # everything a score depends on but the items
 
     def score(
         self, histories: Sequence[Past], windows: Sequence[Sequence[int]], users: Sequence[int] = ()
     ) -> list[NDArray[np.float64]]:
-        """Pasts and candidates of B users -> [N] each; nan where an item has no card."""
-        pasts, nothing = [self.prompts.past(history) for history in histories], self.prompts.past(NOBODY)
-        cards = {item: card for window in windows for item in window if (card := self.prompts.card(item)) is not None}
-        asked = [(past, cards[item]) for past, window in zip(pasts, windows) for item in window if item in cards]
-        found = self._passes.values([*asked, *((nothing, card) for card in cards.values())])
-        return [
-            np.array(
-                [found[past, cards[i]] - found[nothing, cards[i]] if i in cards else np.nan for i in window],
-                dtype=np.float64,
-            )
-            for past, window in zip(pasts, windows)
+        """Pasts and candidates of B users, the most urgent first -> [N] each; nan where an item has no card, and where
+        the budget did not last for a list."""
+        nothing = self.prompts.past(NOBODY)
+        cards = {item: self.prompts.card(item) for window in windows for item in window}
+        asked: list[list[Pair | None]] = [
+            [(prompt, card) if (card := cards[item]) is not None else None for item in window]
+            for history, window in zip(histories, windows)
+            for prompt in (self.prompts.past(history), nothing)
         ]
+        values = self.passes.lists(asked)
+        return [after - before for after, before in zip(values[::2], values[1::2])]

@@ -13,7 +13,7 @@ the trie.
 Letters: V words of the vocabulary.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -62,11 +62,14 @@ def likeliest_titles(
     k: int,
     beam: int = BEAM,
     soft: Soft | None = None,
+    take: Callable[[int], None] = lambda tokens: None,
 ) -> list[Titled]:
     """The k titles whose score is highest, as far as a beam finds them; equal scores in the order of the catalogue.
 
     `prompt` and `neutral` are tokens that end where a title begins; negative ones are tokens of `soft`.
+    take: called before each pass with the tokens that it reads; what it raises ends the search.
     """
+    take(len(prompt) + len(neutral))
     tree = TokenTree(model, [prompt, neutral], soft)
     alive = _children(trie, None, 0.0, tree.root)
     done: list[Titled] = []
@@ -78,6 +81,7 @@ def likeliest_titles(
         kept = sorted((one for one in begun if one[3] >= ahead[-1]), key=lambda one: -one[3])[:beam]
         if not kept:
             break
+        take(2 * len(kept))
         log_probs = tree.grow([parent for _, parent, _, _ in kept], [token for _, _, token, _ in kept])
         first = tree.size - len(kept)
         alive = [

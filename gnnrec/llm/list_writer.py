@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gnnrec.language.answers import answer_key, asked_once
-from gnnrec.language.endpoint import NoAnswer
+from gnnrec.language.endpoint import Budget, NoAnswer
 from gnnrec.language.local import LocalLM
 from gnnrec.language.sanitize import clean_text
 from gnnrec.language.server import Server, json_in
@@ -68,13 +68,19 @@ class Writer(Protocol):
 class TreeWriter:
     """By local weights, down the trie of titles. `soft`: what the graph knows of a user stands before what she liked.
 
-    Cards of titles alone: `anybody` gave nothing a rating.
+    Cards of titles alone: `anybody` gave nothing a rating. `budget`: of passes (a pass is a call); None: without end.
     """
 
     def __init__(
-        self, model: LocalLM, cards: Cards, noun: str, beam: int = BEAM, soft: SoftTokens | None = None
+        self,
+        model: LocalLM,
+        cards: Cards,
+        noun: str,
+        beam: int = BEAM,
+        soft: SoftTokens | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        self.model, self.cards, self.beam, self.soft = model, cards, beam, soft
+        self.model, self.cards, self.beam, self.soft, self.budget = model, cards, beam, soft, budget
         self.prompts = Prompts(model, cards, noun)
         self.failures: list[str] = []
         self.dropped: Counter[str] = Counter()
@@ -85,7 +91,12 @@ class TreeWriter:
         trie = title_trie(self.cards, excluded, self.model.tokens(";"))
         about, nobody = ((), ()) if self.soft is None else ((self.soft.user(user),), (self.soft.nobody(),))
         asked, neutral = self.prompts.past(history, about), self.prompts.past(self.anybody(), nobody)
-        found = likeliest_titles(self.model, trie, asked, neutral, k, self.beam, self.soft)
+        take = self.budget.take if self.budget else lambda tokens: None
+        try:
+            found = likeliest_titles(self.model, trie, asked, neutral, k, self.beam, self.soft, take)
+        except NoAnswer as error:  # beginnings of titles are no list
+            self.failures.append(str(error))
+            return []
         return [(title.items[0], title.score) for title in found]
 
     def anybody(self) -> Past:

@@ -89,13 +89,14 @@ class Window:
 
     @property
     def kept(self) -> bool:
-        """Whether nobody judged it, for want of a weight, a budget, an answer or a text, so that the order stayed."""
+        """Whether nobody judged it, for want of a question, a budget, an answer or a text, so that the order stayed."""
         return not np.isfinite(self.judged).any()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reranked:
-    """One place of a reranked list. `llm_score`: None where the language model was not asked or had nothing to read."""
+    """One place of a reranked list. `llm_score`: None behind the window, and where the language model had nothing to
+    read, no answer, or no budget left."""
 
     rank: int
     id: str
@@ -118,15 +119,17 @@ class Reranker:
         items: Sequence[Sequence[int]],
         base: Sequence[Sequence[float]],
         pasts: Sequence[Past] | None = None,
+        ask: bool = False,
     ) -> list[Window]:
         """The candidates of each user (indexes, best first; -1 for one whom the run does not know) with their scores
         -> reordered windows. `pasts`: what is told of them; what the run knows of them where there are none.
 
-        At weight 0 the language model is not even asked. Users whose list is least decided come first, so that a
-        budget that ends too soon is spent where an opinion matters most; the others keep the graph's order (`kept`).
+        At weight 0 the language model is not even asked, or only for its scores (`ask`). Users whose list is least
+        decided come first, so that a budget that ends too soon is spent where an opinion matters most; the others keep
+        the graph's order (`kept`).
         """
         judged = [np.full(len(window), np.nan) for window in items]
-        if self.weight.value:
+        if self.weight.value or ask:
             first = sorted(range(len(users)), key=lambda place: cut_margin(base[place]))
             asked, windows = [users[place] for place in first], [items[place] for place in first]
             told = pasts_of(self.run.known, asked) if pasts is None else [pasts[place] for place in first]
@@ -154,11 +157,12 @@ class Reranker:
 
     def reorder(self, user: int, listed: Sequence[Recommendation], told: Told = ()) -> list[Reranked]:
         """A list of the graph for a user (-1: somebody new), its window reordered, and what is behind it as it was.
-        `told`: what she took since the run was trained."""
+        `told`: what she took since the run was trained. Also where the order stays, the model's scores are told."""
         width = self.config.window
         items = [self.run.item_index(place.id) for place in listed[:width]]
         past = past_with(self.run.known, user, told)
-        window = self.rerank([user], [items], [[place.score for place in listed[:width]]], [past])[0]
+        base = [place.score for place in listed[:width]]
+        window = self.rerank([user], [items], [base], [past], ask=True)[0]
         order = [*window.order.tolist(), *range(width, len(listed))]
         return in_order(listed, order, [None if np.isnan(value) else round(float(value), 4) for value in window.judged])
 

@@ -118,11 +118,11 @@ def open_list_writer(run: "Run", config: LLMConfig) -> "ListWriter":
 
     items, tuned = readable_items(run), tuned_for(run, config)
     if tuned is not None and tuned.soft:
-        return ListWriter(run, tuned_writer(run, tuned, config.beam), soft=True)
+        return ListWriter(run, tuned_writer(run, tuned, config), soft=True)
     if config.provider == "local":
         model = open_model(config.model)
         cards = replace(config.cards(talks=False), fields=(), whole=False)
-        writer = TreeWriter(model, Cards(items, model.tokens, cards), config.noun, config.beam)
+        writer = TreeWriter(model, Cards(items, model.tokens, cards), config.noun, config.beam, budget=config.budget())
         return ListWriter(run, writer, soft=None if tuned is None else False)
     server, folder = open_server(config), kept_for(run)
     answers = folder and folder / ANSWERS
@@ -130,7 +130,7 @@ def open_list_writer(run: "Run", config: LLMConfig) -> "ListWriter":
     return ListWriter(run, ServerWriter(server, Cards(items, counted_by(server), cards), config.noun, answers))
 
 
-def tuned_writer(run: "Run", tuned: "Tuned", beam: int) -> "TreeWriter":
+def tuned_writer(run: "Run", tuned: "Tuned", config: LLMConfig) -> "TreeWriter":
     """By the tuned weights, with everything the run knows behind the soft tokens."""
     from gnnrec.llm.list_writer import TreeWriter
     from gnnrec.llm.tuned_scorer import open_tuned
@@ -139,7 +139,7 @@ def tuned_writer(run: "Run", tuned: "Tuned", beam: int) -> "TreeWriter":
     assert items is not None
     model = scorer.model.lm
     cards = Cards(items, model.tokens, replace(tuned.cards, fields=(), whole=False))
-    return TreeWriter(model, cards, tuned.noun, beam, scorer.soft)
+    return TreeWriter(model, cards, tuned.noun, config.beam, scorer.soft, config.budget())
 
 
 def kept_for(run: "Run") -> Path | None:
@@ -162,6 +162,7 @@ def open_reranker(
 
     check: see `choose_weight`.
     """
+    from gnnrec.llm.block_scorer import BlockScorer
     from gnnrec.llm.rerank import Reranker, weight_for
     from gnnrec.llm.tuned_scorer import TunedScorer
 
@@ -169,4 +170,6 @@ def open_reranker(
     weight = weight_for(run, scorer, config, kept_for(run) or run.folder, say, check)
     if isinstance(scorer, TunedScorer):
         scorer = scorer.knowing_all(run)
+    if isinstance(scorer, BlockScorer | TunedScorer):  # choosing costs time alone, and once; llm.val_users bounds it
+        scorer.passes.budget = config.budget()
     return Reranker(run, scorer, config, weight)

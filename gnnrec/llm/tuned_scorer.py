@@ -22,7 +22,7 @@ from gnnrec.errors import UserError, damaged
 from gnnrec.llm.block_scorer import Prompts
 from gnnrec.llm.cards import CARD_VERSION, CardConfig, Cards, card_config
 from gnnrec.llm.items import readable_items
-from gnnrec.llm.passes import Passes, Tokens
+from gnnrec.llm.passes import Pair, Passes, Tokens
 from gnnrec.llm.past import Past
 from gnnrec.llm.soft_tokens import SoftTokens, Vectors
 from gnnrec.llm.tuned_model import TunedModel
@@ -83,8 +83,8 @@ class TunedScorer:
     ) -> None:
         self.model, self.prompts, self.soft, self.folder, self.fast = model, prompts, soft, folder, fast
         self.name = name
-        self.failures: list[str] = []
-        self._passes = Passes(self._read, name, folder, model.lm.device)
+        self.passes = Passes(self._read, name, folder, model.lm.device)
+        self.failures = self.passes.failures
 
     def past(self, user: int, history: Past) -> Tokens:
         if self.soft is None:
@@ -97,16 +97,14 @@ class TunedScorer:
     def score(
         self, histories: Sequence[Past], windows: Sequence[Sequence[int]], users: Sequence[int]
     ) -> list[NDArray[np.float64]]:
-        """Candidates of B users (-1: of nobody whom the run knows) -> [N] each; nan where an item has no card."""
-        pasts = [self.past(user, history) for user, history in zip(users, histories)]
-        cards = {item: card for window in windows for item in window if (card := self.card(item)) is not None}
-        found = self._passes.values(
-            (past, cards[item]) for past, window in zip(pasts, windows) for item in window if item in cards
-        )
-        return [
-            np.array([found[past, cards[i]] if i in cards else np.nan for i in window], dtype=np.float64)
-            for past, window in zip(pasts, windows)
-        ]
+        """Candidates of B users (-1: of nobody whom the run knows), the most urgent first -> [N] each; nan where an
+        item has no card, and where the budget (`passes.budget`) did not last for a list."""
+        cards = {item: self.card(item) for window in windows for item in window}
+        asked: list[list[Pair | None]] = []
+        for user, history, window in zip(users, histories, windows):
+            past = self.past(user, history)
+            asked.append([(past, card) if (card := cards[item]) is not None else None for item in window])
+        return self.passes.lists(asked)
 
     def reading(self, vectors: Vectors, name: str) -> "TunedScorer":
         """The same with other embeddings behind the soft tokens; itself where it has none."""

@@ -14,10 +14,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gnnrec.errors import UserError
+from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.list_scorers import ListScorer
 from gnnrec.llm.past import Told
 from gnnrec.llm.rerank import Reranked, Reranker, in_order
 from gnnrec.llm.settings import open_reranker
+from gnnrec.llm.tuned_scorer import TunedScorer
 from gnnrec.progress import without_progress
 from gnnrec.serve.batching import Batcher, Busy
 
@@ -133,6 +135,8 @@ class Reranking:
         scorer.failures.clear()  # a service runs for long
         if isinstance(scorer, ListScorer):
             scorer.begin(end - began)
+        elif isinstance(scorer, BlockScorer | TunedScorer):
+            scorer.passes.begin(end - began)
         try:
             with without_progress():
                 places = reranker.reorder(user, listed, told)

@@ -33,6 +33,7 @@ from gnnrec.run_folder import Run
 from gnnrec.significance import randomisation_test
 
 K = 10
+UNBOUNDED = ("llm.seconds=1e6", "llm.calls=1_000_000_000", "llm.tokens=1_000_000_000")
 Lists = Callable[[int], tuple[list[int], float]]  # user -> items, and the share of them that is the model's own
 
 
@@ -73,7 +74,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     run, dataset = Run.load(options.run), Dataset.load(Path("data/movies"))
-    (config,) = load_settings({"llm": LLMConfig}, ['llm.noun="movies"', *options.set])
+    (config,) = load_settings({"llm": LLMConfig}, ['llm.noun="movies"', *UNBOUNDED, *options.set])
     recommender, writer = Recommender(run), open_list_writer(run, replace(config, scorer="block"))
     reranker = open_reranker(run, replace(config, scorer="block"), say=print)
     reranker.weight = replace(reranker.weight, value=reranker.weight.best)
@@ -101,7 +102,7 @@ def main() -> None:
 
     variants = {"base": base, f"rerank, {config.model}": reranked, f"generate, {config.model}": written(writer)}
     if (run.folder / FILE).exists() and (tuned := read_tuned(run)).projectors:
-        soft = ListWriter(run, tuned_writer(run, replace(tuned, soft=True), config.beam))
+        soft = ListWriter(run, tuned_writer(run, replace(tuned, soft=True), config))
         variants["generate, tuned + soft tokens"] = written(soft)
     rows, before = [], np.zeros(len(users))
     for name, lists in variants.items():

@@ -9,8 +9,9 @@ import pytest
 from fake_server import in_order, said, serving
 
 from gnnrec.errors import UserError
+from gnnrec.llm.past import past_of
 from gnnrec.llm.rerank import WEIGHTS
-from gnnrec.llm.settings import LLMConfig, open_reranker
+from gnnrec.llm.settings import LLMConfig, open_reranker, open_scorer
 from gnnrec.recommend import Recommender
 
 
@@ -112,6 +113,36 @@ def test_no_scorer_is_the_graph_alone(one_document, tiny_run):
     ]
     assert [place["id"] for place in found] == base
     assert {place["llm_score"] for place in found} == {None}
+
+
+def test_scores_are_told_also_where_the_order_stays(one_document, tiny_run, llama_folder):
+    base = [place.id for place in Recommender(tiny_run).recommend("u3", 6)]
+    how = ("--rerank", "--set", f"llm.model={llama_folder}", "llm.window=4", "llm.val_users=5")
+    found = one_document("recommend", tiny_run.folder, "--user", "u3", "-k", 6, *how)
+    assert found["weight"]["value"] == 0  # random weights help nobody
+    assert [place["id"] for place in found["items"]] == base
+    config = LLMConfig(model=str(llama_folder))
+    past = past_of(tiny_run.known, tiny_run.user_index("u3"))
+    (values,) = open_scorer(tiny_run, config).score([past], [[tiny_run.item_index(name) for name in base[:4]]], [0])
+    assert [place["llm_score"] for place in found["items"]] == [
+        *(pytest.approx(v, abs=1e-3) for v in values),
+        None,
+        None,
+    ]
+
+
+@pytest.mark.guarantee("G17")
+def test_local_weights_that_have_no_budget_leave_the_graphs_order(one_document, run_command, tiny_run, llama_folder):
+    base = [place.id for place in Recommender(tiny_run).recommend("u3", 6)]
+    how = ("--rerank", "--set", f"llm.model={llama_folder}", "llm.window=4", "llm.val_users=5")
+    asked = ("recommend", tiny_run.folder, "--user", "u3", "-k", 6, *how, "llm.seconds=1e-9")
+    found = one_document(*asked)
+    assert found["weight"]["users"] > 0  # choosing it has no such end
+    assert [place["id"] for place in found["items"]] == base
+    assert {place["llm_score"] for place in found["items"]} == {None}
+    assert found["failures"] == ["the budget of seconds is used up"]
+    _, _, err = run_command(*asked)
+    assert "so the order is the graph's: the budget of seconds is used up" in err
 
 
 def test_reasons_can_be_phrased_by_a_server(one_document, tiny_run):

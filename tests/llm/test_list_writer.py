@@ -167,6 +167,17 @@ def test_generate_with_local_weights(one_document, run_command, tiny_run, tiny_f
     assert "by the graph" in out
 
 
+@pytest.mark.guarantee("G17")
+def test_generate_with_local_weights_ends_with_its_budget(one_document, tiny_run, tiny_folder):
+    asked = ("recommend", tiny_run.folder, "--user", "u3", "--generate", "--set", f"llm.model={tiny_folder}")
+    for budget, left in (("llm.calls=2", "calls"), ("llm.tokens=9", "tokens"), ("llm.seconds=1e-9", "seconds")):
+        found = one_document(*asked, budget, "-k", 5)
+        assert [place["id"] for place in found["items"]] == base_of(tiny_run)[:5]
+        assert {place["source"] for place in found["items"]} == {"graph"}
+        assert found["failures"] == [f"the budget of {left} is used up"]
+    assert one_document(*asked, "llm.beam=4", "llm.calls=99", "-k", 5)["failures"] == []
+
+
 def test_generate_with_a_server_says_what_was_dropped(run_command, one_document, tiny_run):
     base = base_of(tiny_run)
     had = tiny_run.item_ids[tiny_run.known.item[tiny_run.known.user == tiny_run.user_index("u3")][0]]

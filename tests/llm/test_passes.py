@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from gnnrec.language.endpoint import Budget
 from gnnrec.language.local import LocalLM
 from gnnrec.llm import passes
 from gnnrec.llm.passes import MAX_BLOCKS, Passes, Tokens
@@ -87,3 +88,65 @@ def test_a_model_gives_the_same_on_two_threads_and_only_once(tiny_lm: LocalLM, t
         raise AssertionError("it was read before")
 
     assert Passes(never, "x", tmp_path / "2", CPU).values(pairs) == found[1]
+
+
+LISTS = [[((prompt, *range(9)), (card, 7)) for card in range(10)] for prompt in range(6)]  # 10 + 20 tokens each
+
+
+@pytest.mark.guarantee("G17")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("budget", "read", "why"),
+    [
+        (Budget(60.0, 3, 10**6), 3, "calls"),
+        (Budget(60.0, 100, 2 * 30), 2, "tokens"),
+        (Budget(60.0, 100, 2 * 30 - 1), 1, "tokens"),
+        (Budget(60.0, 6, 6 * 30), 6, ""),
+    ],
+)
+def test_a_budget_that_ends_leaves_the_last_lists_unread(
+    monkeypatch: pytest.MonkeyPatch, threads: int, budget: Budget, read: int, why: str
+) -> None:
+    monkeypatch.setattr(passes, "BATCH_TOKENS", 30)  # one list a pass
+    torch.set_num_threads(threads)
+    reader = Reader()
+    reading = Passes(reader, "x", None, CPU)
+    reading.budget = budget.anew(60.0)
+    found = reading.lists(LISTS)
+    assert [not np.isnan(values).any() for values in found] == [True] * read + [False] * (6 - read)
+    assert all(np.isnan(values).all() for values in found[read:])  # none is half read
+    assert reading.failures == ([f"the budget of {why} is used up"] if why else [])
+    assert (len(reader.passes), reading.budget.used_calls, reading.budget.used_tokens) == (read, read, 30 * read)
+    reading.begin(60.0)
+    assert not np.isnan(reading.lists(LISTS[:1])[0]).any()  # a new stretch has all of it again
+
+
+@pytest.mark.guarantee("G17")
+def test_time_that_is_up_ends_the_reading_and_what_was_read_is_kept(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    now, reader = [0.0], Reader()
+
+    def slow(prompts: Sequence[Tokens], blocks: Sequence[Sequence[Tokens]]) -> list[np.ndarray]:
+        now[0] += 10.0
+        return reader(prompts, blocks)
+
+    reading = Passes(slow, "x", tmp_path, CPU)
+    lists = [[((prompt, *range(700)), (1, 7))] for prompt in range(4)]  # two of these a pass
+    reading.budget = Budget(15.0, 100, 10**6, lambda: now[0])
+    assert [bool(np.isnan(values).any()) for values in reading.lists(lists)] == [False] * 4
+    reading.begin(5.0)
+    assert np.isnan(reading.lists([[((9, *range(1400)), (card, 7)) for card in range(40)]])[0]).all()  # 32 and 8
+    assert reading.failures == ["the budget of seconds is used up"]
+    before = len(reader.passes)
+    reading.begin(5.0)
+    assert not np.isnan(reading.lists([[((9, *range(1400)), (card, 7)) for card in range(40)]])[0]).any()
+    assert len(reader.passes) == before + 1  # what was read before the end is kept
+
+
+def test_the_lists_asked_for_first_are_read_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes, "BATCH_TOKENS", 1)
+    torch.set_num_threads(1)
+    reader, lengths = Reader(), (3, 9, 5, 7)
+    pairs = [((number, *range(length)), (1, 7)) for number, length in enumerate(lengths)]
+    Passes(reader, "x", None, CPU).values(pairs)
+    assert [batch[0][0][0] for batch in reader.passes] == [0, 1, 2, 3]

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from gnnrec.datasets import Interactions
 from gnnrec.errors import UserError
 from gnnrec.graph import owners
+from gnnrec.language.endpoint import Budget
 from gnnrec.language.local import LocalLM
+from gnnrec.llm import passes
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.cards import CardConfig, Cards, card_config
 from gnnrec.llm.cosine_scorer import CosineScorer
@@ -105,11 +107,14 @@ def test_somebody_new_is_judged_by_her_history_and_a_user_by_what_she_told_since
 
 
 @pytest.mark.guarantee("G4")
-def test_without_weight_the_list_is_the_graphs_own_and_nobody_is_asked(planted_run: Run) -> None:
+def test_without_weight_the_list_is_the_graphs_own_whatever_the_model_says(planted_run: Run) -> None:
     base = [place.id for place in Recommender(planted_run).recommend(planted_run.user_ids[3], 20)]
     scorer = judge(planted_run)
     assert listed(planted_run, scorer, NO_WEIGHT) == [(item, rank + 1) for rank, item in enumerate(base)]
-    assert scorer.asked == []
+    assert len(scorer.asked) == 1  # for its scores
+    (window,) = Reranker(planted_run, scorer, CONFIG, NO_WEIGHT).rerank([3], [[5, 6, 7]], [[3.0, 2.0, 1.0]])
+    assert (window.order.tolist(), window.kept) == ([0, 1, 2], True)
+    assert len(scorer.asked) == 1  # where nobody looks at them, nobody is asked
 
 
 @pytest.mark.guarantee("G4")
@@ -205,6 +210,30 @@ def test_many_users_at_once_are_as_one_by_one(planted_run: Run, tiny_lm: LocalLM
     together = scorer.score(histories, windows)
     for history, window, values in zip(histories, windows, together):
         assert scorer.score([history], [window])[0] == pytest.approx(values, abs=1e-4)
+
+
+@pytest.mark.guarantee("G17")
+@pytest.mark.parametrize(("calls", "read"), [(1, []), (2, [1]), (3, [1, 3]), (7, [0, 1, 2, 3, 4])])
+def test_a_budget_of_local_weights_is_spent_on_the_least_decided_users(
+    planted_run: Run, tiny_lm: LocalLM, monkeypatch: pytest.MonkeyPatch, calls: int, read: list[int]
+) -> None:
+    monkeypatch.setattr(passes, "BATCH_TOKENS", 1)  # a row a pass: one of each user, two of what nobody's past says
+    users, windows = list(range(5)), [list(range(10 * user, 10 * user + 11)) for user in range(5)]
+    gaps = [0.5, 0.1, 0.4, 0.2, 0.3]  # between the tenth and the eleventh
+    base = [[*np.linspace(2, 1, 10), 1 - gap] for gap in gaps]
+    pasts = [Past((user, user + 5)) for user in users]
+    scorer = block_scorer(planted_run, tiny_lm)
+    whole = Reranker(planted_run, scorer, CONFIG, FULL_WEIGHT).rerank(users, windows, base, pasts)
+    assert not any(window.kept for window in whole)
+    scorer.passes.budget = Budget(60.0, calls, 10**6)
+    found = Reranker(planted_run, scorer, CONFIG, FULL_WEIGHT).rerank(users, windows, base, pasts)
+    assert [user for user in users if not found[user].kept] == read
+    for user in users:
+        if user in read:
+            assert found[user].judged == pytest.approx(whole[user].judged, abs=1e-4)
+        else:
+            assert found[user].order.tolist() == list(range(11))
+    assert scorer.failures == ["the budget of calls is used up"] * (len(read) < len(users))
 
 
 @pytest.mark.guarantee("G11")

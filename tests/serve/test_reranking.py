@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from fake_server import in_order, serving
+from planted_model import save_planted
 from stub_server import past
 
 from gnnrec.llm.settings import LLMConfig
@@ -19,6 +20,11 @@ from gnnrec.serve.service import Service
 from gnnrec.serve.settings import ServeConfig
 
 WINDOW = 8
+
+
+@pytest.fixture(scope="module")
+def planted_folder(tmp_path_factory):
+    return save_planted(tmp_path_factory.mktemp("llm") / "planted", "yes")
 
 
 class Server:
@@ -138,6 +144,26 @@ def test_weights_of_this_machine_are_asked_as_well(serve, one_document, tiny_run
     wait_until("ready", client)
     found = ask(client, k=10)
     assert found["rerank"]["applied"] and found["items"] == told["items"]
+
+
+@pytest.mark.guarantee("G17")
+def test_weights_of_this_machine_have_their_budget_for_each_list(
+    serve, one_document, tiny_run, planted_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("GNNREC_CACHE", str(tmp_path / "cache"))
+    folder = str(planted_folder)
+    one_document("recommend", tiny_run.folder, "--user", "u3", "--rerank", "--set", f"llm.model={folder}")
+    kept = next((tmp_path / "cache" / "llm").glob("*.json"))
+    kept.write_text(json.dumps(json.loads(kept.read_text()) | {"value": 2.0}))
+    enough = LLMConfig(model=folder, calls=2)  # a pass for each thread; three lists take three at least
+    client = serve(tiny_run.folder, llm=enough)
+    wait_until("ready", client)
+    for user in ("u4", "u5", "u6"):
+        assert ask(client, user)["rerank"]["applied"]
+    assert 0 < spent.budget.used_calls < 20
+    client = serve(tiny_run.folder, llm=replace(enough, seconds=1e-9))
+    wait_until("ready", client)
+    assert_kept(ask(client, "u7"), tiny_run, "failed: the budget of seconds is used up")
 
 
 def test_a_model_that_does_not_help_is_not_asked(serve, tiny_run, llm, server):
