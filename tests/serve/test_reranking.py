@@ -160,7 +160,6 @@ def test_weights_of_this_machine_have_their_budget_for_each_list(
     wait_until("ready", client)
     for user in ("u4", "u5", "u6"):
         assert ask(client, user)["rerank"]["applied"]
-    assert 0 < spent.budget.used_calls < 20
     client = serve(tiny_run.folder, llm=replace(enough, seconds=1e-9))
     wait_until("ready", client)
     assert_kept(ask(client, "u7"), tiny_run, "failed: the budget of seconds is used up")
@@ -309,8 +308,11 @@ def test_one_list_at_a_time_is_asked_for_and_few_wait(serve, tiny_run, llm, serv
     asked, answers = len(server.requests), []
     users = [f"u{number}" for number in range(7, 12)]
     threads = [threading.Thread(target=lambda user=user: answers.append(ask(client, user))) for user in users]
-    [thread.start() for thread in threads]
-    while counted(client, "busy") < len(users) - 2 or len(server.requests) == asked:
+    threads[0].start()
+    while len(server.requests) == asked:  # else the others could come before it has left the queue
+        time.sleep(0.02)
+    [thread.start() for thread in threads[1:]]
+    while counted(client, "busy") < len(users) - 2:
         time.sleep(0.02)
     assert len(server.requests) == asked + 1
     server.free.set()
