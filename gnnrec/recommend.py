@@ -101,7 +101,8 @@ class Recommender:
         return np.array([self.run.item_index(item) for item in items], dtype=np.int32)
 
     def history(self, user: str, k: int = 10) -> Recommendations:
-        """The last k items the user had, the newest first; the score is her rating where the log has one, else 1."""
+        """The last k items the user had, the newest first; the score is her rating where the log has ratings (nan where
+        she gave none), else 1."""
         index = self.run.user_index(user)
         log = self.run.known
         rows = np.flatnonzero(log.user == index)[::-1][: _count(k)]

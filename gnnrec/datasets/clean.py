@@ -44,7 +44,8 @@ def rejections(frame: pl.DataFrame, file: str, reason: str, column: str) -> pl.D
 def clean_log(raw: RawLog) -> tuple[pl.DataFrame, list[pl.DataFrame], int]:
     """Typed rows, the rejected ones, and how many good rows are below min_rating.
 
-    Columns: user, item (String), timestamp (Int64), rating (Float32), split (Int8, -1 none) as far as there are, LINE.
+    Columns: user, item (String), timestamp (Int64), rating (Float32; null: feedback without one), split (Int8, -1
+    none) as far as there are, LINE.
     """
     table = raw.table
     named = {"user": raw.user, "item": raw.item, "timestamp": raw.timestamp, "rating": raw.rating, "split": raw.split}
@@ -65,7 +66,8 @@ def clean_log(raw: RawLog) -> tuple[pl.DataFrame, list[pl.DataFrame], int]:
     if raw.rating is not None:
         rating, shown = pl.col("rating"), "raw rating"
         columns += [as_number(table, raw.rating).alias("rating"), pl.col(raw.rating).alias(shown)]
-        checks += [("rating is no number", rating.is_finite().not_() | rating.is_null(), shown)]
+        told = pl.col(LINE).is_null()  # an event of feedback, which may be without; rows of files have their line
+        checks += [("rating is no number", rating.is_finite().fill_null(told).not_(), shown)]
     if raw.split is not None:
         columns += [as_split(table, raw.split).alias("split"), pl.col(raw.split).alias("raw split")]
         checks += [(f"split is none of {', '.join(SPLIT_NAMES)}", pl.col("split").is_null(), "raw split")]
@@ -75,7 +77,7 @@ def clean_log(raw: RawLog) -> tuple[pl.DataFrame, list[pl.DataFrame], int]:
         frame = frame.with_columns(pl.col("timestamp").cast(pl.Int64))
     num_good = len(frame)
     if raw.min_rating is not None:
-        frame = frame.filter(pl.col("rating") >= raw.min_rating)
+        frame = frame.filter((pl.col("rating") >= raw.min_rating).fill_null(True))
     if raw.rating is not None:
         frame = frame.with_columns(pl.col("rating").cast(pl.Float32))
     return frame, [table.rejected, rejected], num_good - len(frame)

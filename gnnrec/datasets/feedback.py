@@ -130,8 +130,8 @@ def _event(line: bytes) -> dict[str, Any] | None:
 def with_feedback(log: RawLog, feedback: Feedback) -> RawLog:
     """The log of a dataset with the events as further rows, which every later step takes as it takes the others.
 
-    An event without rating, in a log of ratings, is given the mean of those that count as positive. Where the log has a
-    published split, events are train rows.
+    An event without rating, in a log of ratings, is a row without one, which counts as liked whatever min_rating says.
+    Where the log has a published split, events are train rows.
     """
     events = read_events(feedback.path)[: feedback.num_events]
     if len(events) < feedback.num_events:
@@ -145,8 +145,7 @@ def with_feedback(log: RawLog, feedback: Feedback) -> RawLog:
     if log.timestamp is not None:
         values[log.timestamp] = [event["timestamp"] for event in events]
     if log.rating is not None:
-        usual = _usual_rating(log.table.frame[log.rating], log.min_rating)
-        values[log.rating] = [event.get("rating", usual) for event in events]
+        values[log.rating] = [event.get("rating") for event in events]
     if log.split is not None:
         values[log.split] = ["train" if frame.schema[log.split] == pl.String else TRAIN] * len(events)
     # Lines of another file: messages name those of the log, so these have none.
@@ -163,9 +162,3 @@ def _column(name: str, kind: pl.DataType, values: list[Any] | None, size: int) -
     if kind.is_temporal():
         return pl.from_epoch(column, "s").cast(kind)
     return column.cast(kind) if kind == pl.String else column  # half a star more than a column of whole ones holds
-
-
-def _usual_rating(column: pl.Series, least: float | None) -> float:
-    ratings = column.cast(pl.Float64, strict=False).drop_nulls()
-    good = ratings if least is None else ratings.filter(ratings >= least)
-    return float(good.mean() or 0.0)  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ class Interactions:
     num_users: int
     num_items: int
     timestamp: NDArray[np.int64] | None = None  # [E] unix seconds, never decreasing
-    rating: NDArray[np.float32] | None = None  # [E] as in the log; None for implicit feedback
+    rating: NDArray[np.float32] | None = None  # [E] as in the log, nan where none was given; None: nobody gives any
 
     def __post_init__(self) -> None:
         for name in ("item", "timestamp", "rating"):
@@ -55,15 +55,20 @@ class Interactions:
     @property
     def scale(self) -> tuple[float, float] | None:
         """The lowest and the highest rating; None where there are none, or all are the same and tell nothing."""
-        if self.rating is None or not len(self) or self.rating.min() == self.rating.max():
+        if self.rating is None or not len(self):
             return None
-        return float(self.rating.min()), float(self.rating.max())
+        low, high = float(np.fmin.reduce(self.rating)), float(np.fmax.reduce(self.rating))  # nan only of nothing else
+        return (low, high) if low < high else None
 
     def liked(self) -> NDArray[np.bool_]:
         """Which rows count as liked: those not rated in the lower half of the scale; all where there is none. [E]"""
         if self.rating is None or self.scale is None:
             return np.ones(len(self), dtype=np.bool_)
-        return self.rating >= sum(self.scale) / 2
+        return ~(self.rating < sum(self.scale) / 2)
+
+    def rating_of(self, row: int) -> float | None:
+        """None where it was not rated."""
+        return None if self.rating is None or np.isnan(self.rating[row]) else float(self.rating[row])
 
     def unordered(self) -> "Interactions":
         """The same rows without their timestamps."""

@@ -183,7 +183,7 @@ class EvidenceFinder:
         log = self.run.known
         if log.rating is None or log.scale is None:  # of a log of ones nobody gave anything
             return None
-        return float(log.rating[np.flatnonzero((log.user == user) & (log.item == item))[-1]])
+        return log.rating_of(int(np.flatnonzero((log.user == user) & (log.item == item))[-1]))
 
     def _similarity(self, modality: str, first: int, second: int) -> float | None:
         """The cosine of two items' modality nodes, where one of them listens to the other and both have content of

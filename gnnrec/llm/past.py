@@ -61,6 +61,6 @@ def pasts_of(log: Interactions, users: Sequence[int]) -> list[Past]:
         mine = rows[begin:end]
         past = Past(tuple(log.item[mine].tolist()))
         if log.rating is not None and log.scale is not None:
-            past = Past(past.items, tuple(log.rating[mine].tolist()), log.scale[1])
+            past = Past(past.items, tuple(map(log.rating_of, mine.tolist())), log.scale[1])
         pasts.append(past)
     return pasts

@@ -3,6 +3,7 @@
 Letters: U users, I items, B requests answered together.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
@@ -163,7 +164,8 @@ class Served:
             return []
         had = self.recommender.history(self.run.user_ids[user], k)
         rated = self.run.known.rating is not None
-        return [{"id": place.id, "title": place.title, "rating": place.score if rated else None} for place in had]
+        ratings = [place.score if rated and not math.isnan(place.score) else None for place in had]
+        return [{"id": place.id, "title": place.title, "rating": rating} for place, rating in zip(had, ratings)]
 
     def nearness(self, items: Sequence[int], history: Sequence[int]) -> dict[str, list[float | None]]:
         return self.content.nearness(items, history)
