@@ -51,7 +51,7 @@ class EfficientNetEncoder:
 
     def prepare(self, batch: Iterable[Any]) -> Tensor:
         """-> [n, SIZE, SIZE, 3], bytes"""
-        return torch.from_numpy(np.stack([np.asarray(centre_square(picture, SIZE)) for picture in batch]))
+        return squares(batch)
 
     @torch.inference_mode()
     def forward(self, ready: Tensor) -> NDArray[np.float32]:
@@ -73,9 +73,19 @@ class EfficientNetEncoder:
 
     def _features(self, ready: Tensor) -> Tensor:
         part = CPU_BATCH if self._device.type == "cpu" else len(ready)
-        # Seen as [n, 3, SIZE, SIZE] this is channels_last, the order in which CPUs convolve fastest.
-        pixels = (ready.to(self._device).permute(0, 3, 1, 2).float() - 127.0) / 128.0
+        pixels = scaled(ready.to(self._device))
         return torch.cat([self.model(some) for some in pixels.split(part)])  # [n, 1280]
+
+
+def squares(batch: Iterable[Any]) -> Tensor:
+    """PIL pictures -> [n, SIZE, SIZE, 3], bytes"""
+    return torch.from_numpy(np.stack([np.asarray(centre_square(picture, SIZE)) for picture in batch]))
+
+
+def scaled(ready: Tensor) -> Tensor:
+    """Bytes as `squares` gives them -> [n, 3, SIZE, SIZE] in about -1..1, which is channels_last, the order in which
+    CPUs convolve fastest."""
+    return (ready.permute(0, 3, 1, 2).float() - 127.0) / 128.0
 
 
 def centre_square(picture: Any, size: int) -> Any:

@@ -46,9 +46,26 @@ class TorchvisionEncoder:
         """-> [n, 3, height, width]"""
         return torch.stack([self._transform(picture) for picture in batch])
 
+    @property
+    def network(self) -> nn.Module:
+        """What `prepare` gives -> [n, d, ...]"""
+        return self._network
+
     @torch.inference_mode()
     def forward(self, ready: Tensor) -> NDArray[np.float32]:
         return self._network(ready.to(self._device)).flatten(1).cpu().numpy()
+
+
+def transform_of(name: str) -> Any:
+    """What makes of a picture what "torchvision:NAME" sees; no weights are read."""
+    return _weights(name.removeprefix(PREFIX).partition(":")[0]).transforms()
+
+
+def bare_network(name: str) -> nn.Module:
+    """The network of "torchvision:NAME" without its last layer, for weights that are to come."""
+    network, last = _bare(name.removeprefix(PREFIX).partition(":")[0])
+    _cut(network, last)
+    return network
 
 
 def download(name: str) -> Path:
@@ -88,7 +105,8 @@ def _models() -> Any:
     return models
 
 
-def _headless(model: str, path: Path) -> nn.Module:
+def _bare(model: str) -> tuple[nn.Module, str]:
+    """A network without weights, and the name of its last linear layer."""
     options = {"init_weights": False} if model in ("googlenet", "inception_v3") else {}
     try:
         with torch.device("meta"):  # no second is spent on weights that those of the file take the place of
@@ -98,6 +116,16 @@ def _headless(model: str, path: Path) -> nn.Module:
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise UserError(f"torchvision's {model} does not end in a linear layer: not supported")
+    return network, linear[-1]
+
+
+def _cut(network: nn.Module, last: str) -> None:
+    parent, _, name = last.rpartition(".")
+    setattr(network.get_submodule(parent), name, nn.Identity())
+
+
+def _headless(model: str, path: Path) -> nn.Module:
+    network, last = _bare(model)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -108,6 +136,5 @@ def _headless(model: str, path: Path) -> nn.Module:
         network.load_state_dict(state, assign=True)
     except Exception as error:  # a file of weights that is none fails in many ways
         raise UserError(f"{path}: no weights of torchvision's {model}: {first_line(error)}") from error
-    parent, _, last = linear[-1].rpartition(".")
-    setattr(network.get_submodule(parent), last, nn.Identity())
+    _cut(network, last)
     return network.float()

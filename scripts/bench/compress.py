@@ -1,6 +1,7 @@
-"""What compression costs and saves: text encoders, and the embeddings of one run as they are exported.
+"""What compression costs and saves: encoders of texts and pictures, and the embeddings of one run as they are exported.
 
     python scripts/bench/compress.py encoders data/movies --keep FOLDER
+    python scripts/bench/compress.py pictures data/movies --keep FOLDER
     python scripts/bench/compress.py embeddings RUN
 
 encoders: each is fitted by fit-encoder's function with its defaults but for what its name says, kept in FOLDER. Texts
@@ -8,6 +9,8 @@ of all items sorted by length, batches of 32, tokens included; each batch goes t
 thread, CPU time; the ratio is that of all batches, its spread the quartiles' distance over batches. Overlap: share of
 the ten nearest items by cosine that are the ten nearest by fp32 too, of all items, and of those that no encoder was
 trained on (one in ten, which told when to stop). NDCG@10: lists by content alone, on validation.
+
+pictures: the same of the first posters (--most), decoded and cut to size before; int8 measures others of them.
 
 embeddings: exported, read back, all users of test ranked by inner products alone (paths from item to item, which the
 run's own lists have on top, are in neither); change against the fp32 export. Size: users and items, without ids.
@@ -29,10 +32,11 @@ from rows import row, save
 from gnnrec.datasets import Dataset, split
 from gnnrec.encoders.catalogue import open_encoder
 from gnnrec.encoders.encode import from_array
-from gnnrec.encoders.fitted.compact import CompactConfig
+from gnnrec.encoders.fitted.compact_ways import WAYS, CompactConfig
 from gnnrec.encoders.fitted.corpus import Corpus, content_ndcg
 from gnnrec.encoders.fitted.distilled import DistilledConfig
 from gnnrec.encoders.fitted.teaching import held_out as held_out_texts
+from gnnrec.encoders.media import read_image
 from gnnrec.encoders.pretrained import require
 from gnnrec.export import export_embeddings, import_embeddings
 from gnnrec.fitting import fit_encoder
@@ -87,35 +91,84 @@ def encoders(data: Path, keep: Path) -> None:
     folders = {"fp32": require("minilm")} | {name: keep / name.replace(" ", "_") for name in ENCODERS}
     opened = {name: open_encoder("text", "minilm" if name == "fp32" else str(folders[name])) for name in folders}
     order = np.argsort([len(text) for text in texts], kind="stable")
-    found = {name: np.empty((len(texts), encoder.dim), np.float32) for name, encoder in opened.items()}
-    spent: dict[str, list[float]] = {name: [] for name in opened}
-    for start in range(0, len(order), BATCH):
-        places = order[start : start + BATCH]
-        batch = [texts[place] for place in places]
-        for name, encoder in opened.items():
-            encoder.encode(batch[:1])  # its weights come back into the caches that the others had
-            began = time.process_time()
-            found[name][places] = encoder.encode(batch)
-            spent[name].append(time.process_time() - began)
+    found, spent = compared({name: one.encode for name, one in opened.items()}, [texts[place] for place in order])
+    found = {name: values[np.argsort(order)] for name, values in found.items()}
     whole, rows = nearest(found["fp32"]), []
     held = np.isin(texts, held_out_texts(texts, 0)[0])
     for name in opened:
-        same = [len(set(own) & set(other)) / CUT for own, other in zip(nearest(found[name]), whole)]
-        ratios = np.array(spent["fp32"]) / np.array(spent[name])
-        size = sum(path.stat().st_size for path in folders[name].rglob("*") if path.is_file())
+        same = overlaps(found[name], whole)
         values = {
-            "mb": size / 1e6,
+            "mb": megabytes(folders[name]),
             "texts_per_second": len(texts) / sum(spent[name]),
             "times_fp32": sum(spent["fp32"]) / sum(spent[name]),
             "overlap@10": float(np.mean(same)),
-            "overlap@10 held out": float(np.mean(np.array(same)[held])),
+            "overlap@10 held out": float(np.mean(same[held])),
             "ndcg@10": content_ndcg(from_array(found[name]), corpus),
         }
         print(name, values, flush=True)
         made = row(dataset.name, f"minilm, {name}", [0], [values], seconds[name], table="encoders")
-        made["spread"]["times_fp32"] = float(np.subtract(*np.quantile(ratios, (0.75, 0.25))))
+        made["spread"]["times_fp32"] = quartiles_apart(spent, name)
         rows.append(made)
     save("compress", rows)
+
+
+def pictures(data: Path, keep: Path, most: int) -> None:
+    dataset, base = Dataset.load(data), "efficientnet_lite0"
+    assert dataset.items is not None
+    parts, recipe = split(dataset, Recipe().split_config(dataset)), Recipe()
+    paths = [path for path in (dataset.items.media or {})["image"] if path is not None][:most]
+    posters = [read_image(path) for path in paths]
+    folders, seconds = {"fp32": require(base)}, {"fp32": 0.0}
+    for way in WAYS:
+        began, folder = time.process_time(), keep / f"pictures_{way}"
+        if not folder.exists():
+            fit_encoder(
+                dataset, folder, "compact", CompactConfig(modality="image", how=way), recipe=recipe, parts=parts
+            )
+        folders[way], seconds[way] = folder, time.process_time() - began
+    opened = {name: open_encoder("image", base if name == "fp32" else str(folders[name])) for name in folders}
+    squares = opened["fp32"].prepare(posters)
+    found, spent = compared({name: one.forward for name, one in opened.items()}, squares)
+    whole, rows = nearest(found["fp32"]), []
+    for name in opened:
+        values = {
+            "mb": megabytes(folders[name]),
+            "pictures_per_second": len(squares) / sum(spent[name]),
+            "times_fp32": sum(spent["fp32"]) / sum(spent[name]),
+            "overlap@10": float(np.mean(overlaps(found[name], whole))),
+        }
+        print(name, values, flush=True)
+        made = row(dataset.name, f"{base}, {name}", [0], [values], seconds[name], table="pictures")
+        made["spread"]["times_fp32"] = quartiles_apart(spent, name)
+        rows.append(made)
+    save("compress", rows)
+
+
+def compared(encoders: dict[str, Any], contents: Any) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """Features of all contents by each encoder [I, d], and its CPU seconds for each batch, which goes through all."""
+    found: dict[str, list[Any]] = {name: [] for name in encoders}
+    spent: dict[str, list[float]] = {name: [] for name in encoders}
+    for start in range(0, len(contents), BATCH):
+        batch = contents[start : start + BATCH]
+        for name, encode in encoders.items():
+            encode(batch[:1])  # its weights come back into the caches that the others had
+            began = time.process_time()
+            found[name].append(encode(batch))
+            spent[name].append(time.process_time() - began)
+    return {name: np.concatenate(parts) for name, parts in found.items()}, spent
+
+
+def overlaps(values: NDArray[np.float32], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.array([len(set(own) & set(other)) / CUT for own, other in zip(nearest(values), whole)])
+
+
+def megabytes(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
+def quartiles_apart(spent: dict[str, list[float]], name: str) -> float:
+    ratios = np.array(spent["fp32"]) / np.array(spent[name])
+    return float(np.subtract(*np.quantile(ratios, (0.75, 0.25))))
 
 
 def embeddings(folder: Path) -> None:
@@ -154,14 +207,17 @@ def embeddings(folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("encoders", "embeddings"))
+    parser.add_argument("what", choices=("encoders", "pictures", "embeddings"))
     parser.add_argument("folder", type=Path, help="dataset folder or run")
     parser.add_argument("--keep", type=Path, default=Path("compressed"))
+    parser.add_argument("--most", type=int, default=500, help="pictures")
     options = parser.parse_args()
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
     if options.what == "encoders":
         encoders(options.folder, options.keep)
+    elif options.what == "pictures":
+        pictures(options.folder, options.keep, options.most)
     else:
         embeddings(options.folder)
 

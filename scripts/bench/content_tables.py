@@ -119,6 +119,20 @@ def encoders() -> str:
     return table(head, rows)
 
 
+def picture_encoders() -> str:
+    rows = [
+        [
+            entry["variant"],
+            f"{entry['metrics']['mb']:.1f}",
+            f"{entry['metrics']['pictures_per_second']:.0f}",
+            f"{entry['metrics']['times_fp32']:.2f} (IQR {entry['spread']['times_fp32']:.2f})",
+            f"{entry['metrics']['overlap@10']:.3f}",
+        ]
+        for entry in compressed("pictures")
+    ]
+    return table(["encoder of pictures", "MB", "pictures/s", "times fp32", "top-10 overlap"], rows)
+
+
 def exports() -> str:
     rows = [
         [

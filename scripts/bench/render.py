@@ -228,6 +228,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "rerank_speed": rerank_speed,
     "generate": generated,
     "encoders": content_tables.encoders,
+    "picture_encoders": content_tables.picture_encoders,
     "finetune": content_tables.finetune,
     "encoding": content_tables.encoding,
     "encoding_memory": content_tables.encoding_memory,

@@ -14,7 +14,8 @@ from test_huggingface import WORDS, save_bert
 from gnnrec.datasets import Interactions
 from gnnrec.encoders.catalogue import open_encoder
 from gnnrec.encoders.features import Encoder
-from gnnrec.encoders.fitted.compact import CompactConfig, fit_compact
+from gnnrec.encoders.fitted.compact import fit_compact
+from gnnrec.encoders.fitted.compact_ways import CompactConfig
 from gnnrec.encoders.fitted.corpus import Corpus
 from gnnrec.encoders.fitted.distilled import DistilledConfig, fit_distilled
 from gnnrec.encoders.fitted.onnx_model import FILE, balance

@@ -1,134 +1,27 @@
-"""Text encoders of Hugging Face made smaller or faster: ONNX Runtime in int8 or fp32, bfloat16, magnitude pruning.
+"""Pretrained encoders made smaller or faster, each of its modality: ONNX Runtime in int8 or fp32, bfloat16, pruning."""
 
-Letters: n texts, t tokens, d dimensions.
-"""
-
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.utils import prune
-from torch.nn.utils.rnn import pad_sequence
 
-from gnnrec.encoders.fitted import onnx_model
-from gnnrec.encoders.fitted.bases import base_folder, prefix_of
+from gnnrec.encoders.features import Encoder
+from gnnrec.encoders.fitted.compact_pictures import CompactPictureEncoder, fit_pictures
+from gnnrec.encoders.fitted.compact_texts import CompactTextEncoder, fit_texts
+from gnnrec.encoders.fitted.compact_ways import DEFAULTS, CompactConfig
 from gnnrec.encoders.fitted.corpus import Corpus
 from gnnrec.encoders.fitted.folder import read_facts
-from gnnrec.encoders.huggingface import HuggingFaceTextEncoder, copy_text_files, load_config, save_model
-from gnnrec.errors import UserError
-
-AT_ONCE = 8  # texts of like length: little padding, and activations whose one scale fits them all
-WAYS = ("onnx_int8", "onnx_fp32", "bf16", "pruned")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompactConfig:
-    base: str = "minilm"  # a text encoder of Hugging Face: a name, a folder, or an id of the hub
-    how: str = "onnx_int8"
-    balance: float = 0.8  # of onnx_int8: how far large activations are moved into the weights; 0: not at all
-    share: float = 0.3  # of pruned: of the weights of each linear layer that become zero
-
-    def __post_init__(self) -> None:
-        if self.how not in WAYS:
-            raise UserError(f"encoder.how: found {self.how!r}; allowed: {', '.join(WAYS)}")
-        if not 0 <= self.balance <= 1:
-            raise UserError(f"encoder.balance: found {self.balance}; allowed: 0 to 1")
-        if not 0 < self.share < 1:
-            raise UserError(f"encoder.share: found {self.share}; allowed: more than 0 and less than 1")
-
-
-class SavedTextEncoder(HuggingFaceTextEncoder):
-    """Of a folder that was written here; tokens, pooling and length of vectors are those of its base."""
-
-    def __init__(self, folder: Path, name: str, device: torch.device) -> None:
-        super().__init__(folder, name, device, (read_facts(folder) or {}).get("prefix", ""))
-        self.name = name
-
-
-class CompactEncoder(SavedTextEncoder):
-    """ONNX Runtime computes on the CPU, whatever the device is."""
-
-    def __init__(self, folder: Path, name: str, device: torch.device) -> None:
-        self._how = (read_facts(folder) or {})["settings"]["how"]
-        self._session: Any = None
-        super().__init__(folder, name, torch.device("cpu") if self._how.startswith("onnx") else device)
-
-    def _open_model(self, folder: Path) -> Any:
-        if self._how.startswith("onnx"):
-            self._session = onnx_model.open_session(folder)
-            return load_config(folder)
-        config = super()._open_model(folder)
-        if self._how == "bf16":
-            self.model.bfloat16()
-        return config
-
-    def prepare(self, batch: Iterable[Any]) -> Any:
-        """By ONNX Runtime: the order of the texts by length, and what the model takes, AT_ONCE texts at a time."""
-        if self._session is None:
-            return super().prepare(batch)
-        texts = [self._prefix + text for text in batch]
-        rows = self.tokenizer(texts, truncation=True, max_length=self._max_tokens)
-        lengths = [len(ids) for ids in rows["input_ids"]]
-        order = sorted(range(len(texts)), key=lengths.__getitem__)
-        return order, [self._padded(rows, order[start : start + AT_ONCE]) for start in range(0, len(order), AT_ONCE)]
-
-    def forward(self, ready: Any) -> NDArray[np.float32]:
-        if self._session is None:
-            return super().forward(ready)
-        order, parts = ready
-        found = [self.pool(self._tokens(inputs), inputs["attention_mask"]).numpy() for inputs in parts]
-        return np.concatenate(found)[np.argsort(order)]
-
-    def _padded(self, rows: Any, chosen: Sequence[int]) -> dict[str, Tensor]:
-        return {
-            name: pad_sequence(
-                [torch.tensor(values[place]) for place in chosen],
-                batch_first=True,
-                padding_value=self.tokenizer.pad_token_id if name == "input_ids" else 0,
-            )
-            for name, values in rows.items()
-        }
-
-    def _tokens(self, inputs: Any) -> Tensor:
-        if self._session is None:
-            return super()._tokens(inputs).float()
-        return torch.from_numpy(onnx_model.run(self._session, inputs))
 
 
 def fit_compact(corpus: Corpus, config: CompactConfig, folder: Path) -> dict[str, Any]:
-    """The log is not looked at; the texts by onnx_int8 alone, which measures activations on some of them."""
-    encoder, facts = open_base(config.base, folder)
-    model = encoder.model
-    if config.how == "onnx_int8" and config.balance:
-        onnx_model.balance(encoder, [str(text) for text in corpus.contents if text is not None], config.balance)
-    if config.how.startswith("onnx"):
-        onnx_model.export(encoder, folder, quantized=config.how == "onnx_int8")
-        return facts
-    if config.how == "pruned":
-        prune_linear(model, config.share)
-    model.to(torch.bfloat16 if config.how == "bf16" else torch.float32)
-    save_model(model, folder)
-    return facts
+    """The log is not looked at; contents by onnx_int8 alone, which measures activations on some of them."""
+    fit = fit_texts if config.modality == "text" else fit_pictures
+    return fit(corpus, config, config.base or DEFAULTS[config.modality], folder)
 
 
-def open_base(name: str, folder: Path) -> tuple[HuggingFaceTextEncoder, dict[str, Any]]:
-    """The encoder to make something of, its files but the weights in `folder`, and what encoder.json keeps of it."""
-    source, prefix = base_folder(name), prefix_of(name)
-    encoder = HuggingFaceTextEncoder(source, name, torch.device("cpu"), prefix)
-    if encoder.pools_itself:
-        raise UserError(f"encoder.base: found {name}, a model of texts and pictures; allowed: one of texts alone")
-    copy_text_files(source, folder)
-    return encoder, {"base": name, "prefix": prefix}
-
-
-def prune_linear(model: nn.Module, share: float) -> None:
-    """Set this share of the weights of each linear layer to zero, the smallest ones, for good."""
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            prune.l1_unstructured(module, "weight", amount=share)
-            prune.remove(module, "weight")
+def open_compact(folder: Path, name: str, device: torch.device) -> Encoder:
+    """The encoder of a folder that `fit_compact` filled."""
+    facts = read_facts(folder)
+    assert facts is not None
+    opened = CompactTextEncoder if facts["modality"] == "text" else CompactPictureEncoder
+    return opened(folder, name, device)

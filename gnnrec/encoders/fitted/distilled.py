@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from gnnrec.encoders.fitted.compact import open_base
+from gnnrec.encoders.fitted.compact_texts import open_base
 from gnnrec.encoders.fitted.corpus import Corpus
 from gnnrec.encoders.fitted.teaching import lessons, teach
 from gnnrec.encoders.huggingface import save_model

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gnnrec.encoders.fitted.compact import CompactConfig, CompactEncoder, SavedTextEncoder, fit_compact
+from gnnrec.encoders.fitted.compact import fit_compact, open_compact
+from gnnrec.encoders.fitted.compact_texts import SavedTextEncoder
+from gnnrec.encoders.fitted.compact_ways import CompactConfig
 from gnnrec.encoders.fitted.corpus import Corpus
 from gnnrec.encoders.fitted.distilled import DistilledConfig, fit_distilled
 from gnnrec.encoders.fitted.finetuned import FinetunedConfig, fit_finetuned, open_finetuned
@@ -36,7 +38,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "lsa": Kind("text", LsaConfig, fit_lsa, LsaEncoder),
     "recurrent": Kind("audio", RecurrentConfig, fit_recurrent, RecurrentEncoder, learns_log=True),
-    "compact": Kind("text", CompactConfig, fit_compact, CompactEncoder),
+    "compact": Kind(CONFIG, CompactConfig, fit_compact, open_compact),
     "distilled": Kind("text", DistilledConfig, fit_distilled, SavedTextEncoder),
     "word_vectors": Kind("text", WordVectorsConfig, fit_word_vectors, WordVectorsEncoder),
     "finetuned": Kind(CONFIG, FinetunedConfig, fit_finetuned, open_finetuned, learns_log=True),

@@ -1,6 +1,6 @@
-"""A text model as an ONNX file: balanced, exported, quantized, and opened without running anything it brings along.
+"""A model as an ONNX file: balanced, exported, quantized, and opened without running anything it brings along.
 
-Letters: n texts, t tokens, v of the vocabulary, d dimensions; i inputs of a linear layer, o outputs.
+Letters: n texts or pictures, t tokens, v of the vocabulary, d dimensions; i inputs of a linear layer, o outputs.
 """
 
 import logging
@@ -21,9 +21,11 @@ from gnnrec.errors import UserError, missing_extra
 FILE = "model.onnx"
 DOMAINS = ("", "ai.onnx", "com.microsoft")  # of operators that onnxruntime itself brings
 OPSET = 17
+FEWEST = 8  # inputs of an output of a convolution that is quantized
 MEASURED = 512  # texts on which activations are measured
 BATCH = 32
 BLOCK = 128  # inputs of a narrowing layer that share a scale
+PICTURES = "pictures"  # the input of a network of these
 
 
 class Balanced(nn.Module):
@@ -138,6 +140,59 @@ def export(encoder: HuggingFaceTextEncoder, folder: Path, *, quantized: bool) ->
             _quantize(folder / FILE)
 
 
+def export_pictures(network: nn.Module, ready: Tensor, folder: Path) -> None:
+    """Write model.onnx of a network from prepared pictures, such as `ready`, to features [n, d]."""
+    _onnx()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network,
+            (ready,),
+            str(folder / FILE),
+            input_names=[PICTURES],
+            output_names=["features"],
+            dynamic_axes={PICTURES: {0: "n"}, "features": {0: "n"}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+
+
+def quantize_convolutions(folder: Path, batches: Iterator[Tensor]) -> None:
+    """Weights and inputs of convolutions that mix all channels to int8, inputs by what they are on `batches`.
+
+    Not the first one, and none of few inputs an output (depthwise): those are cheap and cost the most in accuracy.
+    Weights have seven bits, since processors without VNNI add two products of eight in sixteen (NOTES has figures).
+    """
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Measured(CalibrationDataReader):
+        def get_next(self) -> dict[str, NDArray[Any]] | None:
+            batch = next(batches, None)
+            return None if batch is None else {PICTURES: batch.numpy()}
+
+    path, folded = folder / FILE, folder / "folded.onnx"
+    with _as_it_was(logging.getLogger()):
+        quant_pre_process(path, folded, skip_symbolic_shape=True)
+        graph = _onnx().load(folded).graph
+        inputs = {tensor.name: tensor.dims[1] for tensor in graph.initializer if len(tensor.dims) == 4}
+        convolutions = [node for node in graph.node if node.op_type == "Conv"]
+        left_out = [node.name for node in convolutions if inputs.get(node.input[1], 0) < FEWEST]
+        quantize_static(
+            folded,
+            path,
+            Measured(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            nodes_to_exclude=left_out,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+    folded.unlink()
+
+
 @contextmanager
 def _as_it_was(root: logging.Logger) -> Iterator[None]:
     """Silence, and the logging of the program restored: the quantizer sets it up for itself and tells each layer."""
@@ -220,7 +275,7 @@ def open_session(folder: Path) -> Any:
 
 
 def run(session: Any, inputs: Any) -> NDArray[np.float32]:
-    """[n, t, d]; inputs the graph does not use are left out."""
+    """The first output, [n, t, d] of texts and [n, d] of pictures; inputs the graph does not use are left out."""
     return session.run(None, {wanted.name: inputs[wanted.name].numpy() for wanted in session.get_inputs()})[0]
 
 
