@@ -309,6 +309,6 @@ def test_what_cannot_be_done_is_said(settings: dict, said: str, base: Path, tmp_
 def test_too_few_items_are_said(base: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="9 items with text that can be read were taken in train; needed are 16"):
         fit_finetuned(corpus_of([*texts()[:9], *[None] * (ITEMS - 9)]), config_of(base), tmp_path)
-    for key, value in {"signal": "all", "rank": 0, "temperature": 0.0, "how": "half", "modality": "audio"}.items():
+    for key, value in {"signal": "all", "rank": 0, "temperature": 0.0, "how": "half", "modality": "video"}.items():
         with pytest.raises(UserError, match=f"encoder.{key}: found {value!r}; allowed: "):
             config_of(base, **{key: value})
