@@ -202,7 +202,9 @@ def encode_batches(
     """The map from (key, content) to features that every engine runs, batch by batch, in the order of `todo`."""
     prepare: Callable[[Iterable[Any]], Any] = encoder.prepare if isinstance(encoder, StagedEncoder) else list
     forward = encoder.forward if isinstance(encoder, StagedEncoder) else encoder.encode
-    for batch in read_ahead(todo, reader_of(modality, encoder, config.audio_seconds), prepare, _batch_size(modality, config)):
+    for batch in read_ahead(
+        todo, reader_of(modality, encoder, config.audio_seconds), prepare, _batch_size(modality, config)
+    ):
         values = forward(batch.ready) if batch.keys else np.zeros((0, encoder.dim), dtype=np.float32)
         yield Encoded(keys=batch.keys, values=values, unusable=batch.unusable)
 
