@@ -17,9 +17,9 @@ from gnnrec.datasets.catalog import Catalog
 from gnnrec.datasets.dataset import Dataset
 from gnnrec.encoders.cache import FeatureCache, Row
 from gnnrec.encoders.catalogue import open_encoder
-from gnnrec.encoders.features import AudioEncoder, Encoder, Features, StagedEncoder
+from gnnrec.encoders.features import Encoder, Features, StagedEncoder
 from gnnrec.encoders.huggingface import AUTO, POOLINGS
-from gnnrec.encoders.media import Unreadable, read_audio, read_image, read_text
+from gnnrec.encoders.media import Unreadable, reader_of
 from gnnrec.encoders.pretrained import cache_root
 from gnnrec.encoders.read_ahead import read_ahead
 from gnnrec.errors import UserError
@@ -136,7 +136,7 @@ def encode_query(
         if modality not in opened:
             opened[modality] = open_encoder(modality, name, device or default_device(), config.pooling)
         try:
-            read = _reader(modality, opened[modality], config)(content)
+            read = reader_of(modality, opened[modality], config.audio_seconds)(content)
         except (Unreadable, OSError) as error:
             raise UserError(f"{content}: {error}") from error
         query[modality] = opened[modality].encode([read])
@@ -202,7 +202,9 @@ def encode_batches(
     """The map from (key, content) to features that every engine runs, batch by batch, in the order of `todo`."""
     prepare: Callable[[Iterable[Any]], Any] = encoder.prepare if isinstance(encoder, StagedEncoder) else list
     forward = encoder.forward if isinstance(encoder, StagedEncoder) else encoder.encode
-    for batch in read_ahead(todo, _reader(modality, encoder, config), prepare, _batch_size(modality, config)):
+    for batch in read_ahead(
+        todo, reader_of(modality, encoder, config.audio_seconds), prepare, _batch_size(modality, config)
+    ):
         values = forward(batch.ready) if batch.keys else np.zeros((0, encoder.dim), dtype=np.float32)
         yield Encoded(keys=batch.keys, values=values, unusable=batch.unusable)
 
@@ -263,14 +265,3 @@ def content_hash(content: str | Path) -> str:
         return sha256_of_file(content)
     except OSError as error:
         return f"!{error.strerror or error}"
-
-
-def _reader(modality: str, encoder: Encoder, config: EncodersConfig) -> Callable[[Any], Any]:
-    """Content as it stands in a catalogue -> content as the encoder takes it."""
-    if modality == "image":
-        return read_image
-    if modality == "audio":
-        assert isinstance(encoder, AudioEncoder)
-        rate = encoder.sampling_rate
-        return lambda path: read_audio(path, rate, config.audio_seconds)
-    return read_text

@@ -1,6 +1,6 @@
 """Features: what an encoder made of the content of items or users. Letters: n rows, d dimensions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 BLOCK_ROWS = 65_536
 
@@ -91,6 +92,14 @@ class TrainableEncoder(Encoder, Protocol):
 
     def save(self, folder: Path) -> None:
         """The weights as safetensors."""
+
+
+def recomputed(part: Callable[..., Any], *inputs: Any) -> Any:
+    """What a part of a network without chance gives. For a gradient its inner states are computed once more instead of
+    kept (Chen et al. 2016, arXiv:1604.06174): those of all windows of a batch of sounds would take many gigabytes."""
+    if not torch.is_grad_enabled():
+        return part(*inputs)
+    return checkpoint(part, *inputs, use_reentrant=False, preserve_rng_state=False)
 
 
 def describe_content(features: Mapping[str, Features], owner: str) -> str:

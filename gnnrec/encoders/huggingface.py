@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from gnnrec.encoders.features import recomputed
 from gnnrec.encoders.media import grey_picture
 from gnnrec.errors import UserError, missing_extra
 from gnnrec.files import sha256_of_file
@@ -55,7 +56,7 @@ class HuggingFaceTextEncoder:
         self.name = f"{name}@{revision(folder)}" + (f":{pooling}" if pooling != AUTO else "")
         self.model: Any = None
         self._pooled: Any = None
-        self._device, self._prefix = device, prefix
+        self._folder, self._device, self._prefix = folder, device, prefix
         config = self._open_model(folder)
         self.tokenizer = load_part(_transformers().AutoTokenizer, folder)
         self.tokenizer.pad_token = self.tokenizer.pad_token or self.tokenizer.eos_token
@@ -99,7 +100,7 @@ class HuggingFaceTextEncoder:
 
     def save(self, folder: Path) -> None:
         """Settings and weights; vocabulary and pooling are `copy_text_files`'s."""
-        save_model(self.model, folder)
+        _save_trained(self.model, self._folder, folder)
 
     def inputs(self, batch: Sequence[str]) -> Any:
         """What the model takes, by name: [n, t] each."""
@@ -131,7 +132,7 @@ class HuggingFaceImageEncoder:
         self.name = f"{name}@{revision(folder)}"
         self.model, self._pooled = _load_model(folder, device, "get_image_features")
         self._processor = load_part(_transformers().AutoImageProcessor, folder)
-        self._device = device
+        self._folder, self._device = folder, device
         self.dim = self.encode([grey_picture()]).shape[1]
 
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
@@ -153,7 +154,7 @@ class HuggingFaceImageEncoder:
 
     def save(self, folder: Path) -> None:
         """Settings and weights; how pictures are prepared is `copy_text_files`'s."""
-        save_model(self.model, folder)
+        _save_trained(self.model, self._folder, folder)
 
 
 class HuggingFaceAudioEncoder:
@@ -161,9 +162,9 @@ class HuggingFaceAudioEncoder:
 
     def __init__(self, folder: Path, name: str, device: torch.device) -> None:
         self.name = f"{name}@{revision(folder)}"
-        self._model, self._pooled = _load_model(folder, device, "get_audio_features")
+        self.model, self._pooled = _load_model(folder, device, "get_audio_features")
         self._extractor = load_part(_transformers().AutoFeatureExtractor, folder)
-        self._device = device
+        self._folder, self._device = folder, device
         self.sampling_rate: int = self._extractor.sampling_rate
         self.dim = self.encode([np.random.default_rng(0).normal(0, 0.1, self.sampling_rate).astype("f4")]).shape[1]
 
@@ -176,7 +177,15 @@ class HuggingFaceAudioEncoder:
 
     @torch.inference_mode()
     def forward(self, ready: Sequence[Sequence[Any]]) -> NDArray[np.float32]:
-        return np.stack([self._encode_one(windows) for windows in ready])
+        return self._embedded(ready).cpu().numpy()
+
+    def embed(self, batch: Sequence[Any]) -> Tensor:
+        """What `encode` gives, with its gradient. [n, d]"""
+        return self._embedded(self.prepare(batch))
+
+    def save(self, folder: Path) -> None:
+        """Settings and weights; how sounds are prepared is `copy_text_files`'s."""
+        _save_trained(self.model, self._folder, folder)
 
     def _windows(self, sound: NDArray[np.float32]) -> list[Any]:
         size = WINDOW * self.sampling_rate
@@ -186,9 +195,12 @@ class HuggingFaceAudioEncoder:
         # One by one: models differ in how they take padding, and some mistake it for sound.
         return [self._extractor(window, sampling_rate=self.sampling_rate, return_tensors="pt") for window in windows]
 
-    def _encode_one(self, windows: Sequence[Any]) -> NDArray[np.float32]:
-        outputs = [_pool((self._pooled or self._model)(**window.to(self._device)))[0] for window in windows]
-        return torch.stack(outputs).mean(dim=0).cpu().numpy()
+    def _embedded(self, ready: Sequence[Sequence[Any]]) -> Tensor:
+        means = [torch.stack([recomputed(self._vector, window) for window in windows]).mean(dim=0) for windows in ready]
+        return torch.stack(means)
+
+    def _vector(self, window: Any) -> Tensor:
+        return _pool((self._pooled or self.model)(**window.to(self._device)))[0]
 
 
 def revision(folder: Path) -> str:
@@ -226,8 +238,19 @@ def save_model(model: Any, folder: Path) -> None:
         model.save_pretrained(folder)
 
 
+def _save_trained(model: Any, source: Path, folder: Path) -> None:
+    """As `save_model`, of what was loaded from `source`; an encoder goes back to the decoder that it was taken from,
+    since the settings in the folder tell of both."""
+    if load_config(source).is_encoder_decoder:
+        whole = load_part(_transformers().AutoModel, source, use_safetensors=True, dtype=torch.float32)
+        whole.get_encoder().load_state_dict(model.state_dict())
+        model = whole
+    save_model(model, folder)
+
+
 def copy_text_files(source: Path, target: Path) -> None:
-    """All that a text encoder needs beside its weights: settings, vocabulary, how to pool; no code, no weights."""
+    """All that an encoder needs beside its weights: settings, vocabulary, how to prepare and pool; no code, no
+    weights."""
     for path in sorted(path for ending in TEXT_FILES for path in source.rglob(ending)):
         if path.name not in NOT_COPIED and not path.name.endswith(".index.json"):
             copy = target / path.relative_to(source)

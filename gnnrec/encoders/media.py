@@ -3,12 +3,14 @@
 import base64
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnrec.encoders.features import AudioEncoder, Encoder
 from gnnrec.encoders.mel import resample
 from gnnrec.errors import count, missing_extra
 
@@ -30,6 +32,17 @@ BYTES_CLAIMED = re.compile(r"^\s*data : (\d+) \(should be (\d+)\)", re.MULTILINE
 
 class Unreadable(Exception):
     """Content that cannot be used; the message is the reason."""
+
+
+def reader_of(modality: str, encoder: Encoder, seconds: float) -> Callable[[Any], Any]:
+    """Content as it stands in a catalogue -> content as the encoder takes it; of a sound the first `seconds`."""
+    if modality == "image":
+        return read_image
+    if modality == "audio":
+        assert isinstance(encoder, AudioEncoder)
+        rate = encoder.sampling_rate
+        return lambda path: read_audio(path, rate, seconds)
+    return read_text
 
 
 def read_text(text: str) -> str:

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gnnrec.encoders.features import recomputed
 from gnnrec.encoders.mel import MelSpectrogram
 from gnnrec.files import sha256_of_file
 
+WEIGHTS = "model.safetensors"
 CPU_BATCH, GPU_BATCH = 2, 64  # patches at a time; the caches of a core hold no more
 BANDS, PATCH = 96, 187  # mel bands, and frames of one patch (3 s)
 TIMBRAL = ((7, 38), (7, 67))  # kernels over time and frequency
@@ -45,47 +47,58 @@ class MusicnnEncoder:
     def __init__(self, folder: Path, name: str, device: torch.device) -> None:
         from safetensors.torch import load_file
 
-        weights = folder / "model.safetensors"
+        weights = folder / WEIGHTS
         self.name = f"{name}@{sha256_of_file(weights)[:12]}"
-        self._taggers = nn.ModuleDict({"MTT": Tagger(), "MSD": Tagger()})
-        self._taggers.load_state_dict(load_file(weights))
-        self._taggers.eval().to(device)
+        self.model = nn.ModuleDict({"MTT": Tagger(), "MSD": Tagger()})
+        self.model.load_state_dict(load_file(weights))
+        self.model.eval().to(device)
         self._mel = MelSpectrogram(self.sampling_rate, window=512, hop=256, bands=BANDS).to(device)
         self._device = device
 
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
         return self.forward(self.prepare(batch))
 
-    @torch.inference_mode()
+    @torch.no_grad()  # what is made in inference mode could not be learnt from
     def prepare(self, batch: Iterable[Any]) -> list[Tensor]:
         """Of each sound its patches, [p, PATCH, BANDS]."""
         return [self._patches(sound) for sound in batch]
 
+    @torch.inference_mode()
     def forward(self, ready: Sequence[Tensor]) -> NDArray[np.float32]:
-        return self._run(ready)[0]
+        return self._run(ready)[0].cpu().numpy()
 
+    def embed(self, batch: Sequence[Any]) -> Tensor:
+        """What `encode` gives, with its gradient. [n, 400]"""
+        return self._run(self.prepare(batch))[0]
+
+    def save(self, folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        save_file({name: weight.contiguous() for name, weight in self.model.state_dict().items()}, folder / WEIGHTS)
+
+    @torch.inference_mode()
     def tag(self, batch: Sequence[Any]) -> NDArray[np.float32]:
         """The probability of each tag in `tags`. -> [n, 100]"""
-        return self._run(self.prepare(batch))[1]
+        return self._run(self.prepare(batch))[1].cpu().numpy()
 
     @torch.inference_mode()
     def tags_of(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `tag`, but from what `encode` gave: of the mean over patches instead of the mean of each. -> [n, 100]"""
         hidden = torch.from_numpy(embeddings).to(self._device).chunk(2, dim=1)
-        heads = [self._taggers[name].get_submodule("tags") for name in ("MTT", "MSD")]
+        heads = [self.model[name].get_submodule("tags") for name in ("MTT", "MSD")]
         parts = [head(part).sigmoid() for head, part in zip(heads, hidden)]
         return torch.cat(parts, dim=1).cpu().numpy()
 
-    @torch.inference_mode()
-    def _run(self, patches: Sequence[Tensor]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _run(self, patches: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Hidden layers [n, 400] and tags [n, 100], averaged over patches."""
         counts = [len(part) for part in patches]
         stacked = torch.cat(list(patches))  # [p, PATCH, BANDS]
         part = CPU_BATCH if self._device.type == "cpu" else GPU_BATCH
-        outputs = [[self._taggers[name](some) for some in stacked.split(part)] for name in ("MTT", "MSD")]
+        outputs = [[self.model[name](some) for some in stacked.split(part)] for name in ("MTT", "MSD")]
         embedding = torch.cat([torch.cat([part[0] for part in output]) for output in outputs], dim=1)  # [p, 400]
         tags = torch.cat([torch.cat([part[1] for part in output]) for output in outputs], dim=1)  # [p, 100]
         means = [torch.stack([part.mean(dim=0) for part in rows.split(counts)]) for rows in (embedding, tags)]
-        return means[0].cpu().numpy(), means[1].cpu().numpy()
+        return means[0], means[1]
 
     def _patches(self, sound: NDArray[np.float32]) -> Tensor:
         """The log mel spectrogram in whole patches; what is shorter than one is repeated. -> [p, PATCH, BANDS]"""
@@ -114,7 +127,7 @@ class Tagger(nn.Module):
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         """[p, t, f] -> hidden layer [p, 200], probabilities [p, 50]"""
         x = self.input_norm(mel[:, None])  # [p, 1, t, f]
-        front = torch.cat([block(x) for block in self.blocks[:5]], dim=1)  # [p, c, t]
+        front = torch.cat([recomputed(block, x) for block in self.blocks[:5]], dim=1)  # [p, c, t]
         layers, before = [front], front
         for number, block in enumerate(self.blocks[5:]):
             after = block(before.transpose(1, 2)[:, None])  # [p, 64, t]

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gnnrec.encoders.features import recomputed
 from gnnrec.encoders.mel import MelSpectrogram
 from gnnrec.files import sha256_of_file
 
+WEIGHTS = "model.safetensors"
 HOP, WINDOW, BANDS = 160, 400, 40  # 10 ms, 25 ms, mel bands (linear power, no logarithm)
 FRAMES, STEP = 160, 77  # of a window of 1.6 s; 1.3 windows a second
 LOUDNESS = 10 ** (-30 / 20)  # quieter clips are raised to -30 dB
@@ -31,26 +33,36 @@ class ResemblyzerEncoder:
     def __init__(self, folder: Path, name: str, device: torch.device) -> None:
         from safetensors.torch import load_file
 
-        weights = folder / "model.safetensors"
+        weights = folder / WEIGHTS
         self.name = f"{name}@{sha256_of_file(weights)[:12]}"
-        self._network = VoiceNetwork()
-        self._network.load_state_dict(load_file(weights))
-        self._network.eval().to(device)
+        self.model = VoiceNetwork()
+        self.model.load_state_dict(load_file(weights))
+        self.model.eval().to(device)
+        self.model.lstm.train()  # cuDNN has no gradient of it otherwise; nothing in it depends on this
         self._mel = MelSpectrogram(self.sampling_rate, window=WINDOW, hop=HOP, bands=BANDS).to(device)
         self._device = device
 
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
         return self.forward(self.prepare(batch))
 
-    @torch.inference_mode()
+    @torch.no_grad()  # what is made in inference mode could not be learnt from
     def prepare(self, batch: Iterable[Any]) -> list[Tensor]:
         """Of each sound its windows, [p, t, BANDS]."""
         return [self._windows(torch.from_numpy(sound).to(self._device)) for sound in batch]
 
     @torch.inference_mode()
     def forward(self, ready: Sequence[Tensor]) -> NDArray[np.float32]:
-        embedded = self._network(torch.cat(list(ready))).split([len(part) for part in ready])  # n of [p, 256]
-        return F.normalize(torch.stack([part.mean(dim=0) for part in embedded]), dim=1).cpu().numpy()
+        embedded = self.model(torch.cat(list(ready))).split([len(part) for part in ready])
+        return _means(embedded).cpu().numpy()
+
+    def embed(self, batch: Sequence[Any]) -> Tensor:
+        """What `encode` gives, with its gradient. [n, 256]"""
+        return _means([self.model(windows) for windows in self.prepare(batch)])  # one by one, for the memory
+
+    def save(self, folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        save_file(self.model.state_dict(), folder / WEIGHTS)
 
     def _windows(self, sound: Tensor) -> Tensor:
         """Overlapping windows of the spectrogram; the last counts where 3/4 of it is sound. -> [p, t, BANDS]"""
@@ -65,6 +77,11 @@ class ResemblyzerEncoder:
         return torch.stack([mel[start : start + FRAMES] for start in starts])
 
 
+def _means(embedded: Sequence[Tensor]) -> Tensor:
+    """Windows of n clips, [p, 256] each -> [n, 256]"""
+    return F.normalize(torch.stack([part.mean(dim=0) for part in embedded]), dim=1)
+
+
 class VoiceNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -73,5 +90,5 @@ class VoiceNetwork(nn.Module):
 
     def forward(self, windows: Tensor) -> Tensor:
         """[p, t, BANDS] -> [p, 256]"""
-        _, (hidden, _) = self.lstm(windows)
+        _, (hidden, _) = recomputed(self.lstm, windows)
         return F.normalize(F.relu(self.linear(hidden[-1])), dim=1)

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from test_huggingface import SMALL, WORDS, save_bert
+from test_huggingface import SMALL, WORDS, save_bert, save_tokenizer
 from torch.nn import functional as F
-from transformers import AutoModel, ViTConfig, ViTImageProcessor, ViTModel
+from transformers import AutoModel, T5Config, T5Model, ViTConfig, ViTImageProcessor, ViTModel
 
 from gnnrec.datasets import Interactions
 from gnnrec.encoders.augment import AugmentConfig, augmented
@@ -147,6 +147,21 @@ def test_lora_is_a_change_of_low_rank_and_the_folder_an_ordinary_model(base: Pat
     np.testing.assert_allclose(encoder.encode(texts()[:1])[0], expected, atol=1e-5)
     files = {path.name for path in (tmp_path / "lora").iterdir()}
     assert files <= {"model.safetensors", "encoder.json", "config.json", "tokenizer.json", "tokenizer_config.json"}
+
+
+def test_an_encoder_goes_back_to_the_decoder_it_was_taken_from(tmp_path: Path) -> None:
+    """Else the folder, whose settings tell of both, could not be opened any more."""
+    torch.manual_seed(0)
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2, "decoder_start_token_id": 0}
+    (tmp_path / "t5").mkdir()
+    T5Model(T5Config(vocab_size=len(WORDS), **sizes)).save_pretrained(tmp_path / "t5")
+    save_tokenizer(tmp_path / "t5")
+    _, encoder = fitted(tmp_path / "fine", corpus_of(texts()), config_of(tmp_path / "t5", how="full", epochs=2))
+    before, after = (load_file(tmp_path / folder / "model.safetensors") for folder in ("t5", "fine"))
+    assert set(after) == set(before)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith(("encoder.", "shared.")) for name in changed)
+    assert not np.allclose(encoder.encode(texts()), open_encoder("text", str(tmp_path / "t5")).encode(texts()))
 
 
 def test_full_moves_the_word_vectors_too(base: Path, tmp_path: Path) -> None:
@@ -309,6 +324,6 @@ def test_what_cannot_be_done_is_said(settings: dict, said: str, base: Path, tmp_
 def test_too_few_items_are_said(base: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="9 items with text that can be read were taken in train; needed are 16"):
         fit_finetuned(corpus_of([*texts()[:9], *[None] * (ITEMS - 9)]), config_of(base), tmp_path)
-    for key, value in {"signal": "all", "rank": 0, "temperature": 0.0, "how": "half", "modality": "audio"}.items():
+    for key, value in {"signal": "all", "rank": 0, "temperature": 0.0, "how": "half", "modality": "video"}.items():
         with pytest.raises(UserError, match=f"encoder.{key}: found {value!r}; allowed: "):
             config_of(base, **{key: value})

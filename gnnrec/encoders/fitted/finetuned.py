@@ -1,4 +1,4 @@
-"""A pretrained encoder of texts or pictures, trained on who took what: all of it, or adapters of low rank.
+"""A pretrained encoder of texts, pictures or sounds, trained on who took what: all of it, or adapters of low rank.
 
 What was learnt is added to the weights, so that the folder is that of an ordinary model.
 """
@@ -14,22 +14,32 @@ from gnnrec.encoders.efficientnet import EfficientNetEncoder
 from gnnrec.encoders.features import TrainableEncoder
 from gnnrec.encoders.fitted.bases import base_folder, prefix_of
 from gnnrec.encoders.fitted.corpus import Corpus
-from gnnrec.encoders.fitted.folder import read_facts
-from gnnrec.encoders.fitted.log_training import READ, LearningConfig, LogTraining, check_learning
+from gnnrec.encoders.fitted.folder import facts_of, read_facts
+from gnnrec.encoders.fitted.log_training import LearningConfig, LogTraining, check_learning
 from gnnrec.encoders.huggingface import (
     AUTO,
     POOLINGS,
+    HuggingFaceAudioEncoder,
     HuggingFaceImageEncoder,
     HuggingFaceTextEncoder,
     copy_text_files,
 )
 from gnnrec.encoders.lora import add_adapters, merge_adapters, pointwise_layers
+from gnnrec.encoders.musicnn import MusicnnEncoder
+from gnnrec.encoders.resemblyzer import ResemblyzerEncoder
 from gnnrec.encoders.torchvision_models import PREFIX
 from gnnrec.errors import UserError
 
 RATES = {"lora": 3e-4, "full": 3e-5}  # way -> learning rate
-DEFAULTS = {"text": "minilm", "image": "efficientnet_lite0"}  # modality -> base
-TRAINABLE = (HuggingFaceTextEncoder, HuggingFaceImageEncoder, EfficientNetEncoder)  # what has TrainableEncoder's parts
+DEFAULTS = {"text": "minilm", "image": "efficientnet_lite0", "audio": "musicnn"}  # modality -> base
+TRAINABLE = (  # what has TrainableEncoder's parts
+    HuggingFaceTextEncoder,
+    HuggingFaceImageEncoder,
+    HuggingFaceAudioEncoder,
+    EfficientNetEncoder,
+    MusicnnEncoder,
+    ResemblyzerEncoder,
+)
 NONE = "none"
 
 
@@ -37,14 +47,14 @@ NONE = "none"
 class FinetunedConfig(LearningConfig):
     """Of one encoder that `gnnrec fit-encoder --kind finetuned` makes."""
 
-    modality: str = "text"  # text | image
-    base: str = ""  # a name, a folder, or an id of the hub; empty: minilm, of pictures efficientnet_lite0
+    modality: str = "text"  # text | image | audio
+    base: str = ""  # a name, a folder, or an id of the hub; empty: minilm, efficientnet_lite0 or musicnn
     pooling: str = AUTO  # of texts, as encoders.pooling
     how: str = "lora"  # lora | full
 
     def __post_init__(self) -> None:
         check_learning(self, "encoder")
-        for key, allowed in (("how", tuple(RATES)), ("modality", tuple(READ)), ("pooling", (AUTO, *POOLINGS))):
+        for key, allowed in (("how", tuple(RATES)), ("modality", tuple(DEFAULTS)), ("pooling", (AUTO, *POOLINGS))):
             if getattr(self, key) not in allowed:
                 raise UserError(f"encoder.{key}: found {getattr(self, key)!r}; allowed: {', '.join(allowed)}")
 
@@ -55,17 +65,18 @@ class FinetuneConfig(LearningConfig):
 
     text: str = NONE  # none | lora | full
     image: str = NONE
+    audio: str = NONE
     frozen: bool = True  # whether the model is trained with the frozen encoders too, in RUN/frozen
 
     def __post_init__(self) -> None:
         check_learning(self, "finetune")
-        for key in READ:
+        for key in DEFAULTS:
             if getattr(self, key) not in (NONE, *RATES):
                 raise UserError(f"finetune.{key}: found {getattr(self, key)!r}; allowed: {', '.join((NONE, *RATES))}")
 
     def chosen(self) -> dict[str, str]:
         """Modality -> how."""
-        ways = {"text": self.text, "image": self.image}
+        ways = {"text": self.text, "image": self.image, "audio": self.audio}
         return {modality: how for modality, how in ways.items() if how != NONE}
 
     def of(self, modality: str, base: str, pooling: str) -> FinetunedConfig:
@@ -113,9 +124,12 @@ def open_finetuned(folder: Path, name: str, device: torch.device) -> TrainableEn
 
 def check_trainable(modality: str, base: str, where: str) -> None:
     """Raises UserError for an encoder whose weights cannot learn; `where` is the setting that names it."""
-    if base.startswith(PREFIX) or not issubclass(_class_of(modality, base), TRAINABLE):
-        allowed = f"{DEFAULTS[modality]}, or a model of Hugging Face"
-        raise UserError(f"{where}: {base} cannot be fine-tuned; allowed: {allowed}")
+    fitted = facts_of(base) is not None
+    if base.startswith(PREFIX) or fitted or not issubclass(_class_of(modality, base), TRAINABLE):
+        named = [name for name, made in ENCODERS[modality].items() if issubclass(made, TRAINABLE)]
+        what = f"{base}{', which was made here,' if fitted else ''}"
+        allowed = ", ".join([*named, "or a model of Hugging Face"])
+        raise UserError(f"{where}: {what} cannot be fine-tuned; allowed: {allowed}")
 
 
 def _class_of(modality: str, base: str) -> Any:

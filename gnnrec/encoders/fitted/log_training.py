@@ -1,4 +1,4 @@
-"""An encoder of texts or pictures learns from the log: who took what decides what its vectors are near to.
+"""An encoder of texts, pictures or sounds learns from the log: who took what decides what its vectors are near to.
 
 A step encodes a batch of items and scores them for some of the users who took them: a softmax of cosines over the items
 of the batch that a user did not take and the one she did. Items are drawn evenly, so that the correction for sampling
@@ -27,16 +27,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gnnrec.checkpoint import TrainState, load_checkpoint, save_checkpoint
-from gnnrec.encoders.augment import AugmentConfig, augmented
-from gnnrec.encoders.features import TrainableEncoder, mean_and_scale
+from gnnrec.encoders.augment import AugmentConfig, Sound, augmented
+from gnnrec.encoders.features import AudioEncoder, TrainableEncoder, mean_and_scale
 from gnnrec.encoders.fitted.corpus import Corpus, ndcg_among
-from gnnrec.encoders.media import Unreadable, read_image, read_text
+from gnnrec.encoders.media import Unreadable, reader_of
 from gnnrec.errors import UserError
 from gnnrec.progress import progress
 from gnnrec.ranking import fast_arithmetic
 
 SIGNALS = ("history", "users", "recommender")
-READ = {"text": read_text, "image": read_image}  # content as it stands in a catalogue -> as encoders take it
 HELD_OUT = 8  # one item of so many selects the epoch
 POOL = 16  # batches among whose texts those of like length are put together
 SIGNAL_RATE = 1e-3  # learning rate of what stands for a user
@@ -79,6 +78,7 @@ class LogTraining:
     ) -> None:
         """Raises UserError where too few items can be read that somebody took."""
         self.corpus, self.modality, self.config, self.encoder = corpus, modality, config, encoder
+        self.reader = reader_of(modality, encoder, corpus.audio_seconds)
         # Of texts, so that those of like length are encoded together: little padding.
         self.lengths = np.array([len(str(content)) if modality == "text" else 0 for content in corpus.contents])
         self.rows = torch.zeros(len(corpus.contents), encoder.dim)  # [I, d] as the items were before the epoch
@@ -170,7 +170,7 @@ class LogTraining:
     def _step(self, items: NDArray[np.int64], random: Generator) -> None:
         views = [self._read(item) for item in items]
         if self.config.augment:
-            views = augmented(views, self.modality, AugmentConfig(), int(random.integers(2**31)))
+            views = self._augmented(views, random)
         with fast_arithmetic(self.corpus.device):
             rows = self.encoder.embed(views).float()
         loss = self.loss(self.vectors(rows, items), items, *self._pairs(items, random))
@@ -178,6 +178,14 @@ class LogTraining:
         loss.backward()
         nn.utils.clip_grad_norm_(list(self.weights.values()), 1.0)
         self.optimizer.step()
+
+    def _augmented(self, views: list[Any], random: Generator) -> list[Any]:
+        """Another copy of each content, as encoders take it."""
+        seed = int(random.integers(2**31))
+        if not isinstance(self.encoder, AudioEncoder):
+            return augmented(views, self.modality, AugmentConfig(), seed)
+        sounds = [Sound(samples, self.encoder.sampling_rate) for samples in views]
+        return [sound.samples for sound in augmented(sounds, self.modality, AugmentConfig(), seed)]
 
     def vectors(self, rows: Tensor, items: NDArray[np.int64]) -> Tensor:
         """Features of items as they are now -> of unit length, without the way that all of them went since the epoch
@@ -238,7 +246,7 @@ class LogTraining:
     def _read(self, item: int) -> Any:
         """Content as encoders take it, or None."""
         try:
-            return READ[self.modality](self.corpus.contents[item])  # type: ignore[operator]
+            return self.reader(self.corpus.contents[item])
         except (Unreadable, OSError):
             return None  # encode lists them
 
