@@ -1,5 +1,6 @@
-"""A tokenizer whose words are bytes, with a few control tokens."""
+"""A tokenizer whose words are bytes, and whatever pairs are merged, with a few control tokens."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, pre_tokenizers
@@ -9,9 +10,9 @@ from transformers import PreTrainedTokenizerFast
 SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"]
 
 
-def save_tokenizer(folder: Path) -> int:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(BPE(vocab={letter: place for place, letter in enumerate(SPECIAL + alphabet)}, merges=[]))
+def save_tokenizer(folder: Path, merges: Sequence[tuple[str, str]] = ()) -> int:
+    words = SPECIAL + sorted(pre_tokenizers.ByteLevel.alphabet()) + ["".join(pair) for pair in merges]
+    tokenizer = Tokenizer(BPE(vocab={word: place for place, word in enumerate(words)}, merges=list(merges)))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     fast = PreTrainedTokenizerFast(
