@@ -74,8 +74,8 @@ def test_a_file_is_read_as_the_folder_it_was_made_of(made, case: str) -> None:
 
 @pytest.mark.parametrize("how", ["F16", "BF16", "Q8_0"])
 def test_a_smaller_file_is_near_to_it(made, how: str) -> None:
-    """Weights are rounded as the type says (Q8_0: to a 127th of the largest of 32, itself in half precision); log probabilities move by a part of themselves, since a word of random
-    weights is as unlikely as a word can be."""
+    """Weights are rounded as the type says (Q8_0: to a 127th of the largest of 32, itself in half precision). Log
+    probabilities move by a part of themselves, since a word of random weights is as unlikely as a word can be."""
     exact, rounded = map(opened, made("llama", how))
     weight, found = (lm.model.state_dict()["model.layers.1.mlp.down_proj.weight"] for lm in (exact, rounded))
     blocks = weight.view(-1, 32)
@@ -96,8 +96,9 @@ def test_what_lies_beside_a_file_changes_nothing(made, llama: Path) -> None:
     )
     (llama.parent / "code.py").write_text(f"open({str(llama.parent / 'ran')!r}, 'w')")
     (llama.parent / "chat_template.jinja").write_text("something else")
-    (llama.parent / "added_tokens.json").write_text('{" Aliens": 3}')
+    shutil.copy(made("llama")[0] / "tokenizer.json", llama.parent)
     lm = opened(llama)
+    assert type(lm.tokenizer) is type(opened(made("llama")[1]).tokenizer)
     assert lm.tokenizer.chat_template is None
     assert lm.start == [0] and [lm.tokens(text) for text in TEXTS] == [
         opened(made("llama")[0]).tokens(t) for t in TEXTS
