@@ -2,6 +2,7 @@
 rows of llama's queries and keys in its order, gemma's norms with the one that transformers adds."""
 
 import json
+import re
 from pathlib import Path
 
 import gguf
@@ -30,7 +31,7 @@ NAMES = {
     "mlp.gate_up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
-NORMAL, CONTROL = 1, 3  # types of token
+BYTE = re.compile("<0x..>")
 
 
 def save_gguf(folder: Path, path: Path, how: str = "F32") -> Path:
@@ -93,16 +94,34 @@ def _settings(writer: gguf.GGUFWriter, config) -> None:
 def _words(writer: gguf.GGUFWriter, folder: Path, size: int) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     words = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)[:size]
+    if BYTE.fullmatch(words[3]):
+        _pieces(writer, words)
+        return
+    control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(words)
-    writer.add_token_types([CONTROL if word in tokenizer.all_special_tokens else NORMAL for word in words])
+    writer.add_token_types([control if word in tokenizer.all_special_tokens else normal for word in words])
     merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
     writer.add_token_merges([" ".join(pair) for pair in merges])
     writer.add_bos_token_id(tokenizer.bos_token_id)
     writer.add_eos_token_id(tokenizer.eos_token_id)
     if tokenizer.chat_template:
         writer.add_chat_template(tokenizer.chat_template)
+
+
+def _pieces(writer: gguf.GGUFWriter, words: list[str]) -> None:
+    """A vocabulary of sentencepiece has scores instead of merges: the best pair is joined first."""
+    kinds = {"<unk>": gguf.TokenType.UNKNOWN, "<s>": gguf.TokenType.CONTROL, "</s>": gguf.TokenType.CONTROL}
+    kinds |= {word: gguf.TokenType.BYTE for word in words if BYTE.fullmatch(word)}
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(words)
+    writer.add_token_scores([-float(place) for place in range(len(words))])
+    writer.add_token_types([kinds.get(word, gguf.TokenType.NORMAL) for word in words])
+    writer.add_unk_token_id(0)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
 
 
 def _name(name: str, kind: str) -> str:

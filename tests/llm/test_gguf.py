@@ -5,15 +5,16 @@ import shutil
 import signal
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import save_tiny
 from gguf_cases import CASES
 from gguf_writer import save_gguf
-from tiny_tokenizer import SPECIAL
+from tiny_model import save_tiny
+from tiny_tokenizer import SPECIAL, save_sentencepiece, save_tokenizer
 
 from gnnrec.errors import UserError
 from gnnrec.language.endpoint import Budget
@@ -41,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, 
         folder, path = place / case, place / f"{case} {how}.gguf"
         if not folder.exists():
             kind, settings = CASES[case]
-            save_tiny(kind, folder, MERGES, intermediate_size=64, **settings)
+            save_tiny(kind, folder, partial(save_tokenizer, merges=MERGES), intermediate_size=64, **settings)
         return folder, path if path.exists() else save_gguf(folder, path, how)
 
     return make
@@ -70,6 +71,16 @@ def test_a_file_is_read_as_the_folder_it_was_made_of(made, case: str) -> None:
     assert file.start == folder.start == [0]
     assert np.ptp(values(folder)) > 1
     assert values(file) == pytest.approx(values(folder), abs=1e-4)
+
+
+def test_pieces_of_words_are_read_as_in_the_folder(tmp_path: Path) -> None:
+    save_words = partial(save_sentencepiece, merges=[("▁", "A"), *MERGES[1:4], ("▁A", "lien")])
+    folder = save_tiny("mistral", tmp_path / "folder", save_words, sliding_window=None)
+    whole, file = opened(folder), opened(save_gguf(folder, tmp_path / "x.gguf"))
+    assert whole.tokens("Alien") == [whole.tokenizer.get_vocab()["▁Alien"]]
+    assert [file.tokens(text) for text in TEXTS] == [whole.tokens(text) for text in TEXTS]
+    assert file.start == whole.start == [1]
+    assert values(file) == pytest.approx(values(whole), abs=1e-4)
 
 
 @pytest.mark.parametrize("how", ["F16", "BF16", "Q8_0"])

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import save_tiny
 from safetensors.torch import load_file, save_file
+from tiny_model import save_tiny
 from tiny_tokenizer import save_tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 

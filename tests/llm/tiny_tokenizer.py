@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
-from transformers import PreTrainedTokenizerFast
+from transformers import LlamaTokenizer, PreTrainedTokenizerFast
 
 SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"]
 
@@ -20,3 +20,12 @@ def save_tokenizer(folder: Path, merges: Sequence[tuple[str, str]] = ()) -> int:
     )
     fast.save_pretrained(folder)
     return len(fast)
+
+
+def save_sentencepiece(folder: Path, merges: Sequence[tuple[str, str]]) -> int:
+    """As llama 2 and mistral have it: a space is a letter, which every text begins with; what is no letter is bytes."""
+    words = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁"]
+    words += [chr(letter) for letter in range(33, 127)] + ["".join(pair) for pair in merges]
+    vocabulary = {word: place for place, word in enumerate(words)}
+    LlamaTokenizer(vocab=vocabulary, merges=list(merges)).save_pretrained(folder)
+    return len(words)
