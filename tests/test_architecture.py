@@ -90,6 +90,7 @@ HEAVY = {
     "cryptography": {"cipher.py"},
     "openai": {"language/endpoint.py"},
     "peft": {"encoders/lora.py"},
+    "gguf": {"language/gguf_file.py"},
     "transformers": {"encoders/huggingface.py", "encoders/convert.py", "language/local.py"},
     "torchvision": {"encoders/torchvision_models.py", "encoders/augment/image.py"},
     "audiomentations": {"encoders/augment/audio.py"},

@@ -1,11 +1,14 @@
 """A language model on this machine: texts to tokens, and how probable blocks of tokens are after a prefix.
 
-Folders of safetensors and single GGUF files are read by transformers; no code of theirs runs, and no network is used.
+Folders of safetensors are read by transformers, of single GGUF files the tokenizer too; no code of theirs runs, and no
+network is used.
 
 Letters: B prefixes, N blocks of each, t tokens of a row, d dimensions, V words of the vocabulary.
 """
 
 import inspect
+import math
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,14 +20,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gnnrec.encoders.packed import pack_linear
-from gnnrec.errors import UserError, first_line, missing_extra
+from gnnrec.errors import UserError, missing_extra
+from gnnrec.language.gguf_file import GgufFile
+from gnnrec.language.gguf_model import GgufModel
+from gnnrec.untrusted import refusing
 
 LOGITS_AT_A_TIME = 2**25  # 128 MB of float32
 # Kinds of model whose places and masks are as `log_probs` takes them, and settings that would change its numbers.
-READ = ("llama", "gemma3_text", "qwen2", "qwen3")
-SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+READ = ("llama", "gemma3_text", "qwen2", "qwen3", "mistral", "phi3", "olmo2", "smollm3")
+BENT = (
+    *("final_logit_softcapping", "attn_logit_softcapping", "logit_scale", "logits_scaling"),
+    *("position_embedding_type", "use_bidirectional_attention"),
+)
+ALL_NEAR = ("mistral", "phi3")  # where all layers look back `sliding_window` tokens only, if it is set
+NO_MODEL = "no language model"
 PREFIX = -1  # the block number of a prefix's tokens
 PADDING = -2
+HERE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}  # no network, no code of theirs
 Soft = Callable[[Tensor], Tensor]  # numbers of soft tokens [n] -> their vectors in the model's input space [n, d]
 
 
@@ -34,11 +46,8 @@ class LocalLM:
 
     def __init__(self, path: Path, name: str, device: torch.device, *, trainable: bool = False) -> None:
         self.name, self.device, self.trainable = name, device, trainable
-        self._where: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        self._folder = path
-        if path.suffix == ".gguf":
-            self._where["gguf_file"], self._folder = path.name, path.parent
-        self.tokenizer = self._loaded("AutoTokenizer")
+        self.path = path
+        self.tokenizer = self._read_tokenizer()
         self._weights: Any = None
         self._lock = threading.Lock()
 
@@ -49,28 +58,53 @@ class LocalLM:
                 self._weights = self._read_weights()
             return self._weights
 
+    def _read_tokenizer(self) -> Any:
+        known = load_transformers().AutoTokenizer
+        if self.path.suffix != ".gguf":
+            with refusing(self.path, NO_MODEL):
+                return known.from_pretrained(self.path, **HERE)
+        GgufModel(GgufFile(self.path))  # before transformers sees it, which believes what such a file says of itself
+        with tempfile.TemporaryDirectory() as alone, refusing(self.path, NO_MODEL):
+            # By itself: of a tokenizer's files that happen to lie beside it transformers would take the half.
+            (Path(alone) / "model.gguf").symlink_to(self.path.resolve())
+            return known.from_pretrained(alone, gguf_file="model.gguf", **HERE)
+
     def _read_weights(self) -> Any:
-        how: dict[str, Any] = {"use_safetensors": True}
-        if "gguf_file" in self._where:
-            how = {"quantization_config": load_transformers().GgufConfig(dequantize=True)}
-        model = self._loaded("AutoModelForCausalLM", dtype=torch.float32, attn_implementation="sdpa", **how)
+        how: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": "sdpa", "output_loading_info": True}
+        known = load_transformers().AutoModelForCausalLM
+        with refusing(self.path, NO_MODEL):
+            if self.path.suffix == ".gguf":
+                model, found = self._read_gguf(how)
+            else:
+                model, found = known.from_pretrained(self.path, use_safetensors=True, **HERE, **how)
+        if found["missing_keys"]:  # transformers would draw them at random
+            raise UserError(f"{self.path}: {NO_MODEL}: it has no {min(found['missing_keys'])}")
         config = model.config
-        if any(getattr(config, name, None) for name in SCALED) or getattr(config, "position_embedding_type", None):
-            raise UserError(f"{self._folder}: {config.model_type} bends its logits or its places; not supported")
         if config.model_type not in READ:
-            raise UserError(f"{self._folder}: found {config.model_type}; allowed: {', '.join(READ)}")
+            raise UserError(f"{self.path}: found {config.model_type}; allowed: {', '.join(READ)}")
+        if any(getattr(config, name, None) for name in BENT) or not getattr(config, "is_causal", True):
+            raise UserError(f"{self.path}: {config.model_type} bends its logits, places or masks; not supported")
         model = model.to(self.device).eval()
         if not self.trainable:
             pack_linear(model)
         return model
 
-    def _loaded(self, kind: str, **how: Any) -> Any:
-        transformers = load_transformers()
-        kinds = {"AutoTokenizer": transformers.AutoTokenizer, "AutoModelForCausalLM": transformers.AutoModelForCausalLM}
-        try:
-            return kinds[kind].from_pretrained(self._folder, **self._where, **how)
-        except Exception as error:  # transformers raises those of half a dozen libraries
-            raise UserError(f"{self._folder}: no language model: {first_line(error)}") from error
+    def _read_gguf(self, how: dict[str, Any]) -> Any:
+        transformers, read = load_transformers(), GgufModel(GgufFile(self.path))
+        config = transformers.AutoConfig.for_model(**read.settings)
+        with torch.device("meta"):  # sizes without numbers: what is not in the file takes no memory
+            empty = transformers.AutoModelForCausalLM.from_config(config)
+        names, wanted = read.names(), {name: tuple(weight.shape) for name, weight in empty.state_dict().items()}
+        if config.tie_word_embeddings:
+            del wanted["lm_head.weight"]
+        shapes = {name: tuple(read.file.tensors[own].shape) for name, own in names.items()}
+        for name in sorted(wanted.keys() | shapes.keys()):
+            if wanted.get(name) != shapes.get(name):
+                raise UserError(
+                    f"{self.path}: {NO_MODEL}: weight {name}: found {shapes.get(name)}; expected {wanted.get(name)}"
+                )
+        weights = {name: read.weight(own) for name, own in names.items()}
+        return type(empty).from_pretrained(None, config=config, state_dict=weights, **how)
 
     def tokens(self, text: str) -> list[int]:
         """Without control tokens: what looks like one in a text stays text."""
@@ -163,11 +197,17 @@ class LocalLM:
 
         full [B, q, t]; query [B, q] and key [B, t] are places in the text.
         """
-        config = self.model.config
+        config, width = self.model.config, int(query.max()) + 1
+        if width > (limit := _steady_length(config)):
+            raise UserError(
+                f"{self.name}: a text of {width} tokens; allowed: {limit}, since longer ones change its places"
+            )
+        near = query[:, :, None] - key[:, None, :] < (getattr(config, "sliding_window", None) or full.shape[2])
+        if config.model_type in ALL_NEAR:
+            return self._additive(full & near)
         kinds = set(getattr(config, "layer_types", None) or ())
         if not kinds:
             return self._additive(full)
-        near = query[:, :, None] - key[:, None, :] < (getattr(config, "sliding_window", None) or full.shape[2])
         masks = {"full_attention": full, "sliding_attention": full & near}
         if unknown := kinds - set(masks):
             raise UserError(f"{self.name}: layers of kind {sorted(unknown)}; allowed: {', '.join(masks)}")
@@ -178,6 +218,23 @@ class LocalLM:
             ~allowed, torch.finfo(self.model.dtype).min
         )
         return mask[:, None].to(self.device)  # [B, 1, t, t]
+
+
+def _steady_length(config: Any) -> float:
+    """Up to how many tokens a text is read in the same way, however long the texts beside it are: for some models the
+    frequencies of all places change where one is longer."""
+    ropes = config.rope_parameters
+    limits = [math.inf]
+    for rope in (ropes, *ropes.values()):
+        if (
+            isinstance(rope, dict)
+            and rope.get("rope_type") == "longrope"
+            and rope["short_factor"] != rope["long_factor"]
+        ):
+            limits.append(rope["original_max_position_embeddings"])
+        if isinstance(rope, dict) and rope.get("rope_type") == "dynamic":
+            limits.append(config.max_position_embeddings)
+    return min(limits)
 
 
 def _layout(

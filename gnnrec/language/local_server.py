@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, first_line
 from gnnrec.language.endpoint import LETTERS, Budget
 from gnnrec.language.local import LocalLM
 
@@ -71,7 +71,11 @@ class LocalServer:
             rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         except Exception:  # some templates know no system, and say so by an error of jinja's
             messages = [{"role": "user", "content": "\n\n".join(PLACES)}]
-            rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            try:
+                rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            except Exception as error:  # it is the model's, and jinja runs it in a sandbox
+                why = f"its chat template cannot be used: {first_line(error)}"
+                raise UserError(f"{self.name}: {why}; allowed: llm.scorer=block") from error
         if any(rendered.count(place) != 1 for place in PLACES):
             raise UserError(
                 f"{self.name}: its chat template leaves out or repeats a message; allowed: llm.scorer=block"

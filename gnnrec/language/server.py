@@ -42,7 +42,9 @@ def open_model(name: str, section: str = "llm", *, trainable: bool = False) -> "
     from gnnrec.language.local import LocalLM
 
     path = Path(name).expanduser()
-    if path.suffix == ".gguf" and path.is_file():
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise UserError(f"{section}.model: {path}: no such file")
         return LocalLM(path, f"{path.name}@{sha256_of_file(path)[:12]}", default_device(), trainable=trainable)
     models = [known for known, model in PRETRAINED.items() if model.task == "llm"]
     folder = path if path.is_dir() else locate(name)

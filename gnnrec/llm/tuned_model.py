@@ -19,7 +19,7 @@ from gnnrec.language.local import LocalLM
 from gnnrec.llm.passes import Tokens
 from gnnrec.llm.soft_tokens import SoftTokens, Vectors
 
-ADAPTED = ("q_proj", "v_proj")
+ADAPTED = ("q_proj", "v_proj", "qkv_proj")  # phi3 has one layer for queries, keys and values
 
 
 class TunedModel(nn.Module):

@@ -4,48 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_tokenizer import save_tokenizer
-from transformers import (
-    Gemma3ForCausalLM,
-    Gemma3TextConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from tiny_model import KINDS, save_tiny
 
 from gnnrec.language.local import LocalLM
 from gnnrec.language.server import open_model
 
 
-def save_tiny(kind: str, folder: Path) -> Path:
-    """A model of one of the kinds that are read; in gemma3 every other layer sees eight tokens back only."""
-    sizes = {
-        "vocab_size": save_tokenizer(folder),
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 8,
-        "bos_token_id": 0,
-        "initializer_range": 0.3,
-    }
-    torch.manual_seed(0)
-    sliding = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}
-    model = {
-        "llama": lambda: LlamaForCausalLM(LlamaConfig(**sizes)),
-        "gemma3": lambda: Gemma3ForCausalLM(Gemma3TextConfig(**sizes, **sliding)),
-        "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**sizes)),
-        "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**sizes)),
-    }[kind]()
-    model.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session", params=["llama", "gemma3", "qwen2", "qwen3"])
+@pytest.fixture(scope="session", params=KINDS)
 def tiny_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of every kind."""
     return save_tiny(request.param, tmp_path_factory.mktemp("llm") / request.param)

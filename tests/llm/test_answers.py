@@ -110,9 +110,7 @@ def test_another_version_of_the_wording_is_asked_anew(
     for module in (list_scorers, block_scorer):
         monkeypatch.setattr(module, "CARD_VERSION", 99)
     assert not names & {scorer.name, BlockScorer(tiny_lm, scorer.cards, "animals").name}
-    assert names.isdisjoint(
-        {BlockScorer(LocalLM(tiny_lm._folder, "x@2", tiny_lm.device), scorer.cards, "animals").name}
-    )
+    assert names.isdisjoint({BlockScorer(LocalLM(tiny_lm.path, "x@2", tiny_lm.device), scorer.cards, "animals").name})
 
 
 @pytest.mark.guarantee("G11")

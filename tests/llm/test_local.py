@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from tiny_model import save_tiny
 from tiny_tokenizer import save_tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from gnnrec.errors import UserError
 from gnnrec.language.local import LocalLM
+from gnnrec.llm.token_tree import TokenTree
 
 PREFIXES = (
     "I liked Alien; Blade Runner;",
@@ -89,8 +92,54 @@ def test_what_is_no_model_is_one_clear_line(tmp_path: Path) -> None:
 def test_a_kind_of_model_that_is_not_known_is_refused(tmp_path: Path) -> None:
     sizes = {"vocab_size": save_tokenizer(tmp_path), "n_embd": 8, "n_layer": 1, "n_head": 2}
     GPT2LMHeadModel(GPT2Config(**sizes)).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="found gpt2; allowed: llama, gemma3_text, qwen2, qwen3"):
+    allowed = "llama, gemma3_text, qwen2, qwen3, mistral, phi3, olmo2, smollm3"
+    with pytest.raises(UserError, match=f"{tmp_path}: found gpt2; allowed: {allowed}$"):
         LocalLM(tmp_path, "x", torch.device("cpu")).log_probs([[1]], [[[2]]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting"),
+    [
+        ("gemma3_text", {"use_bidirectional_attention": True}),
+        ("gemma3_text", {"final_logit_softcapping": 30.0}),
+        ("gemma3_text", {"attn_logit_softcapping": 50.0}),
+        ("llama", {"is_causal": False}),
+    ],
+)
+def test_a_model_whose_numbers_would_be_others_is_refused(
+    tmp_path: Path, kind: str, setting: dict[str, object]
+) -> None:
+    save_tiny(kind, tmp_path, **setting)
+    with pytest.raises(UserError, match=f"{tmp_path}: {kind} bends its logits, places or masks; not supported"):
+        LocalLM(tmp_path, "x", torch.device("cpu")).log_probs([[1]], [[[2]]])
+
+
+def test_a_weight_that_a_folder_lacks_is_not_drawn_at_random(tmp_path: Path) -> None:
+    save_tiny("llama", tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["model.layers.1.mlp.down_proj.weight"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        UserError, match=f"{tmp_path}: no language model: it has no model.layers.1.mlp.down_proj.weight"
+    ):
+        LocalLM(tmp_path, "x", torch.device("cpu")).log_probs([[1]], [[[2]]])
+
+
+def test_a_text_so_long_that_the_places_of_all_texts_would_change_is_refused(tmp_path: Path) -> None:
+    """phi3's are others in a text of more than its first length, and in all that stand beside it in a pass."""
+    rope = {"rope_type": "longrope", "short_factor": [1.0, 1.5, 2.0, 3.0], "long_factor": [2.0, 3.0, 5.0, 9.0]}
+    length = {"original_max_position_embeddings": 64, "max_position_embeddings": 512}
+    save_tiny("phi3", tmp_path, rope_parameters=rope, **length)
+    lm = LocalLM(tmp_path, "tiny@1", torch.device("cpu"))
+    short, block = [5, *lm.tokens("I liked:")], lm.tokens(" Aliens")
+    long = [5] * (64 - len(block) + 1)  # the last word of a block is not read
+    alone = lm.log_probs([short], [[block]])[0]
+    assert lm.log_probs([short, long], [[block], [block]])[0] == pytest.approx(alone, abs=1e-4)
+    why = "tiny@1: a text of 65 tokens; allowed: 64, since longer ones change its places"
+    with pytest.raises(UserError, match=why):
+        lm.log_probs([short, [5, *long]], [[block], [block]])
+    with pytest.raises(UserError, match=why):
+        TokenTree(lm, [[5] * 65])
 
 
 def test_the_weights_are_read_once_whoever_asks_first(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -286,7 +286,7 @@ def test_names_differ_by_everything_that_scores_depend_on(planted_run: Run, tiny
     assert planted_run.items is not None
     names = [
         BlockScorer(model, Cards(planted_run.items, tiny_lm.tokens, config), noun).name
-        for model in (tiny_lm, LocalLM(tiny_lm._folder, "another", tiny_lm.device))
+        for model in (tiny_lm, LocalLM(tiny_lm.path, "another", tiny_lm.device))
         for config in (CardConfig(), CardConfig(history=3), CardConfig(title_tokens=5))
         for noun in ("films", "books")
     ]

@@ -260,6 +260,28 @@ def test_titles_that_tell_the_taste_are_learnt(llama) -> None:
     assert model.soft is None
 
 
+def test_every_kind_is_tuned_in_all_its_layers_and_reads_as_it_did(tiny_folder: Path) -> None:
+    lm = LocalLM(tiny_folder, "tiny@1", torch.device("cpu"), trainable=True)
+    model = TunedModel(lm, 2, None, Generator().manual_seed(0))
+    prefix, blocks = [*lm.start, *lm.tokens("I liked")], [lm.tokens(" A film"), lm.tokens("x")]
+    untuned = lm.log_probs([prefix], [blocks])[0]
+    torch.nn.init.normal_(model.head.weight, generator=Generator().manual_seed(0))
+    optimizer = torch.optim.AdamW(model.adapters().values(), lr=0.1)
+    for _ in range(2):  # one half of an adapter begins at zero, so that the other learns from the second step on only
+        optimizer.zero_grad()
+        (-model.scores([prefix], [blocks])[0].log_softmax(0)[1]).backward()
+        assert all(weight.grad is not None for weight in model.adapters().values())
+        optimizer.step()
+    layers = {name.partition(".lora_")[0] for name, weight in model.adapters().items() if weight.grad.any()}
+    targets = ["qkv_proj"] if lm.model.config.model_type == "phi3" else ["q_proj", "v_proj"]
+    assert layers == {f"model.layers.{n}.self_attn.{name}" for n in range(2) for name in targets}
+    tuned, scores = lm.log_probs([prefix], [blocks])[0], model.scores([prefix], [blocks])[0].detach()
+    assert np.abs(tuned - untuned).min() > 1e-3
+    model.only_to_read()
+    assert lm.log_probs([prefix], [blocks])[0] == pytest.approx(tuned, abs=1e-4)
+    assert torch.allclose(model.scores([prefix], [blocks])[0], scores, atol=1e-4)
+
+
 def test_a_tuned_model_is_kept_and_judges_as_it_did(own_run: Run, llama, llama_folder) -> None:
     said: list[str] = []
     facts = tune(own_run, llama(), LLM, CONFIG, said.append)
