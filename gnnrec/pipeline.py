@@ -3,7 +3,7 @@
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.files import claim_folder
 from gnnrec.fingerprints import catalog_fingerprint, content_fingerprint, fingerprint
 from gnnrec.graph import INTERACTS, build_graph, interactions_of, item_modalities, owners
+from gnnrec.lineage import Step
 from gnnrec.locking import alone_in
 from gnnrec.machine import machine, versions
 from gnnrec.models import MODELS, ClosedFormModel, EmbeddingModel, Model, embeddings_of, has_embeddings, model_scorer
@@ -54,6 +55,7 @@ def train(
     *,
     start: WarmStart | None = None,
     like: Run | None = None,
+    earlier: Sequence[Step] = (),
     say: Say = lambda line: None,
     on_epoch: OnEpoch = lambda history: None,
     parallel: ParallelConfig = ALONE,
@@ -64,7 +66,7 @@ def train(
     where `out` holds a finished run or the checkpoint of another, or another process writes there, and
     training.Interrupted after Ctrl-C. start: a run whose weights this one begins with; what that run learnt stays
     train, whatever the split says. like: a run of the same data, whose train and validation rows are trained on, with
-    what that run chose by the latter (refit.py).
+    what that run chose by the latter (refit.py). earlier: the steps that made `start` or `like`.
     """
     out, recipe, began = Path(out), recipe or Recipe(), time.time()
     recipe = recipe.resolved(dataset)
@@ -73,7 +75,7 @@ def train(
     check_private(dataset, recipe, split_method(dataset, recipe))
     claim_folder(out, FILES)
     with alone_in(out):
-        return _train(dataset, out, recipe, began, say, on_epoch, start, like, parallel)
+        return _train(dataset, out, recipe, began, say, on_epoch, start, like, earlier, parallel)
 
 
 def _train(
@@ -85,6 +87,7 @@ def _train(
     on_epoch: OnEpoch,
     start: WarmStart | None,
     like: Run | None,
+    earlier: Sequence[Step],
     parallel: ParallelConfig,
 ) -> Run:
     refuse_finished(out)  # by somebody else, meanwhile
@@ -135,6 +138,7 @@ def _train(
         "updates": state.updates,
         "started_from": None if start is None else start.origin,
         "refit_of": None if like is None else origin_of(like),
+        "earlier": [asdict(step) for step in earlier],
         "training_seconds": round(state.seconds, 3),
         "total_seconds": round(time.time() - began, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gnnrec.errors import UserError
+from gnnrec.lineage import steps_of
 from gnnrec.pipeline import train
 from gnnrec.run_folder import Run
 from gnnrec.successor import begin, recipe_of
@@ -28,4 +29,4 @@ def refit(old: Run, out: Path, *, data: Path | None = None, say: Callable[[str],
     epochs = max(old.provenance["best_epoch"], 1)
     recipe = recipe_of(old, [f"train.epochs={epochs}"])
     say(f"{len(old.train):,} and {len(old.val):,} rows, {epochs} epochs")
-    return train(dataset, out, recipe, like=old, say=say)
+    return train(dataset, out, recipe, like=old, earlier=steps_of(old), say=say)

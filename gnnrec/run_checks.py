@@ -41,6 +41,7 @@ TOLD: dict[tuple[str, ...], tuple[type, ...]] = {  # what the product reads of r
     ("total_seconds",): NUMBER,
     ("finished",): TEXT,
 }
+STEP: dict[str, type] = {"verb": str, "folder": str, "settings": str, "partitions": int, "fingerprint": str}
 TIMES_DISK = 64  # how much more memory than its files a run may want
 
 
@@ -60,12 +61,23 @@ def check_provenance(document: dict[str, Any], path: Path) -> None:
         and isinstance(feedback.get("num_events"), int)
     ):
         raise UserError(f"{path}: dataset.feedback: expected path and num_events")
+    steps = document.get("earlier", [])
+    if not (isinstance(steps, list) and all(_is_step(one) for one in steps)):
+        raise UserError(f"{path}: earlier: expected a list of steps, each with {', '.join(STEP)}")
     columns = document["items"]
     if columns is not None and not all(
         isinstance(columns.get(key), list) and all(isinstance(name, str) for name in columns[key])
         for key in ("text", "media")
     ):
         raise UserError(f"{path}: items: expected lists of text and media columns")
+
+
+def _is_step(found: Any) -> bool:
+    return (
+        isinstance(found, dict)
+        and found.keys() == STEP.keys()
+        and all(isinstance(found[name], kind) for name, kind in STEP.items())
+    )
 
 
 def check_metrics(document: dict[str, Any], path: Path) -> None:

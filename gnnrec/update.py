@@ -24,13 +24,14 @@ from torch_geometric.data import HeteroData
 from gnnrec.comparison import difference_of
 from gnnrec.datasets import Dataset, Interactions
 from gnnrec.datasets.pseudonyms import Pseudonyms
-from gnnrec.datasets.sources.partitions import open_partitions
+from gnnrec.datasets.sources.partitions import Partitions, open_partitions
 from gnnrec.datasets.split import same_rows
 from gnnrec.drift import feature_drift, popularity_drift
 from gnnrec.errors import UserError
 from gnnrec.evaluation import Evaluation, evaluate_ranking
 from gnnrec.fingerprints import fingerprint
 from gnnrec.graph import item_modalities, nodes_of
+from gnnrec.lineage import steps_of
 from gnnrec.models import EmbeddingModel, model_scorer
 from gnnrec.models.fold_in import FoldIn, history_log
 from gnnrec.pipeline import default_mask, held_out, origin_of, train
@@ -74,9 +75,25 @@ def update(
             "update --set model.…: the weights of the run fit its own model only; allowed: train.… and others"
         )
     before = begin(old, out, data, "update")
-    known = old.partitions
+    partitions = (*old.partitions, open_partitions(folder, old.partitions))
+    return take_in(old, before, partitions, out, recipe, say=say)
+
+
+def take_in(
+    old: Run,
+    before: Dataset,
+    partitions: Sequence[Partitions],
+    out: Path,
+    recipe: Recipe,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> Update:
+    """The update itself. before: the data of `old`; partitions: all that the new run is to have, those of `old` first.
+
+    Raises UserError as `pipeline.train`.
+    """
     pseudonyms = None if before.pseudonyms is None else Pseudonyms.required(before.pseudonyms)
-    dataset = Dataset.load(before.root, before.feedback, pseudonyms, (*known, open_partitions(folder, known)))
+    dataset = Dataset.load(before.root, before.feedback, pseudonyms, partitions)
     say(dataset.summary())
     users, items = places(dataset.user_ids, old.user_ids), places(dataset.item_ids, old.item_ids)
     start = WarmStart(
@@ -88,7 +105,9 @@ def update(
         val=moved(old.val, users, items),
     )
     recipe = recipe.resolved(dataset)
-    run = unmeasured(dataset, out, recipe, start) or train(dataset, out, recipe, start=start, say=say)
+    run = unmeasured(dataset, out, recipe, start) or train(
+        dataset, out, recipe, start=start, earlier=steps_of(old), say=say
+    )
     earlier = moved(
         before.interactions, places(dataset.user_ids, before.user_ids), places(dataset.item_ids, before.item_ids)
     )

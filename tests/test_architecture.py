@@ -63,7 +63,7 @@ LAYERS = (
     ("fitting",),
     ("pipeline",),
     ("parallel",),
-    ("run_folder", "run_tensors", "run_checks", "due", "private_runs"),
+    ("lineage", "run_folder", "run_tensors", "run_checks", "due", "private_runs"),
     ("recipe", "recipes", "tracking", "sinks"),
     ("training", "validation", "weights", "sampled_step", "evaluation", "cold_items", "warm_start"),
     ("models",),

@@ -20,7 +20,6 @@ from gnnrec.models.paths import path_parts
 from gnnrec.models.slim import matrix_of
 from gnnrec.models.spectrum import first_waves, fit_spectrum
 from gnnrec.pipeline import evaluate, fit_model, held_out, train, training_graph
-from gnnrec.privacy.forget import ForgetConfig, forget
 from gnnrec.ranking import embedding_scorer
 from gnnrec.recipe import load_recipe, with_overrides
 from gnnrec.refit import refit
@@ -129,8 +128,6 @@ def test_a_stopped_refit_goes_on_to_the_same_weights(
 def test_what_cannot_be_refitted_is_refused_in_one_line(new: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no validation rows that could be learnt"):
         refit(new, tmp_path / "again")
-    with pytest.raises(UserError, match=r"is a refit; allowed: forget in \S+old, then refit that"):
-        forget(new.folder, new.user_ids[0], ForgetConfig(data=tmp_path / "data"))
 
 
 def test_the_command(old: Run, tmp_path: Path, run_command) -> None:

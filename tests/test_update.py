@@ -21,7 +21,6 @@ from gnnrec.evaluation import evaluate_ranking
 from gnnrec.fingerprints import fingerprint
 from gnnrec.models import model_scorer
 from gnnrec.pipeline import held_out, train
-from gnnrec.privacy.forget import ForgetConfig, forget
 from gnnrec.recipe import load_recipe
 from gnnrec.run_folder import Run
 from gnnrec.training import Interrupted
@@ -215,11 +214,3 @@ def test_partitions_of_an_unknown_shape_are_refused_in_one_line(parts: Path, old
     pl.DataFrame({"item": ["i999"]}).write_parquet(tmp_path / "new" / "items-1.parquet")
     with pytest.raises(UserError, match=r"items-1.text.npy: no such file; features of text are made elsewhere"):
         update(old, tmp_path / "new", tmp_path / "run")
-
-
-def test_forgetting_in_an_updated_run_is_refused_in_one_line(made: gnnrec.update.Update, tmp_path: Path) -> None:
-    """Her rows are in files that a training of the data alone would leave out, with everybody's later ones."""
-    files = sorted(path.name for path in made.run.folder.iterdir())
-    with pytest.raises(UserError, match=r"an update has read \S+/new, which forget does not change"):
-        forget(made.run.folder, made.run.user_ids[0], ForgetConfig(data=tmp_path / "without"))
-    assert sorted(path.name for path in made.run.folder.iterdir()) == files

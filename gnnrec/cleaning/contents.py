@@ -18,6 +18,7 @@ from gnnrec.datasets.content import PATH_PROBLEMS, attach
 from gnnrec.datasets.dataset import REJECTED_SCHEMA
 from gnnrec.datasets.raw import RawCatalog, RawDataset
 from gnnrec.datasets.sources import named, read_raw
+from gnnrec.datasets.sources.partitions import Partitions, with_partitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,11 @@ class Contents:
         return [owners for owners in (self.items, self.users) if owners is not None]
 
 
-def read_contents(folder: Path) -> Contents:
-    """Read a folder of any kind that Dataset.load knows. Raises UserError as that does."""
+def read_contents(folder: Path, partitions: Sequence[Partitions] = ()) -> Contents:
+    """Read a folder of any kind that Dataset.load knows, with what came later. Raises UserError as that does."""
     raw = read_raw(folder)
+    for part in partitions:
+        raw = with_partitions(raw, part)
     with named(folder):
         log, rejected, _ = clean_log(replace(raw.log, min_rating=None))
         items, more = read_owners(raw.items, "items", raw.root, raw.item_features)

@@ -18,6 +18,7 @@ from gnnrec.datasets.raw import RawTable
 from gnnrec.datasets.sources import named, read_raw
 from gnnrec.datasets.sources.columnar import read_parquet
 from gnnrec.datasets.sources.delimited import read_bytes
+from gnnrec.datasets.sources.partitions import Partitions, open_partitions, with_partitions
 from gnnrec.errors import UserError
 from gnnrec.files import atomic_path, new_folder
 
@@ -25,9 +26,23 @@ KIND = "forgotten"  # of the finding by which a copy leaves somebody out
 BOM = "\ufeff"
 
 
-def count_rows(folder: Path, names: Collection[str]) -> dict[str, int]:
+def all_files(partitions: Sequence[Partitions]) -> tuple[Partitions, ...]:
+    """Those that a run has read with all that came into their folders since. Raises UserError where one is gone."""
+    for part in partitions:
+        for name in part.files:
+            if not (part.folder / name).is_file():
+                raise UserError(
+                    f"{part.folder / name}: no such file; the run was updated by it, and is made anew from it; "
+                    "allowed: the file as it was, or without the rows of this user"
+                )
+    return tuple(open_partitions(folder) for folder in dict.fromkeys(part.folder for part in partitions))
+
+
+def count_rows(folder: Path, names: Collection[str], partitions: Sequence[Partitions] = ()) -> dict[str, int]:
     """Rows of the log, of the users and of friends that are about any of the ids. Raises UserError as `read_raw`."""
     raw = read_raw(folder)
+    for part in partitions:
+        raw = with_partitions(raw, part)
     columns: dict[str, tuple[RawTable, Sequence[str]]] = {"log": (raw.log.table, [raw.log.user])}
     if raw.users is not None:
         columns["users"] = (raw.users.table, [raw.users.id])
@@ -56,8 +71,9 @@ def copy_without(folder: Path, names: Collection[str], to: Path) -> None:
         read_back(place, to)
 
 
-def erase_in_place(folder: Path, names: Collection[str]) -> list[Path]:
-    """Take these users out of the folder's own files, each written whole or not at all; returns the files changed.
+def erase_in_place(folder: Path, names: Collection[str], partitions: Sequence[Partitions] = ()) -> list[Path]:
+    """Take these users out of the folder's own files and out of the partitions', each written whole or not at all;
+    returns the files changed.
 
     Every other byte of a text file stays. Pictures and sounds that only these users' rows name are deleted. Raises
     UserError for what is no folder with a dataset.toml and files of its own: that is done with a copy.
@@ -70,7 +86,7 @@ def erase_in_place(folder: Path, names: Collection[str]) -> list[Path]:
         raise UserError(
             f"{folder}: forget --erase cannot change [features.user] and users at once; allowed: --data NEW"
         )
-    media = _media(folder, names)
+    media = _media(folder, names, partitions)
     log, users = told.log, told.users
     tables: list[tuple[str | None, Sequence[str]]] = [(log.path, [log.user])]
     if users is not None:
@@ -83,13 +99,21 @@ def erase_in_place(folder: Path, names: Collection[str]) -> list[Path]:
             raise UserError(f"{folder / path}: forget --erase needs text or Parquet; allowed: --data NEW")
     for name in media:  # before the rows that name them: a call that was stopped finds the rest
         name.unlink()
-    changed = [folder / path for path, columns in tables if path and _drop_records(folder / path, columns, names)]
-    return changed + media
+    files = [(folder / path, columns) for path, columns in tables if path]
+    for part in partitions:
+        ids = {"interactions": [log.user], "users": [(users and users.id) or "user"]}
+        files += [
+            (part.folder / name, columns)
+            for name in part.files
+            for kind, columns in ids.items()
+            if name.startswith(kind)
+        ]
+    return [path for path, columns in files if _drop_records(path, columns, names)] + media
 
 
-def _media(folder: Path, names: Collection[str]) -> list[Path]:
+def _media(folder: Path, names: Collection[str], partitions: Sequence[Partitions]) -> list[Path]:
     """Files that rows of these users name, and no row of anybody else."""
-    contents = read_contents(folder)
+    contents = read_contents(folder, partitions)
     if contents.users is None:
         return []
     hers = contents.users.frame[ID].is_in(sorted(names)).to_list()

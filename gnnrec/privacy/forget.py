@@ -1,34 +1,34 @@
 """`gnnrec forget`: a run as if it had never seen a user.
 
 Exact unlearning in its plainest form: the rows are taken out and the run is trained anew, by the same settings and the
-same seed, so that its weights are those of a run on data that never had her. Shards (Bourtoule et al. 2021; for
+same seed, so that its weights are those of a run on data that never had her; one that update or refit made, by all
+the steps that led to it (retrain.py). Shards (Bourtoule et al. 2021; for
 recommenders Chen et al. 2022) would save time, not make it more exact.
 
-    RUN.forgetting   the new run while it is trained; a stopped call goes on there
-    RUN.forgotten    certificates, which hold no id
+    RUN.forgetting         the new run while it is trained; a stopped call goes on there
+    RUN.forgetting.steps   the runs that it is made of, meanwhile
+    RUN.forgotten          certificates, which hold no id
 
 The two runs change places at one moment. What the certificate says of the time before is kept (pending.py) before
 anything is deleted, and the user stays due (due.py) until the certificate is written: so a call that was stopped goes
 on to the same one, and is told from one about nobody.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from gnnrec import finetuning
 from gnnrec.datasets import Dataset, Feedback, read_events
 from gnnrec.datasets.feedback import forget_events, held
 from gnnrec.datasets.pseudonyms import Pseudonyms
+from gnnrec.datasets.sources.partitions import Partitions
 from gnnrec.due import FILE as DUE
 from gnnrec.due import Entry, mark_due, read_due
-from gnnrec.encoders.encode import MODALITIES
-from gnnrec.encoders.fitted.folder import facts_of
 from gnnrec.errors import UserError
 from gnnrec.files import exchange
 from gnnrec.fingerprints import fingerprint
+from gnnrec.lineage import steps_of
 from gnnrec.privacy.caches import (
     answers,
     cached_files,
@@ -39,13 +39,13 @@ from gnnrec.privacy.caches import (
     drop_profiles,
 )
 from gnnrec.privacy.certificate import Certificate
-from gnnrec.privacy.erase import copy_without, count_rows, erase_in_place
+from gnnrec.privacy.erase import all_files, copy_without, count_rows, erase_in_place
 from gnnrec.privacy.exports import export_run, exports_among, read_export
 from gnnrec.privacy.pending import Pending, check_alone, pending_of, with_pending
+from gnnrec.privacy.retrain import History, discard, retrain, steps_beside
 from gnnrec.privacy.search import Needle, find_id
-from gnnrec.recipe import Recipe, load_recipe
 from gnnrec.run_folder import Run
-from gnnrec.vault import is_encrypted, sha256_of, write_json
+from gnnrec.vault import sha256_of, write_json
 
 HASHED = ("weights", "embeddings", "lists", "graph")  # .safetensors of a run that are compared
 
@@ -81,29 +81,32 @@ def forget(
     """Take the user out of data, feedback and caches, train the run anew, export anew, search, and certify.
 
     Raises UserError for an id that nothing here knows, where the data holds her and `config` says nothing of it, where
-    a service has the feedback open, and where an encoder has learnt from a log with her.
+    a service has the feedback open, where an encoder has learnt from a log with her, and where the run was made of
+    others in a way that cannot be taken again.
     """
     began = time.monotonic()
     case = Case.of(folder, user, config or ForgetConfig())
     due = read_due(folder)
     if not any(entry.begun for entry in due):
-        discard(case.beside("forgetting"))  # of nobody who is still to be forgotten
+        discard(*case.works)  # of nobody who is still to be forgotten
     begun = pending_of(due, case.key)
     source = case.trained_on if begun is None else Path(begun.source)
-    rows = count_rows(source, case.names) if source.is_dir() else {}
+    rows = count_rows(source, case.names, case.partitions) if source.is_dir() else {}
     feedback = {str(path): sum(event["user"] in case.names for event in read_events(path)) for path in case.logs}
     check_allowed(case, source, rows, known=any(rows.values()) or any(feedback.values()))
     check_alone(due, case.key)
     for path in case.logs:
         with held(path):  # told now, before she is marked
             pass
-    recipe = load_recipe(str(folder / "settings.toml"), case.config.settings)
     contents = set[str]()
-    if begun is None or not begun.trained:
-        check_encoders(case.run, recipe)
-        if rows.get("users"):  # while it can be told; without feedback, which has no content and may have shrunk
-            contents = content_of(Dataset.load(source, None, case.pseudonyms, case.run.partitions), case.key)
+    if (begun is None or not begun.trained) and rows.get("users"):
+        # While it can be told; without feedback, which has no content and may have shrunk
+        contents = content_of(Dataset.load(source, None, case.pseudonyms, case.run.partitions), case.key)
     pending = begun or before_all(case, source, rows, contents)
+    history = None
+    if pending.retrained and not pending.trained:
+        history = History.of(case.run, case.config.settings)
+        history.check_encoders()
     pending = replace(pending, feedback=feedback | pending.feedback)  # a log may be named in a later call only
     mark_due(folder, case.key)
     leave_due(folder, with_pending(read_due(folder), case.key, pending))
@@ -112,12 +115,12 @@ def forget(
     for path in case.logs:
         for name in case.names:
             forget_events(path, name)
-    dataset = Dataset.load(data, feedback_of(case.run, pending), case.pseudonyms)
+    dataset = Dataset.load(data, feedback_of(case.run, pending), case.pseudonyms, case.run.partitions)
     if not pending.trained:
         drop_profiles(case.run)  # before others' are made anew
-        if pending.retrained:
-            take_place(case, pending, dataset, recipe, say)
-    discard(case.beside("forgetting"))  # the old run, if any, before it is said that the user is in no file
+    if history is not None:
+        take_place(case, pending, dataset, history, say)
+    discard(*case.works)  # the old run, if any, before it is said that the user is in no file
     certificate = certify(case, pending, dataset, data, began)
     for path in certificate.save(case.beside("forgotten")):
         say(f"certificate: {path}")
@@ -135,6 +138,7 @@ class Case:
     key: str  # as it stands in the run
     pseudonyms: Pseudonyms | None
     logs: list[Path]  # of feedback
+    partitions: tuple[Partitions, ...]  # all in their folders, those too that the run has not read
     config: ForgetConfig
 
     @classmethod
@@ -144,7 +148,16 @@ class Case:
         pseudonyms = None if check is None else Pseudonyms.required(check)
         key = user if pseudonyms is None else pseudonyms.of(user)
         logs = feedback_logs(run, config.feedback)
-        return cls(folder=folder, run=run, user=user, key=key, pseudonyms=pseudonyms, logs=logs, config=config)
+        return cls(
+            folder=folder,
+            run=run,
+            user=user,
+            key=key,
+            pseudonyms=pseudonyms,
+            logs=logs,
+            partitions=all_files(run.partitions),
+            config=config,
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -153,6 +166,12 @@ class Case:
     @property
     def trained_on(self) -> Path:
         return Path(self.run.provenance["dataset"]["path"])
+
+    @property
+    def works(self) -> tuple[Path, Path]:
+        """The new run, and the runs that it is made of, while they are trained."""
+        work = self.beside("forgetting")
+        return work, steps_beside(work)
 
     def beside(self, suffix: str) -> Path:
         place = self.folder.resolve()
@@ -164,18 +183,17 @@ def check_allowed(case: Case, source: Path, rows: dict[str, int], known: bool) -
     folder, run = case.folder, case.run
     if not (known or case.key in run.user_ids or case.key in run.refused):
         raise UserError(f"{folder}: no user with the id {case.user!r}, neither in the run nor in its data and feedback")
-    if any(rows.values()) and case.config.data is None and not case.config.erase:
+    if run.partitions and case.config.data is not None:
         raise UserError(
-            f"{source}: holds {sum(rows.values()):,} rows of this user; allowed: --data NEW (a copy without them), "
-            "--erase (change its files), --later, or take them out yourself first"
+            f"forget --data: {folder} was updated, and a copy of its dataset lacks what its partitions name there; "
+            "allowed: --erase, or take the rows of this user out yourself first"
         )
-    if (origin := run.provenance.get("refit_of")) is not None:
-        raise UserError(f"{folder}: is a refit; allowed: forget in {origin.split()[0]}, then refit that")
-    if run.partitions:
-        read = ", ".join(str(one.folder) for one in run.partitions)
+    if any(rows.values()) and case.config.data is None and not case.config.erase:
+        places = ", ".join(map(str, [source, *(part.folder for part in case.partitions)]))
+        copy = "" if run.partitions else "--data NEW (a copy without them), "
         raise UserError(
-            f"{folder}: an update has read {read}, which forget does not change; allowed: take the rows of this user "
-            "out of there and of the data, then gnnrec train"
+            f"{places}: holds {sum(rows.values()):,} rows of this user; allowed: {copy}--erase (change its files), "
+            "--later, or take them out yourself first"
         )
 
 
@@ -198,19 +216,19 @@ def clear_data(case: Case, pending: Pending) -> Path:
     """The dataset without the user, as the settings want it made. Returns where the run is, or will be, trained on."""
     source, config = Path(pending.source), case.config
     if config.erase:
-        erase_in_place(source, case.names)
+        erase_in_place(source, case.names, case.partitions)
     elif config.data is not None and not pending.trained and not is_ready(config.data, case.names):
         copy_without(source, case.names, config.data)
     data = source if config.data is None else config.data
     return case.trained_on if pending.trained and data.resolve() != case.trained_on else data
 
 
-def take_place(case: Case, pending: Pending, dataset: Dataset, recipe: Recipe, say: Callable[[str], None]) -> None:
+def take_place(case: Case, pending: Pending, dataset: Dataset, history: History, say: Callable[[str], None]) -> None:
     """A run on the dataset is trained beside the old one, then the two change places."""
     if case.key in dataset.user_ids:
         raise UserError(f"{dataset.root}: still holds the user")
     work = case.beside("forgetting")
-    retrain(case.folder, work, dataset, recipe, say)
+    retrain(history, work, dataset, say)
     leave_due(work, with_pending(read_due(case.folder), case.key, replace(pending, trained=True)))
     exchange(case.folder.resolve(), work)
 
@@ -254,24 +272,14 @@ def certify(case: Case, pending: Pending, dataset: Dataset, data: Path, began: f
 def search(case: Case, data: Path) -> tuple[list[tuple[list[Path], int]], str]:
     """For each form of the id, the files that hold it and how many were read; and how they were searched."""
     aside = case.beside("replaced")  # the old run, where `exchange` is three renames and was stopped
-    places = [case.folder, data, aside, *case.logs, *cached_files(), *case.config.also]
+    older = [Path(step.folder) for step in steps_of(case.run)[:-1]]  # runs that this one was made of, where they are
+    updates = [part.folder for part in case.partitions]
+    places = [case.folder, data, *updates, aside, *older, *case.logs, *cached_files(), *case.config.also]
     searches = [find_id(Needle(case.key, frozenset({*Needle(case.key).columns, *id_columns(data)})), places)]
     typed = Needle(case.user)
     if case.user != case.key:  # the run has pseudonyms: the id itself may not stand in it either
-        searches.append(find_id(typed, [case.folder, aside, *case.config.also]))
+        searches.append(find_id(typed, [case.folder, aside, *older, *case.config.also]))
     return searches, "byte by byte" if typed.distinctive else "where ids of users stand"
-
-
-def check_encoders(run: Run, recipe: Recipe) -> None:
-    """Raises UserError for an encoder of its own folder that learnt from the log that holds the user."""
-    for modality in MODALITIES:
-        encoder = recipe.encoders.encoder_of(modality)
-        learnt = (facts_of(encoder) or {}).get("learnt_from")
-        if learnt and learnt["data"] == run.provenance["dataset"]["fingerprint"]:
-            raise UserError(
-                f"encoders.{modality}: {encoder} has learnt from this user; fit it again on data without her, and say "
-                f"--set encoders.{modality}=FOLDER"
-            )
 
 
 def is_ready(folder: Path, names: Sequence[str]) -> bool:
@@ -305,24 +313,6 @@ def feedback_of(run: Run, pending: Pending) -> Feedback | None:
     if pending.num_events is None:
         return None
     return Feedback(path=Path(run.provenance["dataset"]["feedback"]["path"]), num_events=pending.num_events)
-
-
-def retrain(folder: Path, work: Path, dataset: Dataset, recipe: Recipe, say: Callable[[str], None]) -> None:
-    """A run on the given data in `work`."""
-    if (work / "run.json").exists():
-        told = Run.load(work).provenance["dataset"]
-        if (told["path"], told["fingerprint"]) == (str(dataset.root.resolve()), fingerprint(dataset)):
-            return
-        discard(work)  # of a call with other data
-    finetuning.train(dataset, work, recipe, encrypt=is_encrypted(folder), say=say)
-
-
-def discard(work: Path) -> None:
-    """At one moment, since what is half removed could not be told from what is being trained."""
-    gone = work.with_name(f"{work.name}.gone")
-    for one in (gone, work):
-        if one.exists():
-            shutil.rmtree(one.replace(gone))
 
 
 def hashes_of(run: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ from gnnrec.encoders.encode import content_hash
 from gnnrec.errors import UserError
 from gnnrec.finetuning import train
 from gnnrec.language.answers import AnswerCache
-from gnnrec.privacy import certificate, erase
+from gnnrec.privacy import certificate, erase, retrain
 from gnnrec.privacy import forget as module
 from gnnrec.privacy.forget import ForgetConfig, forget, forget_later
 from gnnrec.recipe import load_recipe
@@ -138,7 +138,7 @@ def test_a_run_that_is_half_removed_is_removed(begin, way):
 
     for _ in range(2):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "shutil", SimpleNamespace(rmtree=half))
+            patch.setattr(retrain, "shutil", SimpleNamespace(rmtree=half))
             with pytest.raises(KeyboardInterrupt):
                 forget(place / "run", HER, config(place, way))
     assert (place / "run.forgetting.gone").exists()
@@ -173,7 +173,7 @@ def test_what_is_trained_already_is_not_trained_again(begin, monkeypatch):
         forget(place / "run", HER, config(place, "erase"))
     monkeypatch.undo()
     monkeypatch.setenv("GNNREC_CACHE", str(place / "cache"))
-    stop_at(monkeypatch, module.finetuning, "train")
+    stop_at(monkeypatch, retrain.finetuning, "train")
     check_end(place, forget(place / "run", HER, config(place, "erase")), undisturbed["erase"])
 
 
