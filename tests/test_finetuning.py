@@ -223,7 +223,10 @@ def test_a_stopped_call_does_nothing_twice(
     [
         (("encoders.text=none",), "finetune.text: encoders.text is 'none'"),
         (("encoders.text=use",), "encoders.text: use cannot be fine-tuned; allowed: minilm"),
-        (("encoders.audio=log_mel", "finetune.audio=full"), "encoders.audio: log_mel cannot be fine-tuned; allowed: mus"),
+        (
+            ("encoders.audio=log_mel", "finetune.audio=full"),
+            "encoders.audio: log_mel cannot be fine-tuned; allowed: mus",
+        ),
         (("finetune.text=half",), "finetune.text: found 'half'; allowed: none, lora, full"),
         (("finetune.signal=all",), "finetune.signal: found 'all'; allowed: history, users, recommender"),
     ],
