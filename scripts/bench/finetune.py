@@ -2,6 +2,7 @@
 
     python scripts/bench/finetune.py movies text lora full
     python scripts/bench/finetune.py movies image lora full --set encoder.epochs=2
+    python scripts/bench/finetune.py music audio lora full --set encoder.base=resemblyzer
     python scripts/bench/finetune.py music audio recurrent "recurrent, augment"
 
 Every variant is set against the frozen encoder, augmentation of the recurrent one against none.
@@ -54,7 +55,7 @@ VARIANTS = {
     "recurrent": ("recurrent", ["encoder.objective=log"]),
     "recurrent, augment": ("recurrent", ["encoder.objective=log", "encoder.augment=true"]),
 }
-FROZEN = "frozen"
+FROZEN, BASE = "frozen", "encoder.base="
 
 
 def features_of(trial: Trial, modality: str, encoder: str) -> Features:
@@ -103,10 +104,11 @@ def main() -> None:
     recipe = load_recipe(None, [setting for setting in options.set if setting not in own])
     dataset = Dataset.load(FOLDERS[options.dataset])
     parts = split(dataset, recipe.split_config(dataset))
-    base = DEFAULTS.get(options.modality) or recipe.encoders.encoder_of(options.modality)
+    bases = [setting.removeprefix(BASE) for setting in own if setting.startswith(BASE)]
+    base = bases[-1] if bases else DEFAULTS[options.modality]
     trial = prepare(dataset, parts, {}, {})
     frozen = replace(trial, items={options.modality: features_of(trial, options.modality, base)})
-    called, found, rows = f"{options.dataset}, {options.modality}", {}, []
+    called, found, rows = ", ".join([options.dataset, options.modality, *bases]), {}, []
     for variant in dict.fromkeys([FROZEN, *options.variants]):
         runs, seconds = [], 0.0
         for seed in options.seeds:

@@ -197,19 +197,23 @@ def test_adapters_learn_while_all_other_weights_stand_still(bases: dict[str, str
         assert torch.linalg.matrix_rank((after[name] - before[name]).double(), rtol=1e-3) <= 2
 
 
+@pytest.mark.parametrize(("objective", "copies"), [("log", 1), ("views", 2)])
 def test_a_step_hears_other_copies_of_the_sounds(
-    bases: dict[str, str], sounds: list[Path], monkeypatch: pytest.MonkeyPatch
+    objective: str, copies: int, bases: dict[str, str], sounds: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder, given = HuggingFaceAudioEncoder(Path(bases["wav2vec2"]), "base", torch.device("cpu")), []
-    config = config_of(Path(bases["wav2vec2"]), modality="audio", how="full", augment=True)
+    config = config_of(Path(bases["wav2vec2"]), modality="audio", how="full", objective=objective, augment=True)
     training = LogTraining(corpus_of(some(sounds)), "audio", config, encoder, 1e-3)
     embed = encoder.embed
     monkeypatch.setattr(encoder, "embed", lambda batch: given.append(batch) or embed(batch))
     training._step(training.learnt[:3], np.random.default_rng(7))
     plain = [Sound(sound, RATE) for sound in heard([sounds[item] for item in training.learnt[:3]])]
-    seed = int(np.random.default_rng(7).integers(2**31))
-    for sound, expected in zip(given[0], augmented(plain, "audio", AugmentConfig(), seed), strict=True):
-        np.testing.assert_array_equal(sound, expected.samples)
+    random = np.random.default_rng(7)
+    assert len(given) == copies
+    for batch in given:
+        seed = int(random.integers(2**31))
+        for sound, expected in zip(batch, augmented(plain, "audio", AugmentConfig(), seed), strict=True):
+            np.testing.assert_array_equal(sound, expected.samples)
 
 
 def test_only_the_first_seconds_are_learnt_from(bases: dict[str, str], sounds: list[Path]) -> None:

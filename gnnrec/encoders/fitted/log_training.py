@@ -10,6 +10,11 @@ What a user is stands in `signal`:
   users        a free embedding, which begins as that mean
   recommender  her embedding in a trained recommender, which stands still, through a linear map that is learnt
 
+With the objective `views` the log is not learnt from: two augmented copies of each item are encoded, and each has to
+find the other among those of the batch (SimCLR, Chen et al. 2020). Deviations: no projection head, and vectors are
+standardized as all are here. `both` adds this to the softmax, which then sees one of the copies. Whatever is learnt
+from, the items held out select the epoch by the log.
+
 Letters: U users, I items, d dimensions of a feature, D of a recommender's, B items of a step, R pairs of user and item.
 """
 
@@ -32,9 +37,11 @@ from gnnrec.encoders.features import AudioEncoder, TrainableEncoder, mean_and_sc
 from gnnrec.encoders.fitted.corpus import Corpus, ndcg_among
 from gnnrec.encoders.media import Unreadable, reader_of
 from gnnrec.errors import UserError
+from gnnrec.losses import align_views
 from gnnrec.progress import progress
 from gnnrec.ranking import fast_arithmetic
 
+OBJECTIVES = ("log", "views", "both")
 SIGNALS = ("history", "users", "recommender")
 HELD_OUT = 8  # one item of so many selects the epoch
 POOL = 16  # batches among whose texts those of like length are put together
@@ -43,6 +50,7 @@ SIGNAL_RATE = 1e-3  # learning rate of what stands for a user
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearningConfig:
+    objective: str = "log"  # log | views | both
     signal: str = "history"  # history | users | recommender
     rank: int = 8  # of the adapters of lora
     epochs: int = 5
@@ -51,14 +59,15 @@ class LearningConfig:
     users: int = 32  # of an item that a step learns from, drawn anew each time
     learning_rate: float = 0.0  # 0 takes that of the way: .0003 of lora, .00003 of full
     temperature: float = 0.1
-    augment: bool = False  # whether each epoch sees another augmented copy of the content
+    augment: bool = False  # whether each epoch sees another augmented copy of the content; views are such in any case
     seed: int = 0
 
 
 def check_learning(config: LearningConfig, section: str) -> None:
     """Raises UserError for what is not allowed; `section` is where the user wrote it."""
-    if config.signal not in SIGNALS:
-        raise UserError(f"{section}.signal: found {config.signal!r}; allowed: {', '.join(SIGNALS)}")
+    for key, allowed in (("objective", OBJECTIVES), ("signal", SIGNALS)):
+        if getattr(config, key) not in allowed:
+            raise UserError(f"{section}.{key}: found {getattr(config, key)!r}; allowed: {', '.join(allowed)}")
     for key in ("rank", "epochs", "patience", "users"):
         if getattr(config, key) < 1:
             raise UserError(f"{section}.{key}: found {getattr(config, key)}; allowed: 1 or more")
@@ -168,23 +177,35 @@ class LogTraining:
         return items[np.argsort(self.lengths[items], kind="stable")]
 
     def _step(self, items: NDArray[np.int64], random: Generator) -> None:
-        views = [self._read(item) for item in items]
-        if self.config.augment:
-            views = self._augmented(views, random)
-        with fast_arithmetic(self.corpus.device):
-            rows = self.encoder.embed(views).float()
-        loss = self.loss(self.vectors(rows, items), items, *self._pairs(items, random))
+        contents, objective = [self._read(item) for item in items], self.config.objective
+        changed = self.config.augment or objective != "log"
+        first = self._fresh(self._augmented(contents, random) if changed else contents, items)
+        loss = first.new_zeros(())
+        if objective != "views":
+            loss = loss + self.loss(first, items, *self._pairs(items, random))
+        if objective != "log":
+            second = self._fresh(self._augmented(contents, random), items)
+            there = torch.ones(len(items), dtype=torch.bool, device=first.device)
+            loss = loss + align_views([(first, there), (second, there)], self.config.temperature)
+        if not loss.requires_grad:
+            return  # one item alone has no others to be told from
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(list(self.weights.values()), 1.0)
         self.optimizer.step()
 
-    def _augmented(self, views: list[Any], random: Generator) -> list[Any]:
+    def _fresh(self, contents: list[Any], items: NDArray[np.int64]) -> Tensor:
+        """The vectors of these items by such content, with their gradient. [B, d]"""
+        with fast_arithmetic(self.corpus.device):
+            rows = self.encoder.embed(contents).float()
+        return self.vectors(rows, items)
+
+    def _augmented(self, contents: list[Any], random: Generator) -> list[Any]:
         """Another copy of each content, as encoders take it."""
         seed = int(random.integers(2**31))
         if not isinstance(self.encoder, AudioEncoder):
-            return augmented(views, self.modality, AugmentConfig(), seed)
-        sounds = [Sound(samples, self.encoder.sampling_rate) for samples in views]
+            return augmented(contents, self.modality, AugmentConfig(), seed)
+        sounds = [Sound(samples, self.encoder.sampling_rate) for samples in contents]
         return [sound.samples for sound in augmented(sounds, self.modality, AugmentConfig(), seed)]
 
     def vectors(self, rows: Tensor, items: NDArray[np.int64]) -> Tensor:
