@@ -59,15 +59,16 @@ class LocalLM:
             return self._weights
 
     def _read_tokenizer(self) -> Any:
-        known = load_transformers().AutoTokenizer
+        transformers = load_transformers()
         if self.path.suffix != ".gguf":
             with refusing(self.path, NO_MODEL):
-                return known.from_pretrained(self.path, **HERE)
+                return transformers.AutoTokenizer.from_pretrained(self.path, **HERE)
         GgufModel(GgufFile(self.path))  # before transformers sees it, which believes what such a file says of itself
         with tempfile.TemporaryDirectory() as alone, refusing(self.path, NO_MODEL):
             # By itself: of a tokenizer's files that happen to lie beside it transformers would take the half.
             (Path(alone) / "model.gguf").symlink_to(self.path.resolve())
-            return known.from_pretrained(alone, gguf_file="model.gguf", **HERE)
+            # AutoTokenizer gives the same, after it has read all words one by one to guess the kind of the model.
+            return transformers.PreTrainedTokenizerFast.from_pretrained(alone, gguf_file="model.gguf", **HERE)
 
     def _read_weights(self) -> Any:
         how: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": "sdpa", "output_loading_info": True}

@@ -71,6 +71,9 @@ def test_a_file_is_read_as_the_folder_it_was_made_of(made, case: str) -> None:
     assert file.start == folder.start == [0]
     assert np.ptp(values(folder)) > 1
     assert values(file) == pytest.approx(values(folder), abs=1e-4)
+    text = torch.randint(265, (1, 300), generator=torch.Generator().manual_seed(0))  # longer than phi3's first length
+    with torch.no_grad():
+        assert torch.allclose(file.model(text).logits, folder.model(text).logits, atol=1e-3)
 
 
 def test_pieces_of_words_are_read_as_in_the_folder(tmp_path: Path) -> None:
@@ -183,6 +186,21 @@ def test_a_file_is_tuned_as_its_folder_is(made, planted_run: Run, tmp_path: Path
         found.append(scorer.score([Past((1, 2))], [[4, 5, 6, 7]], [3])[0])
     assert np.ptp(found[0]) > 0
     assert found[1] == pytest.approx(found[0], abs=1e-4)
+
+
+def test_a_file_is_tuned_and_then_reranks_as_typed(one_document, run_command, tiny_run, llama, tmp_path, monkeypatch):
+    monkeypatch.setenv("GNNREC_CACHE", str(tmp_path / "cache"))
+    folder = shutil.copytree(tiny_run.folder, tmp_path / "run")
+    small = ("tune.windows=4", "tune.soft_windows=0", "tune.batch=2", "tune.negatives=3", "tune.val_users=5")
+    status, _, err = run_command("tune", folder, "--set", f"llm.model={llama}", "llm.window=8", *small)
+    assert status == 0, err
+    assert "adapters: loss" in err
+    asked = ("recommend", folder, "--user", "u3", "--rerank", "--set", "llm.scorer=tuned", "llm.window=8")
+    assert one_document(*asked)["failures"] == []
+    llama.write_bytes(llama.read_bytes() + b"1")  # another file
+    status, _, err = run_command(*asked)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "was tuned from x.gguf@" in err
 
 
 @pytest.fixture
