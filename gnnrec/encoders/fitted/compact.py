@@ -97,7 +97,7 @@ class CompactEncoder(SavedTextEncoder):
     def _tokens(self, inputs: Any) -> Tensor:
         if self._session is None:
             return super()._tokens(inputs).float()
-        return torch.from_numpy(onnx_model.run(self._session, inputs))
+        return torch.from_numpy(onnx_model.run(self._session, inputs, self.name))
 
 
 def fit_compact(corpus: Corpus, config: CompactConfig, folder: Path) -> dict[str, Any]:
