@@ -6,7 +6,6 @@ run.json keeps all but the last of them as `earlier`, since the older runs may b
 from dataclasses import dataclass
 
 from gnnrec.run_folder import Run
-from gnnrec.vault import read_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +27,7 @@ def steps_of(run: Run) -> tuple[Step, ...]:
     own = Step(
         verb=verb,
         folder=str(run.folder.resolve()),
-        settings=read_text(run.folder / "settings.toml"),
+        settings=run.recipe.to_toml(),
         partitions=len(run.partitions),
         fingerprint=told["dataset"]["fingerprint"],
     )

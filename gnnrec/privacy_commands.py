@@ -30,7 +30,11 @@ def add_commands(add: Add) -> None:
     gone.add_argument(
         "--data", type=Path, metavar="NEW", help="write a copy of the dataset without her, and train on it"
     )
-    gone.add_argument("--erase", action="store_true", help="take her out of the dataset's own files instead")
+    gone.add_argument(
+        "--erase",
+        action="store_true",
+        help="take her out of the dataset's own files, and of updates' partitions, instead",
+    )
     gone.add_argument(
         "--also", type=folder, nargs="+", default=[], help="exports, written anew; other folders to search"
     )

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from gnnrec.datasets import Catalog
 from gnnrec.errors import UserError, count
@@ -171,6 +173,20 @@ def check_rows(path: Path, key: str, found: int, size: int) -> None:
     if found != size:
         held = f"{count(found, 'row')} of {key}, but {count(size, 'id')}"
         raise UserError(f"{path}: {held}; the files are of different runs")
+
+
+def check_lists(
+    run: Path, items: NDArray[Any], scores: NDArray[Any], num_items: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The same two [n, LISTED]. Raises UserError where they are anything but places of items, -1 behind the last, and
+    a score for each."""
+    path = run / "lists.safetensors"
+    if items.shape != scores.shape or items.ndim != 2 or (items.dtype, scores.dtype) != (np.int32, np.float32):
+        found = f"{items.dtype} {list(items.shape)} and {scores.dtype} {list(scores.shape)}"
+        raise UserError(f"{path}: item and score: found {found}; expected int32 and float32, a row a user")
+    if items.size and not (items.min() >= -1 and items.max() < num_items):
+        raise UserError(f"{path}: item: found {items.min()} to {items.max()}; expected -1 to {num_items - 1}")
+    return items, scores
 
 
 def load_ids(table: pl.DataFrame, path: Path) -> tuple[str, ...]:

@@ -72,6 +72,7 @@ def test_no_other_folder_passes_for_the_dataset(folder: Path, tmp_path: Path) ->
         (lambda run: run.pop("items"), "items: found 'Ellipsis'; expected dict or nothing"),
         (lambda run: run.update(items={"text": "title", "media": []}), "items: expected lists of text and media"),
         (lambda run: run["dataset"].update(feedback={"path": "/x"}), "dataset.feedback: expected path and num_events"),
+        (lambda run: run.update(earlier=[{"verb": "train"}]), "earlier: expected a list of steps, each with verb, "),
         (lambda run: run.update(by_embeddings="yes"), "by_embeddings: found 'yes'; expected bool"),
         (lambda run: run.update(format=99), "format 99; this version reads 3"),
     ],
@@ -172,6 +173,32 @@ def test_a_pickle_in_any_place_runs_nothing(folder: Path, tmp_path: Path) -> Non
     pickle.loads(bomb.getvalue())
     assert mark.exists(), "the bomb would have worked"
     mark.unlink()
+
+
+LISTS: list[tuple[dict[str, Callable[[torch.Tensor], torch.Tensor]], str]] = [
+    ({"item": lambda item: item + 1_000}, r"item: found \d+ to \d+; expected -1 to"),
+    ({"item": lambda item: item - 2}, r"item: found -\d+ to"),
+    (
+        {"item": lambda item: item.float()},
+        r"item and score: found float32 \[.*\] and float32 \[.*\]; expected int32 and float32",
+    ),
+    ({"item": lambda item: item[:, :1]}, r"item and score: found int32 \[\d+, 1\] and"),
+    ({name: lambda part: part[:, 0] for name in ("item", "score")}, r"item and score: found int32 \[\d+\] and"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), LISTS)
+def test_lists_hold_places_of_items_and_scores(
+    tiny_runs: dict[str, Path],
+    tmp_path: Path,
+    change: dict[str, Callable[[torch.Tensor], torch.Tensor]],
+    said: str,
+) -> None:
+    folder = Path(shutil.copytree(tiny_runs["item_knn"], tmp_path / "run"))
+    tensors(folder, "lists.safetensors", lambda held: [held.update({k: one(held[k])}) for k, one in change.items()])
+    for read in (lambda run: run.user_list(0), lambda run: run.lists):
+        with pytest.raises(UserError, match=rf"lists\.safetensors: {said}"):
+            read(Run.load(folder))
 
 
 def test_ids_that_are_there_twice_are_refused(folder: Path) -> None:

@@ -138,6 +138,22 @@ class Workshop:
 
         return Target(read, (path.read_bytes(),))
 
+    def served_lists(self) -> Target:
+        """The lists of a run as commands and services give them: with ids and titles of the items in them."""
+        from gnnrec.recommend import Recommender
+        from gnnrec.serve.served import Known, Served
+
+        folder = Path(shutil.copytree(self.listed, self.place / "served"))
+        path, users = folder / "lists.safetensors", range(len(Run.load(folder).user_ids))
+
+        def read(data: bytes) -> object:
+            path.write_bytes(data)
+            recommender = Recommender(Run.load(folder))
+            said = [recommender.recommend(user=f"u{user}", k=5) for user in users]
+            return said, Served(folder, 0).known([Known(user, 5) for user in users])
+
+        return Target(read, (path.read_bytes(),))
+
     def file(self, name: str, reader: Callable[[Path], object]) -> Callable[[bytes], object]:
         path = self._folder(f"file-{name}") / name
 
@@ -196,6 +212,7 @@ def targets(place: Path) -> Iterator[tuple[str, Callable[[], Target]]]:
     ):
         yield f"run/{name}", lambda name=name: Target(shop.run_file(name), ((shop.run / name).read_bytes(),))
     yield "run/lists.safetensors", shop.lists
+    yield "served/lists.safetensors", shop.served_lists
     yield from encoder_targets(place)
     yield from sealed_targets(place)
     yield from vector_targets(place)

@@ -190,3 +190,42 @@ def test_operators_and_files_from_elsewhere_are_refused(int8: Path) -> None:
     tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="../../secret")
     refused(int8, model.SerializeToString(), "found weights in another file; allowed: one file")
+
+
+INPUTS = ("input_ids", "attention_mask")
+
+
+def graph_of(*nodes: onnx.NodeProto, **constants: list[int]) -> bytes:
+    """A model that takes what the tokenizer gives; its nodes have `ids` [n, t] as floats, and give `tokens`."""
+    given = [helper.make_tensor_value_info(name, TensorProto.INT64, ["n", "t"]) for name in INPUTS]
+    made = [helper.make_tensor_value_info("tokens", TensorProto.FLOAT, None)]
+    held = [helper.make_tensor(name, TensorProto.INT64, [len(values)], values) for name, values in constants.items()]
+    ids = helper.make_node("Cast", ["input_ids"], ["ids"], to=TensorProto.FLOAT)
+    graph = helper.make_graph([ids, *nodes], "graph", given, made, held)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def test_a_graph_that_gives_something_else_than_tokens_is_refused(int8: Path) -> None:
+    mean = helper.make_node("ReduceMean", ["ids"], ["tokens"], axes=[1], keepdims=1)  # [n, 1]
+    refused(int8, graph_of(mean), r"model.onnx cannot be run: found float32 \[1, 1\]; expected float32 \[1, 3, 'd'\]")
+    refused(int8, graph_of(mean).replace(b"attention_mask", b"attention_more"), "found the input 'attention_more'; ")
+    one = helper.make_node("Reshape", ["ids", "shape"], ["tokens"])  # for any text as many tokens
+    refused(int8, graph_of(one, shape=[1, 1, -1]), r"found float32 \[1, 1, 3\]; expected float32 \[1, 3, 'd'\]")
+
+
+def test_a_graph_that_fails_at_a_later_text_is_one_line_too(base: Path, tmp_path: Path) -> None:
+    made(base, tmp_path / "fp32", "onnx_fp32")
+    node = helper.make_node("Reshape", ["ids", "shape"], ["tokens"])
+    (tmp_path / "fp32" / FILE).write_bytes(graph_of(node, shape=[1, 3, 1]))
+    encoder = open_encoder("text", str(tmp_path / "fp32"))  # which tries a text of one word
+    with pytest.raises(UserError, match=r"fp32:compact@\S+: model.onnx cannot be run: ") as caught:
+        encoder.encode(texts()[:3])
+    assert "\n" not in str(caught.value)
+
+
+def test_names_that_are_no_text_are_refused_without_a_word_on_stdout(
+    int8: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = helper.make_node("Reshape", ["ids", "shapes"], ["tokens"])  # there is none
+    refused(int8, graph_of(node).replace(b"shapes", b"\xff\xfehape"), "cannot be run: ")
+    assert capsys.readouterr().out == ""

@@ -76,7 +76,7 @@ class CompactPictureEncoder:
 
     def _features(self, ready: Tensor) -> NDArray[np.float32]:
         if self._session is not None:
-            return onnx_model.run(self._session, {onnx_model.PICTURES: ready})
+            return onnx_model.run(self._session, {onnx_model.PICTURES: ready}, (len(ready),), self.name)
         return self._network(ready.to(self._device)).float().cpu().numpy()
 
 

@@ -79,7 +79,8 @@ class CompactTextEncoder(SavedTextEncoder):
     def _tokens(self, inputs: Any) -> Tensor:
         if self._session is None:
             return super()._tokens(inputs).float()
-        return torch.from_numpy(onnx_model.run(self._session, inputs))
+        shape = tuple(inputs["input_ids"].shape)
+        return torch.from_numpy(onnx_model.run(self._session, inputs, shape, self.name))
 
 
 def fit_texts(corpus: Corpus, config: CompactConfig, base: str, folder: Path) -> dict[str, Any]:

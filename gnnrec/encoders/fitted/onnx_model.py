@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from gnnrec.encoders.huggingface import HuggingFaceTextEncoder
 from gnnrec.errors import UserError, missing_extra
+from gnnrec.untrusted import refusing
 
 FILE = "model.onnx"
 DOMAINS = ("", "ai.onnx", "com.microsoft")  # of operators that onnxruntime itself brings
@@ -267,16 +268,24 @@ def open_session(folder: Path) -> Any:
         raise UserError(f"{path}: found weights in another file; allowed: one file")
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
-    options.log_severity_level = 3
-    try:
-        return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = 4  # what it says it raises, too
+    try:  # without the second try that it prints of and that is no other one
+        return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # onnxruntime has a dozen of its own
         raise UserError(f"{path}: cannot be run: {str(error).splitlines()[0]}") from error
 
 
-def run(session: Any, inputs: Any) -> NDArray[np.float32]:
-    """The first output, [n, t, d] of texts and [n, d] of pictures; inputs the graph does not use are left out."""
-    return session.run(None, {wanted.name: inputs[wanted.name].numpy() for wanted in session.get_inputs()})[0]
+def run(session: Any, inputs: Any, shape: tuple[int, ...], name: str) -> NDArray[np.float32]:
+    """The first output, [*shape, d]: of texts [n, t], of pictures [n]. Inputs the graph does not use are left out.
+    Raises UserError, about `name`, for a graph that takes or gives something else."""
+    with refusing(name, f"{FILE} cannot be run"):
+        wanted = [one.name for one in session.get_inputs()]
+        if more := [one for one in wanted if one not in inputs]:
+            raise ValueError(f"found the input {more[0]!r}; allowed: {', '.join(inputs)}")
+        found = session.run(None, {one: inputs[one].numpy() for one in wanted})[0]
+        if found.dtype != np.float32 or found.ndim != len(shape) + 1 or found.shape[:-1] != shape:
+            raise ValueError(f"found {found.dtype} {list(found.shape)}; expected float32 {[*shape, 'd']}")
+    return found
 
 
 def _nodes(graphs: Sequence[Any]) -> Iterator[Any]:
