@@ -11,8 +11,19 @@ from gnnrec.language.server import open_model
 
 
 @pytest.fixture(scope="session", params=KINDS)
+def every_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of every kind: where its numbers are looked at."""
+    return save_tiny(request.param, tmp_path_factory.mktemp("llm") / request.param)
+
+
+@pytest.fixture(scope="session")
+def every_lm(every_folder: Path) -> LocalLM:
+    return LocalLM(every_folder, f"{every_folder.name}@1", torch.device("cpu"))
+
+
+@pytest.fixture(scope="session", params=["llama", "gemma3_text"])
 def tiny_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of every kind."""
+    """Of two kinds that differ much: where the numbers are only used."""
     return save_tiny(request.param, tmp_path_factory.mktemp("llm") / request.param)
 
 

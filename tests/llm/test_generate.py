@@ -30,46 +30,46 @@ def scored(lm: LocalLM, item: int) -> float:
     return float(after[0] - before[0])
 
 
-def test_a_tree_reads_every_branch_as_if_it_stood_alone(tiny_lm: LocalLM) -> None:
-    tree = TokenTree(tiny_lm, prompts(tiny_lm))
-    words = [tiny_lm.tokens(text) for text in ("abcdefghijkl", "abzz", "qr")]
+def test_a_tree_reads_every_branch_as_if_it_stood_alone(every_lm: LocalLM) -> None:
+    tree = TokenTree(every_lm, prompts(every_lm))
+    words = [every_lm.tokens(text) for text in ("abcdefghijkl", "abzz", "qr")]
     first = tree.grow([None, None], [words[0][0], words[2][0]])  # a, q
     second = tree.grow([0, 1], [words[0][1], words[2][1]])  # ab, qr
     third = tree.grow([2, 2], [words[0][2], words[1][2]])  # abc, abz
     assert tree.size == 6
     for found, text in ((first[:, 1], "q"), (second[:, 0], "ab"), (third[:, 0], "abc"), (third[:, 1], "abz")):
-        follows = tiny_lm.tokens("x")
-        block = [*tiny_lm.tokens(text), *follows]
-        whole = tiny_lm.log_probs(prompts(tiny_lm), [[block, block[:-1]], [block, block[:-1]]])
+        follows = every_lm.tokens("x")
+        block = [*every_lm.tokens(text), *follows]
+        whole = every_lm.log_probs(prompts(every_lm), [[block, block[:-1]], [block, block[:-1]]])
         alone = [float(values[0] - values[1]) for values in whole]
         assert found[:, follows[0]].tolist() == pytest.approx(alone, abs=1e-4)
 
 
-def test_a_beam_as_wide_as_the_catalogue_is_scoring_every_title(tiny_lm: LocalLM) -> None:
-    trie = title_trie(cards_of(tiny_lm), {4}, tiny_lm.tokens(";"))
-    found = likeliest_titles(tiny_lm, trie, *prompts(tiny_lm), k=6, beam=1000)
-    expected = {item: scored(tiny_lm, item) for item in (0, 1, 5, 6, 7, 8, 9, 10)}
+def test_a_beam_as_wide_as_the_catalogue_is_scoring_every_title(every_lm: LocalLM) -> None:
+    trie = title_trie(cards_of(every_lm), {4}, every_lm.tokens(";"))
+    found = likeliest_titles(every_lm, trie, *prompts(every_lm), k=6, beam=1000)
+    expected = {item: scored(every_lm, item) for item in (0, 1, 5, 6, 7, 8, 9, 10)}
     best = sorted(expected, key=lambda item: -expected[item])[:6]
     assert [title.items[0] for title in found] == best
     assert [title.score for title in found] == pytest.approx([expected[item] for item in best], abs=1e-4)
     assert np.ptp([expected[item] for item in best]) > 0.1  # it has an opinion
 
 
-def test_a_narrow_beam_finds_some_of_them_with_the_same_scores(tiny_lm: LocalLM) -> None:
-    trie = title_trie(cards_of(tiny_lm), (), tiny_lm.tokens(";"))
-    found = likeliest_titles(tiny_lm, trie, *prompts(tiny_lm), k=6, beam=2)
+def test_a_narrow_beam_finds_some_of_them_with_the_same_scores(every_lm: LocalLM) -> None:
+    trie = title_trie(cards_of(every_lm), (), every_lm.tokens(";"))
+    found = likeliest_titles(every_lm, trie, *prompts(every_lm), k=6, beam=2)
     assert 1 <= len(found) <= 6
-    assert all(title.score == pytest.approx(scored(tiny_lm, title.items[0]), abs=1e-4) for title in found)
+    assert all(title.score == pytest.approx(scored(every_lm, title.items[0]), abs=1e-4) for title in found)
 
 
-def test_a_title_of_two_items_is_one_branch_and_what_she_had_is_none(tiny_lm: LocalLM) -> None:
-    end = tiny_lm.tokens(";")
-    found = likeliest_titles(tiny_lm, title_trie(cards_of(tiny_lm), (), end), *prompts(tiny_lm), k=99, beam=1000)
+def test_a_title_of_two_items_is_one_branch_and_what_she_had_is_none(every_lm: LocalLM) -> None:
+    end = every_lm.tokens(";")
+    found = likeliest_titles(every_lm, title_trie(cards_of(every_lm), (), end), *prompts(every_lm), k=99, beam=1000)
     assert sorted(title.items for title in found) == [(0, 2), (1,), (4,), (5,), (6,), (7,), (8,), (9,), (10,)]
-    without = title_trie(cards_of(tiny_lm), {0, 1, 5, 6, 7, 8, 9, 10}, end)
-    found = likeliest_titles(tiny_lm, without, *prompts(tiny_lm), k=99)
+    without = title_trie(cards_of(every_lm), {0, 1, 5, 6, 7, 8, 9, 10}, end)
+    found = likeliest_titles(every_lm, without, *prompts(every_lm), k=99)
     assert {title.items for title in found} == {(2,), (4,)}
-    assert likeliest_titles(tiny_lm, title_trie(cards_of(tiny_lm), range(11), end), *prompts(tiny_lm), k=9) == []
+    assert likeliest_titles(every_lm, title_trie(cards_of(every_lm), range(11), end), *prompts(every_lm), k=9) == []
 
 
 def naive_beam(lm: LocalLM, beam: int) -> dict[tuple[int, ...], float]:
@@ -98,10 +98,10 @@ def naive_beam(lm: LocalLM, beam: int) -> dict[tuple[int, ...], float]:
 
 
 @pytest.mark.parametrize("beam", [1, 2, 3, 5])
-def test_the_beam_is_that_of_a_search_that_reads_everything_anew(tiny_lm: LocalLM, beam: int) -> None:
-    trie = title_trie(cards_of(tiny_lm), (), tiny_lm.tokens(";"))
-    found = likeliest_titles(tiny_lm, trie, *prompts(tiny_lm), k=99, beam=beam)
-    expected = naive_beam(tiny_lm, beam)
+def test_the_beam_is_that_of_a_search_that_reads_everything_anew(every_lm: LocalLM, beam: int) -> None:
+    trie = title_trie(cards_of(every_lm), (), every_lm.tokens(";"))
+    found = likeliest_titles(every_lm, trie, *prompts(every_lm), k=99, beam=beam)
+    expected = naive_beam(every_lm, beam)
     assert [title.score for title in found] == pytest.approx(sorted(expected.values(), reverse=True), abs=1e-3)
-    ends = {(*tiny_lm.tokens(f" {TITLES[title.items[0]]}"), *tiny_lm.tokens(";")) for title in found}
+    ends = {(*every_lm.tokens(f" {TITLES[title.items[0]]}"), *every_lm.tokens(";")) for title in found}
     assert ends == set(expected)

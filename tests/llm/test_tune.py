@@ -104,24 +104,24 @@ def test_who_had_nothing_to_read_cannot_be_tuned_on(planted_run: Run) -> None:
         next(training_windows(planted_run, lambda item: False, 8, 5, 0))
 
 
-def test_a_soft_token_is_read_as_the_word_whose_vector_it_is(tiny_lm: LocalLM) -> None:
-    words = tiny_lm.tokens("film")
-    vectors = tiny_lm.model.get_input_embeddings()(torch.tensor(words)).detach()
-    start, blocks = tiny_lm.start, [tiny_lm.tokens(" A film"), tiny_lm.tokens("x")]
-    hard = tiny_lm.log_probs([[*start, *words]], [blocks])[0]
-    soft = tiny_lm.log_probs([[*start, -1, -2, -3, -4]], [blocks], lambda numbers: vectors[numbers])[0]
+def test_a_soft_token_is_read_as_the_word_whose_vector_it_is(every_lm: LocalLM) -> None:
+    words = every_lm.tokens("film")
+    vectors = every_lm.model.get_input_embeddings()(torch.tensor(words)).detach()
+    start, blocks = every_lm.start, [every_lm.tokens(" A film"), every_lm.tokens("x")]
+    hard = every_lm.log_probs([[*start, *words]], [blocks])[0]
+    soft = every_lm.log_probs([[*start, -1, -2, -3, -4]], [blocks], lambda numbers: vectors[numbers])[0]
     assert soft == pytest.approx(hard, abs=1e-5)
-    states = tiny_lm.block_states([[*start, *words]], [blocks])[0]
-    as_soft = tiny_lm.block_states([[*start, -1, -2, -3, -4]], [blocks], lambda numbers: vectors[numbers])[0]
+    states = every_lm.block_states([[*start, *words]], [blocks])[0]
+    as_soft = every_lm.block_states([[*start, -1, -2, -3, -4]], [blocks], lambda numbers: vectors[numbers])[0]
     assert torch.allclose(states, as_soft, atol=1e-5)
 
 
-def test_a_state_is_that_of_a_plain_pass(tiny_lm: LocalLM) -> None:
-    prefix, blocks = [*tiny_lm.start, *tiny_lm.tokens("I liked")], [tiny_lm.tokens(" A film"), tiny_lm.tokens("x")]
-    found = tiny_lm.block_states([prefix, prefix[:3]], [blocks, blocks[:1]])
+def test_a_state_is_that_of_a_plain_pass(every_lm: LocalLM) -> None:
+    prefix, blocks = [*every_lm.start, *every_lm.tokens("I liked")], [every_lm.tokens(" A film"), every_lm.tokens("x")]
+    found = every_lm.block_states([prefix, prefix[:3]], [blocks, blocks[:1]])
     for before, own, states in ((prefix, blocks, found[0]), (prefix[:3], blocks[:1], found[1])):
         for block, state in zip(own, states):
-            alone = tiny_lm.model.model(input_ids=torch.tensor([before + block])).last_hidden_state[0, -1]
+            alone = every_lm.model.model(input_ids=torch.tensor([before + block])).last_hidden_state[0, -1]
             assert torch.allclose(alone, state, atol=1e-4)
 
 
@@ -260,8 +260,8 @@ def test_titles_that_tell_the_taste_are_learnt(llama) -> None:
     assert model.soft is None
 
 
-def test_every_kind_is_tuned_in_all_its_layers_and_reads_as_it_did(tiny_folder: Path) -> None:
-    lm = LocalLM(tiny_folder, "tiny@1", torch.device("cpu"), trainable=True)
+def test_every_kind_is_tuned_in_all_its_layers_and_reads_as_it_did(every_folder: Path) -> None:
+    lm = LocalLM(every_folder, "tiny@1", torch.device("cpu"), trainable=True)
     model = TunedModel(lm, 2, None, Generator().manual_seed(0))
     prefix, blocks = [*lm.start, *lm.tokens("I liked")], [lm.tokens(" A film"), lm.tokens("x")]
     untuned = lm.log_probs([prefix], [blocks])[0]
