@@ -6,7 +6,7 @@ that later code takes from it.
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,10 +176,11 @@ def check_rows(path: Path, key: str, found: int, size: int) -> None:
 
 
 def check_lists(
-    run: Path, items: NDArray[Any], scores: NDArray[Any], num_items: int
+    run: Path, parts: Iterable[NDArray[Any]], num_items: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """The same two [n, LISTED]. Raises UserError where they are anything but places of items, -1 behind the last, and
-    a score for each."""
+    """Items and scores [n, LISTED]. Raises UserError where the two parts are anything but places of items, -1 behind
+    the last, and a score for each."""
+    items, scores = parts
     path = run / "lists.safetensors"
     if items.shape != scores.shape or items.ndim != 2 or (items.dtype, scores.dtype) != (np.int32, np.float32):
         found = f"{items.dtype} {list(items.shape)} and {scores.dtype} {list(scores.shape)}"

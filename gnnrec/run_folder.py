@@ -209,15 +209,15 @@ class Run:
     def user_list(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The best items of one user, by the model, without those she had, and their scores; at most LISTED."""
         row = slice(index, index + 1)
-        items, scores = (self._rows("lists.safetensors", key, len(self.user_ids), row) for key in ("item", "score"))
-        items, scores = check_lists(self.folder, items, scores, len(self.item_ids))
+        parts = (self._rows("lists.safetensors", key, len(self.user_ids), row) for key in ("item", "score"))
+        items, scores = check_lists(self.folder, parts, len(self.item_ids))
         return items[items >= 0], scores[items >= 0]
 
     @property
     def lists(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The best items of every user [U, LISTED], -1 where there are no more, and their scores. Memory maps."""
-        items, scores = (self._mapped("lists.safetensors", key, len(self.user_ids)) for key in ("item", "score"))
-        return check_lists(self.folder, items, scores, len(self.item_ids))
+        parts = (self._mapped("lists.safetensors", key, len(self.user_ids)) for key in ("item", "score"))
+        return check_lists(self.folder, parts, len(self.item_ids))
 
     def dataset(self, folder: Path | None = None) -> Dataset:
         """The data it was trained on, read again from its folder or, where that has moved, from the given one, with as
