@@ -58,7 +58,7 @@ class MusicnnEncoder:
     def encode(self, batch: Sequence[Any]) -> NDArray[np.float32]:
         return self.forward(self.prepare(batch))
 
-    @torch.no_grad()  # what is made in inference mode could not be learnt from
+    @torch.inference_mode()
     def prepare(self, batch: Iterable[Any]) -> list[Tensor]:
         """Of each sound its patches, [p, PATCH, BANDS]."""
         return [self._patches(sound) for sound in batch]
