@@ -60,7 +60,10 @@ def measured(run: Path):
     return {key: value for key, value in json.loads((run / "update.json").read_text()).items() if key != "from"}
 
 
-@pytest.mark.parametrize(("verbs", "user"), [("Tur", HER), ("tru", HER), ("tuu", LATE)])
+@pytest.mark.parametrize(
+    ("verbs", "user"),
+    [("tru", HER), pytest.param("Tur", HER, marks=pytest.mark.slow), pytest.param("tuu", LATE, marks=pytest.mark.slow)],
+)
 def test_it_is_the_run_of_data_that_never_had_her_though_the_older_runs_are_gone(scenes, verbs, user):
     root, never = scenes(verbs), scenes(verbs, user)
     before, told = files(root / "run"), Run.load(root / "run").provenance
