@@ -150,11 +150,16 @@ def undisturbed(scenes):
     root = scenes("tru")
     without_older(root)
     told = forget(root / "run", HER, ERASE)
-    return replace(told, made="", seconds=0.0), files(root / "run"), measured(root / "run")
+    return told, files(root / "run"), measured(root / "run")
 
 
 def check_end(root, told, undisturbed):
-    assert (replace(told, made="", seconds=0.0), files(root / "run"), measured(root / "run")) == undisturbed
+    """No fewer files are searched: other tests fill the cache meanwhile, and a training that goes on has a second file
+    of TensorBoard, named after its second."""
+    before, *made = undisturbed
+    assert told.searched >= before.searched
+    same = {"made": "", "seconds": 0.0, "searched": 0}
+    assert (replace(told, **same), files(root / "run"), measured(root / "run")) == (replace(before, **same), *made)
     names = {path.name for path in root.iterdir()}
     assert names == {"people", "parts", "run", "run.forgotten", "feedback.jsonl"}
     assert holding(HER, root / "run", root / "run.forgotten", root / "people", root / "parts") == []
@@ -186,8 +191,7 @@ def test_a_step_that_is_stopped_in_training_goes_on_from_its_checkpoint(scenes, 
     told = forget(root / "run", HER, ERASE, lines.append)
     assert any("an interrupted training goes on" in line for line in lines)
     assert [line for line in lines if line.startswith("step")] == ["step 3 of 3: update"]
-    # A training that goes on has a second file of TensorBoard, named after its second, to be searched.
-    check_end(root, replace(told, searched=undisturbed[0].searched), undisturbed)
+    check_end(root, told, undisturbed)
 
 
 def test_a_call_with_other_data_begins_anew(scenes):
