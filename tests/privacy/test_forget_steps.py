@@ -154,10 +154,11 @@ def undisturbed(scenes):
 
 
 def check_end(root, told, undisturbed):
-    """No fewer files are searched: other tests fill the cache meanwhile, and a training that goes on has a second file
-    of TensorBoard, named after its second."""
+    """How many files were searched is not compared: other tests fill the cache meanwhile, and a training that goes on
+    has a second file of TensorBoard, named after its second."""
     before, *made = undisturbed
-    assert told.searched >= before.searched
+    own = [path for name in ("run", "people", "parts") for path in (root / name).rglob("*") if path.is_file()]
+    assert told.searched >= len(own) > 10
     same = {"made": "", "seconds": 0.0, "searched": 0}
     assert (replace(told, **same), files(root / "run"), measured(root / "run")) == (replace(before, **same), *made)
     names = {path.name for path in root.iterdir()}
