@@ -94,14 +94,16 @@ def compressed(kind: str) -> list[dict[str, Any]]:
     return [entry for entry in load("compress") if entry["table"] == kind]
 
 
+def size_and_speed(entry: dict[str, Any], speed: str) -> list[str]:
+    metrics = entry["metrics"]
+    times = f"{metrics['times_fp32']:.2f} (IQR {entry['spread']['times_fp32']:.2f})"
+    return [entry["variant"], f"{metrics['mb']:.1f}", f"{metrics[speed]:.0f}", times, f"{metrics['overlap@10']:.3f}"]
+
+
 def encoders() -> str:
     rows = [
         [
-            entry["variant"],
-            f"{entry['metrics']['mb']:.1f}",
-            f"{entry['metrics']['texts_per_second']:.0f}",
-            f"{entry['metrics']['times_fp32']:.2f} (IQR {entry['spread']['times_fp32']:.2f})",
-            f"{entry['metrics']['overlap@10']:.3f}",
+            *size_and_speed(entry, "texts_per_second"),
             f"{entry['metrics']['overlap@10 held out']:.3f}",
             f"{entry['metrics']['ndcg@10']:.4f}",
         ]
@@ -120,16 +122,7 @@ def encoders() -> str:
 
 
 def picture_encoders() -> str:
-    rows = [
-        [
-            entry["variant"],
-            f"{entry['metrics']['mb']:.1f}",
-            f"{entry['metrics']['pictures_per_second']:.0f}",
-            f"{entry['metrics']['times_fp32']:.2f} (IQR {entry['spread']['times_fp32']:.2f})",
-            f"{entry['metrics']['overlap@10']:.3f}",
-        ]
-        for entry in compressed("pictures")
-    ]
+    rows = [size_and_speed(entry, "pictures_per_second") for entry in compressed("pictures")]
     return table(["encoder of pictures", "MB", "pictures/s", "times fp32", "top-10 overlap"], rows)
 
 

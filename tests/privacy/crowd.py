@@ -3,8 +3,10 @@ chance, unusual bytes around her rows, and an item that she alone took."""
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from gnnrec.datasets import Dataset
@@ -71,3 +73,16 @@ def holding(text: str, *places: Path) -> list[Path]:
             if text.encode() in content or text in path.name:
                 found.append(path)
     return found
+
+
+def stop_at(patch: pytest.MonkeyPatch, where: Any, name: str, number: int = 1) -> None:
+    """The call of `where.name` of this number ends as by Ctrl-C."""
+    whole, calls = getattr(where, name), list[str]()
+
+    def stopping(*given: Any, **named: Any) -> Any:
+        calls.append(name)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return whole(*given, **named)
+
+    patch.setattr(where, name, stopping)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from crowd import HER, holding
+from crowd import HER, holding, stop_at
 from nightly import LATE, make, write_partition
 
 import gnnrec.update
@@ -123,18 +123,6 @@ def test_partitions_that_were_cleared_already_need_no_word(scenes):
         shutil.rmtree(root / name)
         shutil.copytree(never / name, root / name)
     assert forget(root / "run", HER).complete and files(root / "run") == files(never / "run")
-
-
-def stop_at(patch, where, name, number):
-    whole, calls = getattr(where, name), []
-
-    def stopping(*given, **named):
-        calls.append(name)
-        if len(calls) == number:
-            raise KeyboardInterrupt
-        return whole(*given, **named)
-
-    patch.setattr(where, name, stopping)
 
 
 STOPS = [  # what is called next, and for which time

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import polars as pl
 import pytest
-from crowd import HER, SETTINGS, holding, write_people
+from crowd import HER, SETTINGS, holding, stop_at, write_people
 
 from gnnrec import due, vault
 from gnnrec.datasets import Dataset, Feedback
@@ -85,18 +85,6 @@ def begin(scene, own_cache, monkeypatch):
     restore(place)
     monkeypatch.setenv("GNNREC_CACHE", str(place / "cache"))
     return place, undisturbed
-
-
-def stop_at(monkeypatch, where, name, number=1):
-    whole, calls = getattr(where, name), []
-
-    def stopping(*given, **named):
-        calls.append(name)
-        if len(calls) == number:
-            raise KeyboardInterrupt
-        return whole(*given, **named)
-
-    monkeypatch.setattr(where, name, stopping)
 
 
 def check_end(place, told, undisturbed):

@@ -136,12 +136,12 @@ def _some(corpus: Corpus, prepare: Callable[[Iterable[Any]], Tensor]) -> Iterato
     """MEASURED pictures from all over the catalogue, as far as they can be read, in small batches."""
     paths = [Path(content) for content in corpus.contents if content is not None]
     pictures = []
-    for path in paths[:: max(1, len(paths) // MEASURED)]:
+    for path in paths[:: max(1, len(paths) // MEASURED)][:MEASURED]:
         try:
             pictures.append(read_image(path))
         except Unreadable:
             continue
     if not pictures:
         raise UserError("encoder.how onnx_int8: no picture can be read, and activations are measured on some")
-    for start in range(0, min(len(pictures), MEASURED), CPU_BATCH):
+    for start in range(0, len(pictures), CPU_BATCH):
         yield prepare(pictures[start : start + CPU_BATCH])
