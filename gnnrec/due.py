@@ -61,7 +61,7 @@ class Refused:
     """Whom a service refuses: the users who are due, or were since it began, read again where the file has changed."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._path = folder, folder / FILE  # made once: it is looked at for each request
         self._seen: object = None
         self._entries: tuple[Entry, ...] = ()
 
@@ -73,7 +73,7 @@ class Refused:
 
     def _now(self) -> tuple[Entry, ...]:
         try:
-            state = (self._folder / FILE).stat()
+            state = self._path.stat()
         except OSError:  # nobody is due; a run that has forgotten somebody has no such file either
             pass
         else:

@@ -6,7 +6,7 @@ it is asked. Letters: U users, I items, k length of a list.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,8 @@ class Recommendation:
     title: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        # a quarter of the service's time for a list was in dataclasses.asdict
+        return {"rank": self.rank, "id": self.id, "score": self.score, "title": self.title}
 
 
 class Recommendations(list[Recommendation]):

@@ -143,7 +143,7 @@ HEAVY = {
     "ftfy": {"cleaning/text.py"},
     "lingua": {"cleaning/text.py"},
     "fastapi": {f"serve/{name}.py" for name in ("app", "browse", "media", "private", "routing", "static", "uploads")},
-    "starlette": {"serve/app.py", "serve/guard.py", "serve/uploads.py"},
+    "starlette": {"serve/app.py", "serve/guard.py", "serve/shortcut.py", "serve/uploads.py"},
     "pydantic": {"serve/schemas.py", "serve/uploads.py"},
     "uvicorn": {"serve/server.py"},
     "prometheus_client": {"serve/metrics.py"},

@@ -37,6 +37,7 @@ from gnnrec.serve.schemas import (
 from gnnrec.serve.security import Keys
 from gnnrec.serve.service import Problem, Service
 from gnnrec.serve.settings import ServeConfig
+from gnnrec.serve.shortcut import Shortcut
 from gnnrec.serve.uploads import asked
 
 router = APIRouter()
@@ -189,7 +190,7 @@ def build_app(
     for kind in (Problem, Busy, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _failed)
     _describe(app)
-    guarded = Guard(app, keys, app.state.metrics, config, hosts, lambda: service.warm)
+    guarded = Guard(Shortcut(app, service), keys, app.state.metrics, config, hosts, lambda: service.warm)
     if config.origins:
         headers = ["authorization", "content-type"]
         return CORSMiddleware(

@@ -1,8 +1,9 @@
 """What is asked and answered, as the OpenAPI document says it."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from gnnrec.run_folder import LISTED
 from gnnrec.serve.service import LONGEST
@@ -43,6 +44,14 @@ class Ask(Strict):
     to_users: bool = Field(False, description="of content: whom to recommend such a new item to", examples=[False])
     rerank: bool = Field(False, description=RERANK, examples=[False])
     model_config = shown({"user": "1", "k": 5}, {"history": ["318", "50"]}, {"user": "1", "k": 5, "rerank": True})
+
+
+def valid_ask(given: Mapping[str, str]) -> Ask | None:
+    """An ask by fields as they stand in a query string; None where one of them is not what is allowed."""
+    try:
+        return Ask.model_validate(given)
+    except ValidationError:
+        return None
 
 
 class AskForm(Ask):

@@ -108,7 +108,7 @@ class Served:
         if not self.run.ranks_by_embeddings:
             items, scores = self._lists
             return [
-                self._listed([(int(i), float(s)) for i, s in zip(items[user, :k], scores[user, :k]) if i >= 0])
+                self._listed([one for one in zip(items[user, :k].tolist(), scores[user, :k].tolist()) if one[0] >= 0])
                 for user, k in asks
             ]
         hidden = [self.had(ask.user) for ask in asks]
