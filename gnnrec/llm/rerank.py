@@ -217,10 +217,7 @@ def weight_for(
     check: Callable[[], None] | None = None,
 ) -> Weight:
     """As `choose_weight`, kept in `folder` for this run, scorer and window."""
-    model = sha256_of(run.folder / "weights.safetensors")
-    facts = [model, run.provenance["settings_sha256"], run.provenance["dataset"]["fingerprint"], scorer.name]
-    facts += [config.window, config.cap, config.val_users, WEIGHTS, GATE, SURE, NEAR, SHAKE, K]
-    path = folder / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]}.json"
+    path = weight_file(run, scorer, config, folder)
     if path.exists():
         return Weight(**json.loads(read_text(path)))
     say(
@@ -233,6 +230,14 @@ def weight_for(
         return replace(weight, value=0.0)  # what rests on a part of the users is no finding: not used, not kept
     write_json(path, weight.to_json())
     return weight
+
+
+def weight_file(run: Run, scorer: CardScorer, config: "LLMConfig", folder: Path) -> Path:
+    """Where `weight_for` keeps its choice, by all that it follows from."""
+    model = sha256_of(run.folder / "weights.safetensors")
+    facts = [model, run.provenance["settings_sha256"], run.provenance["dataset"]["fingerprint"], scorer.name]
+    facts += [config.window, config.cap, config.val_users, WEIGHTS, GATE, SURE, NEAR, SHAKE, K]
+    return folder / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]}.json"
 
 
 def choose_weight(run: Run, scorer: CardScorer, config: "LLMConfig", check: Callable[[], None] | None = None) -> Weight:

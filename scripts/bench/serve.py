@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,12 +31,16 @@ import numpy as np
 from rows import row, save
 
 from gnnrec.datasets import powerlaw
+from gnnrec.files import write_json
+from gnnrec.llm.rerank import NO_WEIGHT, weight_file
+from gnnrec.llm.settings import LLMConfig, kept_for, open_scorer
 from gnnrec.pipeline import train
 from gnnrec.recipe import load_recipe
 from gnnrec.run_folder import Run
 from gnnrec.serve.security import add_key
 
 CONNECTIONS = 16
+WEIGHT = 0.1  # of the language model, for `--rerank`
 USERS, ROWS = 20_000, 50  # of a made log: users, and rows of each
 TICKS = os.sysconf("SC_CLK_TCK")
 # How what serve.lua asks wrongly is refused: no form, no such thing, not what is allowed. A 401 would say that it was
@@ -174,7 +179,25 @@ def reranked(server: Server, users: Sequence[str], seconds: int) -> dict[str, fl
 def measure_reranked(
     run: Path, ids: Sequence[str], users: Path, seconds: int
 ) -> Iterator[tuple[str, dict[str, float]]]:
-    """Variants and their metrics, of one server whose language model has chosen its weight."""
+    """Variants and their metrics, of one server whose language model has a weight, be it one that is only for this.
+
+    Where validation would choose 0 the model is not asked, and what it costs could not be seen; it costs the same
+    whatever its weight is. The weight is laid where the service keeps those that it has chosen, and taken away again.
+    """
+    loaded, config = Run.load(run), LLMConfig()
+    kept = weight_file(loaded, open_scorer(loaded, config), config, kept_for(loaded) or run)
+    if kept.exists():
+        raise SystemExit(f"serve.py: {kept} is there; expected none, so that GNNREC_CACHE is a fresh folder")
+    write_json(kept, replace(NO_WEIGHT, value=WEIGHT).to_json())
+    try:
+        yield from _measure_reranked(run, ids, users, seconds)
+    finally:
+        kept.unlink()
+
+
+def _measure_reranked(
+    run: Path, ids: Sequence[str], users: Path, seconds: int
+) -> Iterator[tuple[str, dict[str, float]]]:
     with served(run, ids[0], ("--rerank", *NONE_KEPT)) as server:
         while (state := server.ask("/ready")["rerank"]) == "preparing":
             time.sleep(1)
@@ -215,9 +238,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--items", type=int)
-    parser.add_argument(
-        "--rerank", action="store_true", help="with the language model; for a run whose weight is not 0"
-    )
+    parser.add_argument("--rerank", action="store_true", help="with the language model, at a weight of its own")
     parser.add_argument("--work", type=Path, help="folder that made runs are kept in (default: they are not)")
     parser.add_argument("--seconds", type=int, default=60)
     options = parser.parse_args()
