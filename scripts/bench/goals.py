@@ -33,6 +33,7 @@ INTERACTIONS_ONLY = (
     *("lightgcn_softmax", "simgcl", "xsimgcl"),
 )
 PIECES = "neighbours, 10 a hop"
+SERVED = "≥ 2,000 requests/s, 99 % in ≤ 25 ms, 0 faults, first answer in ≤ 3 s"
 NAMES = {"recall": "Recall", "ndcg": "NDCG"}
 
 
@@ -246,13 +247,11 @@ def _serve(entries: list[dict[str, Any]]) -> list[Goal]:
             if processor := e["machine"].get("processor"):
                 what += f" ({processor})"
             load = f"load of the machine {found['load']:.1f}, on {e['machine']['cpus']} cores"
-            rate, last = found["requests_per_second"], found["p99_ms"]
+            rate, last, first = found["requests_per_second"], found["p99_ms"], found["first_answer_s"]
             faults = found["faults"] + found["not_answered"]
-            rows.append(at_least(f"{what}: requests/s", 2000, rate, f"{rate:,.0f}", load))
-            rows.append(at_most(f"{what}: 99 %", 25, " ms", last, f"{last:.1f} ms", load))
-            rows.append(at_most(f"{what}: faults", 0, "", faults, f"{faults:.0f}", ""))
-            seconds = found["first_answer_s"]
-            rows.append(at_most(f"{what}: first answer", 3, " s", seconds, f"{seconds:.1f} s", load))
+            reached = rate >= 2000 and last <= 25 and not faults and first <= 3
+            shown = f"{rate:,.0f}/s, {last:.1f} ms, {faults:.0f}, {first:.1f} s"
+            rows.append(Goal(what, SERVED, rate, shown, reached, load))
     return rows
 
 
