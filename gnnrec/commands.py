@@ -188,6 +188,7 @@ def tune(options: argparse.Namespace) -> None:
     if tuned.controls:
         print(controls_table(tuned.controls), "", sep="\n")
     print(f"soft tokens: {'on' if tuned.soft else SOFT_OFF}")
+    print(f"learnt in {tuned.cpu_seconds / 60:.1f} CPU minutes")
     print(f"use it: gnnrec recommend {run.folder} --user ID --rerank --set llm.scorer=tuned")
 
 

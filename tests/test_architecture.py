@@ -91,7 +91,12 @@ HEAVY = {
     "openai": {"language/endpoint.py"},
     "peft": {"encoders/lora.py"},
     "gguf": {"language/gguf_file.py"},
-    "transformers": {"encoders/huggingface.py", "encoders/convert.py", "language/local.py"},
+    "transformers": {
+        "encoders/huggingface.py",
+        "encoders/convert.py",
+        "language/local.py",
+        "language/chat_template.py",
+    },
     "torchvision": {"encoders/torchvision_models.py", "encoders/augment/image.py"},
     "audiomentations": {"encoders/augment/audio.py"},
     "librosa": {"encoders/mel.py"},

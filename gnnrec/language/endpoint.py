@@ -230,7 +230,8 @@ def _keeps_to(text: str, schema: dict[str, Any]) -> bool:
 def _key_for(base_url: str, section: str) -> str:
     """GNNREC_LLM_KEY; OPENAI_API_KEY only for the server it is meant for.
 
-    Raises UserError where a key would go over the network in the clear.
+    Raises UserError where a key would go over the network in the clear, and where that server, which answers nobody
+    without one, has none.
     """
     address = urlsplit(base_url)
     key = os.environ.get("GNNREC_LLM_KEY")
@@ -238,6 +239,8 @@ def _key_for(base_url: str, section: str) -> str:
         key = os.environ.get("OPENAI_API_KEY")
     if key and address.scheme == "http" and address.hostname not in LOOPBACK:
         raise UserError(f"{section}.base_url: found {base_url!r}; allowed with a key: https, or this machine")
+    if not key and address.hostname == OPENAI:
+        raise UserError(f"{section}.base_url: {OPENAI} needs a key; allowed: one in GNNREC_LLM_KEY or OPENAI_API_KEY")
     return key or "none"
 
 

@@ -1,10 +1,12 @@
 """A model on this machine that is talked to as a server is: for the scorers that ask for letters or orders."""
 
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from gnnrec.errors import UserError, first_line
+from gnnrec.language.chat_template import BadTemplate, render
 from gnnrec.language.endpoint import LETTERS, Budget
 from gnnrec.language.local import LocalLM
 
@@ -63,28 +65,32 @@ class LocalServer:
 
     def _tokens(self, system: str, prompt: str) -> list[int]:
         """As the model's chat template has it, the contents without control tokens of their own."""
+        if self._frame is None:
+            return self._model.start + self._model.tokens(f"{system}\n\n{prompt}\n")
+        before, between, behind = self._frame
+        return [*before, *self._model.tokens(system), *between, *self._model.tokens(prompt), *behind]
+
+    @cached_property
+    def _frame(self) -> list[list[int]] | None:
+        """The tokens before, between and behind system and prompt; None of a model without a chat template.
+
+        The template is run once, with places in their stead: it cannot look at what they say.
+        """
         tokenizer = self._model.tokenizer
         if not getattr(tokenizer, "chat_template", None):
-            return self._model.start + self._model.tokens(f"{system}\n\n{prompt}\n")
-        messages = [{"role": role, "content": place} for role, place in zip(("system", "user"), PLACES)]
+            return None
+        both = [{"role": role, "content": place} for role, place in zip(("system", "user"), PLACES)]
+        alone = [{"role": "user", "content": "\n\n".join(PLACES)}]  # some know no system, and say so by an error
         try:
-            rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        except Exception:  # some templates know no system, and say so by an error of jinja's
-            messages = [{"role": "user", "content": "\n\n".join(PLACES)}]
-            try:
-                rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-            except Exception as error:  # it is the model's, and jinja runs it in a sandbox
-                why = f"its chat template cannot be used: {first_line(error)}"
-                raise UserError(f"{self.name}: {why}; allowed: llm.scorer=block") from error
+            rendered = render(tokenizer.get_chat_template(), [both, alone], tokenizer.special_tokens_map)
+        except (BadTemplate, ValueError) as error:  # ValueError: of several it has, none is the usual one
+            why = f"its chat template cannot be used: {first_line(error)}"
+            raise UserError(f"{self.name}: {why}; allowed: llm.scorer=block") from error
         if any(rendered.count(place) != 1 for place in PLACES):
             raise UserError(
                 f"{self.name}: its chat template leaves out or repeats a message; allowed: llm.scorer=block"
             )
-        tokens: list[int] = []
-        for part, content in zip(_split(rendered), (system, prompt, None)):
-            tokens += tokenizer(part, add_special_tokens=False)["input_ids"]
-            tokens += self._model.tokens(content) if content is not None else []
-        return tokens
+        return [tokenizer(part, add_special_tokens=False)["input_ids"] for part in _split(rendered)]
 
 
 def _split(rendered: str) -> tuple[str, str, str]:

@@ -13,7 +13,8 @@ from gnnrec.encoders.encode import default_device
 from gnnrec.encoders.huggingface import load_part, revision
 from gnnrec.encoders.media import jpeg
 from gnnrec.encoders.pretrained import locate, require
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, first_line
+from gnnrec.language.chat_template import BadTemplate, literally, render
 from gnnrec.language.endpoint import Budget, Endpoint
 from gnnrec.language.local import load_transformers
 from gnnrec.language.server import TEXT_SCHEMA, text_of
@@ -73,7 +74,21 @@ class LocalCaptioner:
         self._tokenizer = load_part(transformers.AutoTokenizer, folder)
         self._processor = load_part(transformers.AutoProcessor, folder)
         self._chats = bool(getattr(self._processor, "chat_template", None))
+        if self._chats:
+            self._processor.chat_template = literally(self._asked(folder))
         self._images = None if self._chats else load_part(transformers.AutoImageProcessor, folder)
+
+    def _asked(self, folder: Path) -> str:
+        """What the model is asked, as its chat template has it; run once, with no picture to look at."""
+        template = self._processor.chat_template
+        content = [{"type": "image", "image": ""}, {"type": "text", "text": PROMPT}]
+        special = self._tokenizer.special_tokens_map
+        try:
+            if isinstance(template, dict):  # several, by name
+                template = template["default"]
+            return render(template, [[{"role": "user", "content": content}]], special)
+        except (BadTemplate, KeyError) as error:
+            raise UserError(f"{folder}: its chat template cannot be used: {first_line(error)}") from error
 
     @torch.inference_mode()
     def caption(self, picture: Any) -> str:

@@ -62,6 +62,7 @@ class Weight:
     reranked: float  # and in the order of the best weight tried, taken or not
     best: float  # that weight
     p: float  # of the difference, two-sided, as the best of all that were tried
+    unanswered: int = 0  # lists that it gave no answer on; where there are any, nothing is known of its worth
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -69,6 +70,9 @@ class Weight:
     def describe(self) -> str:
         if not self.users:
             return "weight 0: no user of validation took one of her candidates, so the order stays"
+        if self.unanswered:
+            asked = f"of {count(self.unanswered, 'list')} of validation it could not be asked"
+            return f"weight 0: what the language model is worth is not known ({asked}), so the order stays"
         gain = f"NDCG@{K} {self.base:.4f} -> {self.reranked:.4f}, p {self.p:.2g}, {count(self.users, 'user')}"
         if self.value:
             return f"weight {self.value:g} of the language model ({gain})"
@@ -227,7 +231,9 @@ def weight_for(
     weight = choose_weight(run, scorer, config, check)
     if scorer.failures:
         say(f"the language model gave no answer {count(len(scorer.failures), 'time')}; the first: {scorer.failures[0]}")
-        return replace(weight, value=0.0)  # what rests on a part of the users is no finding: not used, not kept
+        return replace(
+            weight, value=0.0, unanswered=len(scorer.failures)
+        )  # what rests on a part of the users is no finding: not used, not kept
     write_json(path, weight.to_json())
     return weight
 

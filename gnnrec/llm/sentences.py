@@ -50,7 +50,7 @@ def explain(pieces: Sequence[Evidence], title: Title) -> list[Sentence]:
         words = _listed(word(piece.modality or "") for piece in own)
         verb = "speak" if len(own) > 1 else "speaks"
         sentences.append(Sentence(f"Its own {words} {verb} for it.", _ids(own)))
-    if not sentences and (friends := [piece for piece in told if piece.kind == "friend"]):
+    if len(sentences) < 2 and (friends := [piece for piece in told if piece.kind == "friend"]):
         sentences.append(Sentence(f"{_friends(len(friends))} had it.", _ids(friends)))
     return sentences
 

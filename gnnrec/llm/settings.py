@@ -51,6 +51,8 @@ class LLMConfig(ModelConfig):
         if self.past not in ("", *PASTS):
             raise UserError(f"llm.past: found {self.past!r}; allowed: {', '.join(PASTS)}")
         self.check_noun(self.noun)
+        if self.base_url and self.provider == "local":  # whoever names a server wants it asked
+            raise UserError("llm.base_url: found an address; allowed: with llm.provider=openai")
         allowed = ("block", "tuned", "cosine") * (self.provider == "local") + ("permutation", "letters", "none")
         if self.scorer and self.scorer not in allowed:
             raise UserError(f"llm.scorer: found {self.scorer!r}; allowed with {self.provider}: {', '.join(allowed)}")

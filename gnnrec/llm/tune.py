@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from time import process_time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,6 +76,7 @@ class Tuning:
         self.text = TunedScorer(model, prompts, None, "text", fast=True)
         self.soft = TunedScorer(model, prompts, model.soft, "real", fast=True) if model.soft is not None else None
         self.losses: list[list[float]] = []
+        self.cpu_seconds = 0.0  # of learning, what a stopped tuning spent included
         weights = sha256_of(run.folder / "weights.safetensors")
         self._settings = json.dumps([asdict(config), window, model.lm.name, prompts.name, weights])
 
@@ -102,21 +104,24 @@ class Tuning:
         optimizer = torch.optim.AdamW(groups, lr=self.config.head_lr, weight_decay=0.0)
         rates = [float(group["lr"]) for group in optimizer.param_groups]
         path, steps = self.run.folder / CHECKPOINTS[number], -(-size // self.config.batch)
-        losses = self._taken_up(path, optimizer) if path.exists() else []
+        losses, spent = self._taken_up(path, optimizer) if path.exists() else ([], 0.0)
+        began = process_time() - spent
         for batch in self._batches(number, len(losses), steps):
             for group, rate in zip(optimizer.param_groups, rates):
                 group["lr"] = rate * min(1.0, (len(losses) + 1) / WARM_UP) * (1 - len(losses) / steps)
             losses.append(step(self.model, scorer, batch, optimizer))
             if len(losses) % SAVE_EVERY == 0 or len(losses) == steps:
-                state = TrainState(step=len(losses), history=[{"loss": loss} for loss in losses])
+                rows = [{"loss": loss} for loss in losses]
+                state = TrainState(step=len(losses), seconds=process_time() - began, history=rows)
                 save_checkpoint(path, state, {"learnt": self.model.tensors()}, optimizer, self._settings)
         self.losses.append(losses)
+        self.cpu_seconds += process_time() - began
 
-    def _taken_up(self, path: Path, optimizer: torch.optim.Optimizer) -> list[float]:
-        """The losses so far of a stopped tuning, whose weights are put in place."""
+    def _taken_up(self, path: Path, optimizer: torch.optim.Optimizer) -> tuple[list[float], float]:
+        """The losses and seconds so far of a stopped tuning, whose weights are put in place."""
         state, groups = load_checkpoint(path, optimizer, self._settings)
         self.model.load(groups["learnt"])
-        return [row["loss"] for row in state.history]
+        return [row["loss"] for row in state.history], state.seconds
 
     def _batches(self, stage: int, begin: int, end: int) -> Iterator[list[TrainingWindow]]:
         """Those of steps `begin` to `end`, the same ones however often the tuning was stopped."""
@@ -186,6 +191,7 @@ def tune(
         controls=controls,
         settings=asdict(config),
         wording=CARD_VERSION,
+        cpu_seconds=round(tuning.cpu_seconds, 1),
     )
     save_tuned(run, model, facts)
     for name in CHECKPOINTS:

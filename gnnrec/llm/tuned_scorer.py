@@ -57,6 +57,7 @@ class Tuned:
     controls: dict[str, dict[str, float]]
     settings: dict[str, Any]
     wording: int = 0  # CARD_VERSION of the cards that it learnt from; 0: not kept yet
+    cpu_seconds: float = 0.0  # that the learning took, of all cores; 0: not kept yet
 
     @property
     def cards(self) -> CardConfig:

@@ -4,7 +4,8 @@
 
 For random users of a run the best item each is explained. Every statement of the sentences is read back by this script
 and looked up in the log and the graph themselves, not in the evidence: the thing named is in her history, the rating
-is hers, the number of users who had both is right, a modality said to be close is one in which the two are neighbours.
+is hers, the number of users who had both is right, a modality said to be close is one in which the two are neighbours,
+and at least as many of her friends as are told of had the item.
 Then the things told of are taken out of the graph, and as many others of her past drawn at random: how often does the
 score fall further without what was told?
 """
@@ -18,13 +19,14 @@ import numpy as np
 import torch
 from rows import row, save
 
-from gnnrec.graph import item_modalities, owners
+from gnnrec.graph import FRIEND, item_modalities, owners
 from gnnrec.llm.explainer import Explainer
 from gnnrec.llm.sentences import MODALITY_WORDS, explain
 from gnnrec.recommend import Recommender
 from gnnrec.run_folder import Run
 
 THING = re.compile(r"“([^”]+)”(?: \(([^()]*)\))?")
+FRIENDS = re.compile(r"(A friend|\d+ friends) of yours had it\.")
 DRAWS = 5
 
 
@@ -47,6 +49,10 @@ class Truth:
             modality: set(owners(graph, modality)[~graph[modality].imputed].tolist())
             for modality in item_modalities(graph)
         }
+        self.friends: dict[int, set[int]] = {}
+        if FRIEND in graph.edge_types:
+            for friend, user in graph[FRIEND].edge_index.T.tolist():
+                self.friends.setdefault(user, set()).add(friend)
         self.words = {
             MODALITY_WORDS.get(modality, modality.replace("_", " ")): modality for modality in self.neighbours
         }
@@ -83,6 +89,9 @@ class Truth:
             return [any(self.near(m or "", thing, item) for thing in things) for m in modalities]
         if own := re.fullmatch(r"Its own (.+) (?:speaks|speak) for it\.", sentence):
             return [item in self.real.get(self.words.get(word) or "", ()) for word in re.split(r", | and ", own[1])]
+        if friends := FRIENDS.fullmatch(sentence):
+            told = 1 if friends[1] == "A friend" else int(friends[1].split()[0])
+            return [len(self.friends.get(user, set()) & set(log.user[log.item == item].tolist())) >= told]
         return [False]  # a sentence that this script cannot read is not shown to be true
 
 
@@ -99,13 +108,14 @@ def main() -> None:
     users = random.permutation(np.unique(run.known.user))
     pairs = [(int(user), place) for place in range(5) for user in users][: options.pairs]
     stated: list[bool] = []
-    further, larger, explained = 0, 0, 0
+    of_friends, further, larger, explained = 0, 0, 0, 0
     for number, (user, place) in enumerate(pairs, 1):
         item = run.item_index(recommender.recommend(run.user_ids[user], place + 1)[place].id)
         pieces = explainer.evidence(user, item)
         sentences = explain(pieces, explainer.title)
         for sentence in sentences:
             stated += truth.statements(sentence.text, user, item)
+            of_friends += FRIENDS.fullmatch(sentence.text) is not None
         found = explainer.held_against_chance(user, item, pieces, seed=number, draws=DRAWS)
         if found["removed"]:
             explained += 1
@@ -120,6 +130,7 @@ def main() -> None:
         "pairs": float(len(pairs)),
         "pairs with things told of": float(explained),
         "statements": float(len(stated)),
+        "of friends": float(of_friends),
         "true": float(np.mean(stated)),
         "falls further than one random removal": larger / max(explained, 1),
         "falls further than the mean of five": further / max(explained, 1),

@@ -140,19 +140,26 @@ def scale() -> str:
 
 
 def rerank() -> str:
-    rows = [
-        [
-            entry["dataset"],
-            entry["variant"],
-            value(entry, "ndcg@10"),
-            value(entry, "ndcg@10 in the window"),
-            f"{entry['metrics']['weight']:.2g}",
-            f"{entry['p']:.3f}" if entry["variant"] not in ("base", "oracle") else "",
-            str(len(entry["seeds"])),
-        ]
-        for entry in load("rerank")
-    ]
-    return table(["data", "order", "NDCG@10", "where the window holds it", "weight", "p", "seeds"], rows)
+    """Rows measured before intervals and times of tuning were kept are without."""
+    rows = []
+    for entry in load("rerank"):
+        minutes, gain, p = entry.get("tuning_cpu_minutes"), f"{entry['gain']:+.4f}", f"{entry['p']:.3f}"
+        if "interval" in entry:
+            low, high = entry["interval"]
+            gain += f" [{low:+.4f}, {high:+.4f}]"
+        rows.append(
+            [
+                entry["dataset"],
+                entry["variant"] + (f", {minutes:.0f} CPU min to tune" if minutes else ""),
+                value(entry, "ndcg@10"),
+                value(entry, "ndcg@10 in the window"),
+                f"{entry['metrics']['weight']:.2g}",
+                *((gain, p) if entry["variant"] not in ("base", "oracle") else ("", "")),
+                str(len(entry["seeds"])),
+            ]
+        )
+    head = ["data", "order", "NDCG@10", "where the window holds it", "weight", "gain [95 %]", "p", "seeds"]
+    return table(head, rows)
 
 
 def rerank_speed() -> str:

@@ -6,8 +6,9 @@ For each seed the default recipe is trained once (runs stay in FOLDER). Windows 
 scorer with the weight that is best on validation, and by "default" only where validation shows a gain (the product's
 gate). Histories at test time hold train and validation, of the published splits train alone, as their published figures
 do. Figures over all users with a test row, full catalogue; "window": over those whose window holds what they took;
-"oracle": those in the first place. p: paired randomisation test against the graph's own order, of the mean over seeds.
-The tuned ones need `gnnrec tune FOLDER/DATASET-SEED` before.
+"oracle": those in the first place. Of the gain over the graph's own order, of the mean over seeds: the 95 % interval of
+a paired bootstrap over users, and p of a paired randomisation test. The tuned ones need `gnnrec tune
+FOLDER/DATASET-SEED` before.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from gnnrec.pipeline import held_out, train
 from gnnrec.ranking import top_k
 from gnnrec.recipe import load_recipe, load_settings
 from gnnrec.run_folder import Run
-from gnnrec.significance import randomisation_test
+from gnnrec.significance import compare
 
 VARIANTS = ("popularity", "random", "cosine", "block", "block + card", "tuned", "tuned + soft tokens")
 GATED = {"block": "default", "tuned": "tuned, gated"}  # as the product does it: only where validation is sure
@@ -169,10 +170,16 @@ def main() -> None:
             }
             for bench, weight, values in seeds
         ]
-        difference = np.mean([values for _, _, values in seeds], axis=0) - base
-        p = randomisation_test(difference) if difference.any() else 1.0
-        rows.append(row(options.dataset, name, options.seeds, per_seed, 0.0, p=p, gain=float(difference.mean())))
-        print(options.dataset, name, f"{base.mean() + difference.mean():.4f}", f"p {p:.3f}", flush=True)
+        mean = np.mean([values for _, _, values in seeds], axis=0)
+        tested = compare(mean, base, first_users=seeds[0][0].users, second_users=found["base"][0][0].users)
+        more: dict[str, object] = {"gain": tested.difference, "interval": tested.interval, "p": tested.p_randomisation}
+        if name.startswith("tuned") and all(taken := [read_tuned(bench.run).cpu_seconds for bench, _, _ in seeds]):
+            more["tuning_cpu_minutes"] = float(np.mean(taken)) / 60
+        rows.append(row(options.dataset, name, options.seeds, per_seed, 0.0, **more))
+        low, high = tested.interval
+        print(
+            options.dataset, name, f"{mean.mean():.4f}, {tested.difference:+.4f} [{low:+.4f}, {high:+.4f}]", flush=True
+        )
     if not options.set:
         save("rerank", rows)
 

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from tiny_tokenizer import SPECIAL, save_tokenizer
 from transformers import (
+    AutoProcessor,
     AutoTokenizer,
     BertConfig,
     BertLMHeadModel,
@@ -26,7 +27,7 @@ from transformers import (
 from gnnrec.encoders.huggingface import revision
 from gnnrec.errors import UserError
 from gnnrec.language.endpoint import Budget, NoAnswer
-from gnnrec.language.vision import open_captioner
+from gnnrec.language.vision import PROMPT, LocalCaptioner, open_captioner
 
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2}
 RED, BLUE = (Image.new("RGB", (50, 40), colour) for colour in ("red", "blue"))
@@ -88,6 +89,28 @@ def test_a_picture_is_put_into_words(tmp_path: Path, save: object) -> None:
     assert budget.used_calls == 3 and budget.used_tokens > 0
     with pytest.raises(NoAnswer, match="budget of calls"):
         captioner.caption(RED)
+
+
+def test_the_template_of_a_chat_is_run_once_and_not_for_ever(tmp_path: Path) -> None:
+    """The picture's place is in what it said, and the question as it is written."""
+    save_chat(tmp_path)
+    template = tmp_path / "chat_template.jinja"
+    whole = template.read_text()
+    loop = "{% for i in range(99_999) %}{% for i in range(99_999) %}{% endfor %}{% endfor %}"
+    for harm in (loop, "{% for part in messages[0]['content'] %}{{ part['image'].convert('RGB') }}{% endfor %}"):
+        template.write_text(harm + whole)
+        with pytest.raises(UserError, match="^[^ ]+: its chat template cannot be used: "):
+            open_captioner("local", str(tmp_path), "", Budget(60, 3, 10**6))
+    template.write_text("{{ '\"{{ {% \\\\ é 😀 %} }}' }}" + whole)  # what it says is text from then on
+    captioner = open_captioner("local", str(tmp_path), "", Budget(60, 3, 10**6))
+    assert isinstance(captioner, LocalCaptioner)
+    own = AutoProcessor.from_pretrained(tmp_path)
+    content = [{"type": "image", "image": RED}, {"type": "text", "text": PROMPT}]
+    asked = own.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    assert asked == '"{{ {% \\ é 😀 %} }}<image>' + PROMPT
+    assert captioner._processor.apply_chat_template([{"role": "user", "content": []}]) == asked
+    ids = own(text=asked, images=RED, return_tensors="pt")["input_ids"]
+    assert torch.equal(captioner._inputs(RED)["input_ids"], ids)
 
 
 def test_what_is_no_captioning_model_is_told(tmp_path: Path) -> None:

@@ -100,9 +100,21 @@ def test_a_server_that_is_down_leaves_the_graphs_order(run_command, tiny_run, tm
         status, out, err = run_command("recommend", tiny_run.folder, "--user", "u3", "-k", 8, *at(fake))
     assert status == 0
     assert "status 401" in err
+    assert re.search(
+        r"^weight 0: what the language model is worth is not known \(of \d+ lists? of validation", err, re.M
+    )
+    assert "is not shown to help" not in err
     assert "Traceback" not in err
     assert [name for name in out.split() if name in base] == base
     assert list((tmp_path / "cache" / "llm").glob("*.json")) == []  # a failure is no finding
+
+
+def test_an_address_without_its_provider_is_refused(run_command, tiny_run):
+    """Else the weights of this machine would be asked in silence."""
+    how = ("--rerank", "--set", "llm.base_url=http://127.0.0.1:9/v1")
+    status, out, err = run_command("recommend", tiny_run.folder, "--user", "u3", *how)
+    assert (status, out) == (2, "")
+    assert err == "gnnrec: llm.base_url: found an address; allowed: with llm.provider=openai\n"
 
 
 @pytest.mark.guarantee("G4")

@@ -128,12 +128,19 @@ def test_control_tokens_of_a_file_stay_text(llama: Path) -> None:
     assert len(lm.tokens(harm)) == len(harm)
 
 
+LOOP = "{% for i in range(99_999) %}"
+
+
 @pytest.mark.parametrize(
     "template",
     [
         "{{ cycler.__init__.__globals__.os.system('touch RAN') }}",
         "{{ ''.__class__.__mro__[1].__subclasses__() }}",
         "{% for i in range(10 ** 9) %}x{% endfor %}",
+        f"{LOOP * 4}{{% endfor %}}{{% endfor %}}{{% endfor %}}{{% endfor %}}",
+        "{{ 9 ** (9 ** 9) }}",
+        "{{ 'x' * 10 ** 12 }}",
+        "{{ messages[0]['content'] * 10 ** 6 }}",
         "{{ raise_exception('no') }}",
         "{{ messages",
     ],

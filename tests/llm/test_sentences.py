@@ -43,6 +43,9 @@ def test_what_is_said_is_what_is_known() -> None:
     assert said(RUNNER, TEXT) == ["Because you had “Blade Runner” (1 user had both).", "Its own text speaks for it."]
     assert said(had(3, 1.0)) == ["Because you had “Heat”."]
     assert said(FRIEND) == ["A friend of yours had it."]
+    assert said(RUNNER, FRIEND) == ["Because you had “Blade Runner” (1 user had both).", "A friend of yours had it."]
+    assert said(RUNNER, *FRIENDS)[1] == "2 friends of yours had it."
+    assert len(said(ALIEN, *FRIENDS)) == 2  # the closeness of a thing comes first
     assert said() == []
 
 

@@ -303,6 +303,9 @@ def test_a_key_goes_where_it_belongs(monkeypatch: pytest.MonkeyPatch) -> None:
         return str(Endpoint(url, "m", budget)._client.api_key)
 
     monkeypatch.delenv("GNNREC_LLM_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(UserError, match="^llm.base_url: api.openai.com needs a key; allowed: one in GNNREC_LLM_KEY or"):
+        key("https://api.openai.com/v1")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-theirs")
     assert key("https://api.openai.com/v1") == "sk-theirs"
     assert key("https://elsewhere.example/v1") == key("http://127.0.0.1:1/v1") == "none"

@@ -204,6 +204,8 @@ def test_embeddings_that_say_nothing_are_found_out(llama) -> None:
 def test_a_stopped_tuning_goes_on_to_the_same_weights(which: str, request, llama, monkeypatch) -> None:
     own_run: Run = request.getfixturevalue(which)
     monkeypatch.setattr(tuning, "SAVE_EVERY", 2)
+    clock, seconds = [100.0], list[float]()  # a step takes one second
+    monkeypatch.setattr(tuning, "process_time", lambda: clock[0])
 
     def made(run: Run, stop: int | None) -> dict[str, torch.Tensor]:
         lm = llama()
@@ -217,6 +219,7 @@ def test_a_stopped_tuning_goes_on_to_the_same_weights(which: str, request, llama
             if len(taken) == stop:
                 raise KeyboardInterrupt
             taken.append(0)
+            clock[0] += 1
             return whole(*args)
 
         monkeypatch.setattr(tuning, "step", counted)
@@ -224,6 +227,7 @@ def test_a_stopped_tuning_goes_on_to_the_same_weights(which: str, request, llama
             work.learn()
         finally:
             monkeypatch.setattr(tuning, "step", whole)
+        seconds.append(work.cpu_seconds)
         return {name: tensor.clone() for name, tensor in model.tensors().items()}
 
     straight = made(own_run, None)
@@ -235,6 +239,7 @@ def test_a_stopped_tuning_goes_on_to_the_same_weights(which: str, request, llama
     resumed = made(own_run, None)
     assert straight.keys() == resumed.keys()
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+    assert seconds == [10, 10]  # what was done again after a stop counts once
 
 
 def test_titles_that_tell_the_taste_are_learnt(llama) -> None:
