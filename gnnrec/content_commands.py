@@ -18,19 +18,29 @@ def engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=length, help="processes of --engine ray (default: one a core)")
     parser.add_argument("--address", help="a Ray cluster for --engine ray (default: this machine alone)")
     parser.add_argument("--shards", type=Path, metavar="FOLDER", help="keep what --engine ray made, as Parquet")
+    parser.add_argument(
+        "--stream",
+        action="store_true",
+        help="with --engine ray: workers read the items and users, which lie in Parquet; this process holds none",
+    )
 
 
 def encode(options: argparse.Namespace) -> None:
-    given = [name for name in ("workers", "address", "shards") if getattr(options, name) is not None]
+    given = [name for name in ("workers", "address", "shards", "stream") if getattr(options, name) not in (None, False)]
     if given and options.engine != "ray":
         raise UserError(f"encode --{given[0]}: goes with --engine ray")
     from gnnrec.datasets import Dataset
     from gnnrec.encoders import encode_dataset, unusable_content
     from gnnrec.recipe import load_recipe
-    from gnnrec.tables import features_table, rejected_table
 
     recipe = load_recipe(options.recipe, options.set)
     recipe.refuse_finetuning("encode")
+    if options.stream:
+        from gnnrec.encoders.ray_tables import fill_from_tables
+
+        filled = fill_from_tables(options.data, recipe.encoders, _actors(options))
+        _show_features(options, filled.rows, filled.rejected, filled.now)
+        return
     dataset = Dataset.load(options.data)
     by_workers = _fill_by_ray(dataset, recipe.encoders, options) if options.engine == "ray" else None
     items, users = encode_dataset(dataset, recipe.encoders)
@@ -47,7 +57,17 @@ def encode(options: argparse.Namespace) -> None:
         for owner, content in (("items", items), ("users", users))
         for modality, features in content.items()
     ]
-    rejected = unusable_content(dataset, items, users).to_dicts()
+    _show_features(options, rows, unusable_content(dataset, items, users).to_dicts(), by_workers)
+
+
+def _show_features(
+    options: argparse.Namespace,
+    rows: list[dict[str, Any]],
+    rejected: list[dict[str, Any]],
+    by_workers: dict[str, dict[str, int]] | None,
+) -> None:
+    from gnnrec.tables import features_table, rejected_table
+
     if options.json:
         more = {} if by_workers is None else {"encoded_by_workers": by_workers}
         print_json({"features": rows, "rejected": rejected} | more)
@@ -60,11 +80,9 @@ def encode(options: argparse.Namespace) -> None:
 
 def _fill_by_ray(dataset: Any, config: Any, options: argparse.Namespace) -> dict[str, dict[str, int]]:
     """What was encoded by workers, by owner and modality. Content with features made elsewhere needs none."""
-    import os
+    from gnnrec.encoders.ray_engine import fill_cache
 
-    from gnnrec.encoders.ray_engine import Actors, fill_cache
-
-    workers = Actors(number=options.workers or os.cpu_count() or 1, address=options.address, shards=options.shards)
+    workers = _actors(options)
     owners = {
         "items": (config.items_of(dataset), dataset.item_features),
         "users": (dataset.users, dataset.user_features),
@@ -74,6 +92,14 @@ def _fill_by_ray(dataset: Any, config: Any, options: argparse.Namespace) -> dict
         for owner, (catalog, given) in owners.items()
         if catalog is not None
     }
+
+
+def _actors(options: argparse.Namespace) -> Any:
+    import os
+
+    from gnnrec.encoders.ray_engine import Actors
+
+    return Actors(number=options.workers or os.cpu_count() or 1, address=options.address, shards=options.shards)
 
 
 def fit_encoder(options: argparse.Namespace) -> None:

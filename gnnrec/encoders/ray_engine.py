@@ -7,7 +7,8 @@ finished by its name. A driver that is lost loses nothing that is a shard: the n
 On a cluster the dataset, the shards and the models have to be on a file system that all machines see at the same paths.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from gnnrec.encoders.encode import (
     encode_batches,
     feature_name,
 )
+from gnnrec.encoders.features import Encoder
 from gnnrec.encoders.pretrained import cache_root
 from gnnrec.encoders.shards import read_shard, read_shards, shard_path, write_shard
 from gnnrec.progress import progress
@@ -86,12 +88,7 @@ def fill_cache(
         if all(content is None for content in contents):
             continue
         encoder = open_encoder(modality, name, default_device(), config.pooling)
-        kept = feature_name(modality, encoder, config)
-        with FeatureCache(cache_dir or cache_root() / "features", kept, encoder.dim) as cache:
-            folder = (workers.shards or cache.path.with_suffix(".shards")) / cache.path.stem
-            folder.mkdir(parents=True, exist_ok=True)
-            for shard in read_shards(folder, encoder.dim):  # of a call that was cut off
-                _store(cache, shard)
+        with shards_of(modality, encoder, config, workers, cache_dir) as (cache, folder):
             first = {key: content for key, content in zip(content_hashes(contents, modality), contents) if key}
             known = {key for key, _ in cache.fetch(first)}
             todo = sorted(key for key in first if key not in known and not key.startswith("!"))
@@ -101,16 +98,31 @@ def fill_cache(
             with progress(total=len(todo), text=f"{modality} by {encoder.name}", unit="row") as bar:
                 for done in _run(rows, modality, config, folder, workers) if rows else ():
                     shard = read_shard(folder / done["shard"], encoder.dim)
-                    _store(cache, shard)
+                    store(cache, shard)
                     encoded[modality] += int(done["encoded"])
                     bar.update(len(shard.keys) + len(shard.unusable))
-            if workers.shards is None:  # all is in the cache now
-                for path in folder.glob("*.parquet"):
-                    path.unlink()
     return encoded
 
 
-def _store(cache: FeatureCache, shard: Encoded) -> None:
+@contextmanager
+def shards_of(
+    modality: str, encoder: Encoder, config: EncodersConfig, workers: Actors, cache_dir: Path | None
+) -> Iterator[tuple[FeatureCache, Path]]:
+    """The cache, with all that calls that were cut off left in shards, and the folder of these. Unless the user named
+    the folder, it is emptied in the end, since all is in the cache then."""
+    kept = feature_name(modality, encoder, config)
+    with FeatureCache(cache_dir or cache_root() / "features", kept, encoder.dim) as cache:
+        folder = (workers.shards or cache.path.with_suffix(".shards")) / cache.path.stem
+        folder.mkdir(parents=True, exist_ok=True)
+        for shard in read_shards(folder, encoder.dim):
+            store(cache, shard)
+        yield cache, folder
+        if workers.shards is None:
+            for path in folder.glob("*.parquet"):
+                path.unlink()
+
+
+def store(cache: FeatureCache, shard: Encoded) -> None:
     finite = np.all(np.isfinite(shard.values), axis=1).tolist()
     cache.store({key: row for key, row, fine in zip(shard.keys, shard.values, finite) if fine})
 

@@ -256,6 +256,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "table_lists": weights_tables.lists,
     "stream": stream_tables.stream,
     "long_log": stream_tables.long_log,
+    "index_shards": scale_tables.index_shards,
     "huge": sample_tables.huge,
     "huge_curve": sample_tables.huge_curve,
     "read": read,

@@ -1,4 +1,4 @@
-"""Tables of what grows (docs/scale.md): update, encoding by Ray, plan."""
+"""Tables of what grows (docs/scale.md): update, encoding by Ray, plan, an index in shards."""
 
 from tables import load, table
 
@@ -60,3 +60,20 @@ def plan() -> str:
         "predicted / measured",
     ]
     return table(columns, rows)
+
+
+def index_shards() -> str:
+    rows = []
+    for entry in sorted(load("index_shards"), key=lambda entry: (entry["items"], entry["shards"])):
+        found = entry["metrics"]
+        rows.append(
+            [
+                *(f"{entry[name]:,}" for name in ("items", "shards")),
+                f"{found['file_mb']:,.0f}",
+                *(f"{found[name]:,.0f}" for name in ("build own_mb", "search own_mb")),
+                *(f"{found[name]:,.1f}" for name in ("build cpu_seconds", "search cpu_seconds")),
+                f"{found['search found']:.1%}",
+            ]
+        )
+    columns = ["items", "files", "MB of the largest", "building, own MB", "searching, own MB", "building, CPU s"]
+    return table([*columns, "1,000 queries, CPU s", "queries that find themselves"], rows)

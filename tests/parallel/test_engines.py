@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -165,5 +166,47 @@ def test_others_go_on_with_a_checkpoint(alone: Path, tmp_path: Path, first: str 
     old = rows(out)[:known]
     assert known < EPOCHS
     finished(training(out, *ENGINES.get(then or "", [])))
+    assert rows(out)[:known] == old
+    same(out, alone)
+
+
+@pytest.fixture
+def cluster() -> Iterator[subprocess.Popen[str]]:
+    """Two machines; the first line that it prints is their address."""
+    program = Path(__file__).with_name("two_machines.py")
+    typed = [sys.executable, "-W", "ignore", program]
+    with subprocess.Popen(typed, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            started = descendants(process, "")
+            process.communicate()
+            for one in started:
+                with suppress(psutil.Error):  # gone, as most are
+                    one.kill()
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_machine_goes_on_with_the_other(
+    alone: Path, cluster: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    """Ray Train is elastic there: it starts as many workers as there are places, up to --nproc."""
+    assert cluster.stdout is not None
+    address, out = cluster.stdout.readline().strip(), tmp_path / "run"
+    assert address
+    on_loopback_alone = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    process = training(out, *ENGINES["ray"], "--address", address, **on_loopback_alone)
+    wait_for(process, lambda: saved_epochs(out) >= 2, PATIENCE)
+    known, workers = saved_epochs(out), descendants(cluster, WORKERS["ray"])
+    old = rows(out)[:known]
+    assert len(workers) == 2 and known < EPOCHS
+    [kept] = [one.ppid() for one in descendants(cluster, "TrainController")]  # where the command itself is
+    [lost] = [one for one in workers if one.ppid() != kept]
+    machine = psutil.Process(lost.ppid())
+    for one in (machine, *machine.children(recursive=True)):
+        one.kill()
+    others = wait_for(process, lambda: set(descendants(cluster, WORKERS["ray"])) - set(workers))
+    assert [one.ppid() for one in others] == [kept]
+    finished(process)
     assert rows(out)[:known] == old
     same(out, alone)
