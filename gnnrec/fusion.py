@@ -91,20 +91,6 @@ class LateFusion(nn.Module):
         return (weights[..., None] * tokens).sum(1), weights
 
 
-class SingleFusion(LateFusion):
-    """One modality speaks for an item: of those it has, the one with the largest weight, which is alike for all items.
-
-    The weights of the others learn as if they had spoken (straight-through, Bengio et al. 2013), so that another one
-    can take over. Where modalities weigh the same the first one speaks.
-    """
-
-    def forward(self, tokens: Tensor, mask: Tensor) -> Fused:
-        soft = masked_softmax(self.logits.expand(mask.shape), mask)
-        chosen = F.one_hot(soft.argmax(1), mask.shape[1]) * mask
-        weights = chosen + (soft - soft.detach())
-        return (weights[..., None] * tokens).sum(1), weights
-
-
 class CrossAttention(nn.Module):
     """Every modality asks the others, never itself, what they hold (co-attention, Lu et al. 2019), one head; what it
     heard decides its weight, by a learned query. As in TransformerFusion the weights pool the tokens as they came."""
@@ -185,7 +171,6 @@ FUSIONS: dict[str, type[nn.Module]] = {
     "concat": ConcatFusion,
     "attention": GatedAttention,
     "late": LateFusion,
-    "single": SingleFusion,
     "cross_attention": CrossAttention,
     "transformer": TransformerFusion,
     "gnn": GraphFusion,

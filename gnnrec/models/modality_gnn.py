@@ -69,7 +69,7 @@ BLOCK_USERS = 1024  # whose short-term interest is formed at a time
 class ModalityGNNConfig:
     dim: int = 128
     layers: int = 3  # depth of the user-item propagation
-    fusion: str = "attention"  # mean | concat | attention | late | single | cross_attention | transformer | gnn
+    fusion: str = "attention"  # mean | concat | attention | late | cross_attention | transformer | gnn
     similar: float = 1.0  # weight of what the modality nodes heard; 0 switches the similar edges off
     together: float = 1.0  # weight of what is taken together with an item; 0 switches the together edges off
     friend: float = 1.0  # weight of the friends' mean in a user; 0 switches the friend edges off
