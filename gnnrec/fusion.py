@@ -40,6 +40,23 @@ class MeanFusion(nn.Module):
         return (weights[..., None] * tokens).sum(1), weights
 
 
+class SingleFusion(nn.Module):
+    """One modality alone tells each item: number `first` where the item has it, else the first that is there.
+
+    Its weight is 1, that of the others 0. Nothing is learnt here.
+    """
+
+    def __init__(self, dim: int, num_modalities: int, generator: Generator, first: int = 0) -> None:
+        super().__init__()
+        self.first = first
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Fused:
+        preferred = torch.arange(mask.shape[1], device=mask.device) == self.first
+        chosen = (mask.int() + (mask & preferred).int()).argmax(1)  # the first of the largest
+        weights = (F.one_hot(chosen, mask.shape[1]) * mask).to(tokens.dtype)
+        return (weights[..., None] * tokens).sum(1), weights
+
+
 class ConcatFusion(nn.Module):
     """One linear map over the concatenated tokens, missing ones as zeros. Starts as their average.
 
@@ -168,6 +185,7 @@ class GraphFusion(nn.Module):
 
 FUSIONS: dict[str, type[nn.Module]] = {
     "mean": MeanFusion,
+    "single": SingleFusion,
     "concat": ConcatFusion,
     "attention": GatedAttention,
     "late": LateFusion,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gnnrec.fusion import FUSIONS
+from gnnrec.fusion import FUSIONS, SingleFusion
 
 ITEMS, DIM = 12, 16
 
@@ -26,6 +26,16 @@ def problem(modalities: int = 3) -> tuple[Tensor, Tensor]:
     return torch.randn(ITEMS, modalities, DIM, generator=random), mask
 
 
+def first_there(mask: Tensor, first: int = 0) -> Tensor:
+    """Of each item the modality `first`, or where it is missing the first one that is there, by a loop."""
+    chosen = torch.zeros_like(mask)
+    for i, row in enumerate(mask.tolist()):
+        there = [m for m in (first, *range(len(row))) if row[m]]
+        if there:
+            chosen[i, there[0]] = True
+    return chosen
+
+
 @pytest.mark.parametrize("name", FUSIONS)
 def test_what_a_missing_token_holds_is_irrelevant(name: str) -> None:
     tokens, mask = problem()
@@ -34,9 +44,9 @@ def test_what_a_missing_token_holds_is_irrelevant(name: str) -> None:
     other = torch.where(mask[..., None], tokens, torch.tensor(1e4))
     assert torch.equal(module(other, mask)[0], fused)
     assert not weights[~mask].any()
-    # A token that is there does matter.
+    # A token that is there does matter: of `single` the one that stands for the item.
     tokens = tokens.clone()
-    tokens[1, 2] += 1
+    tokens[1, 0 if name == "single" else 2] += 1
     changed = (module(tokens, mask)[0] != fused).any(1)
     assert changed[1] and not changed[2:].any()
 
@@ -68,12 +78,13 @@ def test_gradients_reach_every_present_token_and_every_parameter(name: str) -> N
     fused = module(tokens, mask)[0]
     (fused * torch.randn(fused.shape, generator=torch.Generator().manual_seed(3))).sum().backward()
     assert tokens.grad is not None
-    assert (tokens.grad.abs().sum(2) > 0).equal(mask)
+    reached = first_there(mask) if name == "single" else mask
+    assert (tokens.grad.abs().sum(2) > 0).equal(reached)
     for parameter in module.parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any()
 
 
-@pytest.mark.parametrize("name", ["mean", "attention", "late", "cross_attention", "transformer", "gnn"])
+@pytest.mark.parametrize("name", ["mean", "single", "attention", "late", "cross_attention", "transformer", "gnn"])
 def test_a_single_modality_passes_through(name: str) -> None:
     tokens, _ = problem(1)
     mask = torch.ones(ITEMS, 1, dtype=torch.bool)
@@ -82,12 +93,22 @@ def test_a_single_modality_passes_through(name: str) -> None:
     assert torch.equal(weights, torch.ones(ITEMS, 1))
 
 
-@pytest.mark.parametrize("name", FUSIONS)
+@pytest.mark.parametrize("name", [name for name in FUSIONS if name != "single"])
 def test_starts_as_the_average(name: str) -> None:
     tokens, mask = problem()
     fused, _ = make(name, 3, spread=0.0)(tokens, mask)
     total, count = (tokens * mask[..., None]).sum(1), mask.sum(1, keepdim=True).clamp(min=1)
     torch.testing.assert_close(fused, total / (3 if name == "concat" else count))
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_single_takes_the_one_asked_for_and_else_the_first_that_is_there(first: int) -> None:
+    tokens, mask = problem()
+    fused, weights = SingleFusion(DIM, 3, torch.Generator(), first=first)(tokens, mask)
+    chosen = first_there(mask, first)
+    assert torch.equal(weights, chosen.float())
+    for i in range(ITEMS):
+        assert torch.equal(fused[i], tokens[i][chosen[i]].sum(0))
 
 
 @torch.no_grad()

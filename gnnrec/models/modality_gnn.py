@@ -30,7 +30,7 @@ from torch import Generator, Tensor, nn
 from torch_geometric.data import HeteroData
 
 from gnnrec.errors import UserError
-from gnnrec.fusion import FUSIONS
+from gnnrec.fusion import FUSIONS, SingleFusion
 from gnnrec.graph import (
     FRIEND,
     INTERACTS,
@@ -69,7 +69,8 @@ BLOCK_USERS = 1024  # whose short-term interest is formed at a time
 class ModalityGNNConfig:
     dim: int = 128
     layers: int = 3  # depth of the user-item propagation
-    fusion: str = "attention"  # mean | concat | attention | late | cross_attention | transformer | gnn
+    fusion: str = "attention"  # mean | single | concat | attention | late | cross_attention | transformer | gnn
+    modality: str = ""  # which one the fusion `single` takes before the others; empty for the first by name
     similar: float = 1.0  # weight of what the modality nodes heard; 0 switches the similar edges off
     together: float = 1.0  # weight of what is taken together with an item; 0 switches the together edges off
     friend: float = 1.0  # weight of the friends' mean in a user; 0 switches the friend edges off
@@ -92,6 +93,8 @@ class ModalityGNNConfig:
         if self.heads and self.dim % self.heads:
             raise UserError(f"model.heads: found {self.heads}; allowed: 0, or a divisor of model.dim ({self.dim})")
         check_choice("model.fusion", self.fusion, tuple(FUSIONS))
+        if self.modality and self.fusion != "single":
+            raise UserError(f"model.modality: found {self.modality!r}; allowed with model.fusion={self.fusion}: none")
         check_above_zero(self, "half_life")
         check_above_zero(self, "align_temperature")
 
@@ -123,6 +126,9 @@ class ModalityGNN(ClosedForms):
             self.project[modality] = layer = nn.Linear(width, config.dim, bias=False)
             nn.init.normal_(layer.weight, std=config.init_scale / (config.dim * width) ** 0.5, generator=generator)
         self.fusion = FUSIONS[config.fusion](config.dim, max(len(self.modalities), 1), generator)
+        if isinstance(self.fusion, SingleFusion) and config.modality:
+            check_choice("model.modality", config.modality, self.modalities)
+            self.fusion.first = self.modalities.index(config.modality)
         self.bias = nn.Parameter(torch.zeros(num_items, 1)) if config.item_bias else None
         self.ordered = config.recent > 0 and "time" in graph[INTERACTS]
         if self.ordered:

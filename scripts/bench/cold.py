@@ -7,7 +7,9 @@ the model is trained on the rest, and for every user who took at least one of th
 the fold's items only. A user's value is the mean over the folds she appears in; the values of all users are
 compared by the paired randomisation test. "random" scores by chance, "popularity" by train counts, all zero here.
 A modality may name its encoder: "audio=log_mel"; "audio=recurrent:both" and its like are fitted anew for each fold and
-seed, to the rows of the warm items alone, by that objective.
+seed, to the rows of the warm items alone, by that objective; "audio=recurrent:both:lstm" and
+"audio=recurrent:both:gru:one_way" name the cell and the directions too. With --use-folds a row says how many of the
+folds it is of, and takes no other row's place.
 """
 
 import argparse
@@ -35,8 +37,16 @@ from gnnrec.significance import compare
 
 CONTENT = ("text", "image", "audio")
 METRIC = "ndcg@10"
-RECURRENT = "recurrent:"
+RECURRENT, DIRECTIONS = "recurrent:", ("both_ways", "one_way")
 PLAIN = ("random", "popularity", "no content", "audio=log_mel")  # what the others are tested against
+
+
+def recurrent_of(text: str, seed: int) -> RecurrentConfig:
+    """OBJECTIVE[:CELL[:DIRECTIONS]], a bidirectional GRU where they are not named."""
+    objective, cell, directions = (*text.split(":"), *("both", "gru", "both_ways")[text.count(":") + 1 :])
+    if directions not in DIRECTIONS:
+        raise SystemExit(f"--variants: found {directions!r} in {RECURRENT}{text}; allowed: {', '.join(DIRECTIONS)}")
+    return RecurrentConfig(objective=objective, cell=cell, both_ways=directions == "both_ways", seed=seed)
 
 
 def scorer_of(variant: str, dataset: Dataset, warm: Split, seed: int, overrides: list[str]) -> Scorer:
@@ -52,11 +62,9 @@ def scorer_of(variant: str, dataset: Dataset, warm: Split, seed: int, overrides:
         chosen = [f"encoders.{name}={kept[name]}" for name in kept if kept[name]]
         off = [f"encoders.{name}=none" for name in CONTENT if name not in kept]
         if kept.get("audio", "").startswith(RECURRENT):
-            recipe, objective = load_recipe(None, off), kept["audio"].removeprefix(RECURRENT)
-            folder = Path(tempfile.mkdtemp()) / "encoder"
-            fit_encoder(
-                dataset, folder, "recurrent", RecurrentConfig(objective=objective, seed=seed), recipe=recipe, parts=warm
-            )
+            recipe, folder = load_recipe(None, off), Path(tempfile.mkdtemp()) / "encoder"
+            config = recurrent_of(kept["audio"].removeprefix(RECURRENT), seed)
+            fit_encoder(dataset, folder, "recurrent", config, recipe=recipe, parts=warm)
             chosen = [f"encoders.audio={folder}"]
         recipe = load_recipe(None, [*off, *chosen, *overrides, f"train.seed={seed}"])
     items, users = encode_dataset(dataset, recipe.encoders)
@@ -93,9 +101,12 @@ def main() -> None:
             by_seed.append(found[METRIC])
             print(variant, seed, f"{found[METRIC].mean():.4f} over {len(users)} users", flush=True)
         values[variant] = np.stack(by_seed)
+    name = f"{options.dataset}, cold items"
+    if options.use_folds:
+        name += f", {options.use_folds} of {options.folds} folds"
     rows = [
         row(
-            f"{options.dataset}, cold items",
+            name,
             variant,
             options.seeds,
             [{METRIC: float(mean)} for mean in values[variant].mean(1)],
@@ -112,7 +123,7 @@ def main() -> None:
                 found = compare(own, against, first_users=users, second_users=users)
                 tests[f"{variant} against {other}"] = tested(found)
     print(json.dumps(tests, indent=1))
-    save_tests(f"{options.dataset}, cold items", tests)
+    save_tests(name, tests)
 
 
 if __name__ == "__main__":

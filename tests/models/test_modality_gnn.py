@@ -10,6 +10,7 @@ from torch_geometric.data import HeteroData
 from gnnrec.datasets import Dataset, Interactions, planted, powerlaw, split
 from gnnrec.encoders.encode import from_array
 from gnnrec.encoders.features import Features
+from gnnrec.errors import UserError
 from gnnrec.evaluation import evaluate_ranking
 from gnnrec.graph import GraphConfig, build_graph, item_modalities
 from gnnrec.graph_growth import add_items
@@ -149,6 +150,28 @@ def test_switches_switch_off() -> None:
         on = make(graph, **{"similar": 0.0, "together": 0.0, "friend": 0.0, name: 1.0})
         assert not torch.allclose(on(graph).item, off(graph).item)
     assert off(graph).item.shape[1] == 2 * DIM and make(graph, recent=0)(graph).item.shape[1] == DIM
+
+
+@pytest.mark.parametrize("modality", ["", "image", "text"])
+def test_single_listens_to_the_modality_that_is_named(modality: str) -> None:
+    log, content = toy()
+    graph = build_graph(log, content, config=GraphConfig(missing="drop"))
+    weights, mask = make(graph, fusion="single", modality=modality).modality_weights(graph)
+    named = item_modalities(graph).index(modality or "image")  # image comes before text
+    missing = [1, 5] if named == item_modalities(graph).index("image") else []
+    expected = torch.zeros_like(weights)
+    expected[:, named] = 1
+    expected[missing] = 1 - expected[missing]
+    assert mask[:, 1].all() and torch.equal(weights, expected)
+
+
+def test_a_modality_that_cannot_be_taken_is_refused_with_those_that_can() -> None:
+    log, content = toy()
+    graph = build_graph(log, content)
+    with pytest.raises(UserError, match=r"^model\.modality: found 'audio'; allowed: image, text$"):
+        make(graph, fusion="single", modality="audio")
+    with pytest.raises(UserError, match=r"^model\.modality: found 'text'; allowed with model\.fusion=attention: none$"):
+        make(graph, modality="text")
 
 
 def trained(dataset: Dataset, fusion: str, modalities: tuple[str, ...]) -> tuple[ModalityGNN, HeteroData, float]:
