@@ -44,8 +44,8 @@ def explain(pieces: Sequence[Evidence], title: Title) -> list[Sentence]:
     if found := [(piece, modalities) for piece, modalities in close if modalities]:
         first, modalities = found[0]
         words = _listed(word(modality) for modality in modalities)
-        verb = "are" if len(modalities) > 1 else "is"
-        sentences.append(Sentence(f"Its {words} {verb} close to that of {title_of(first, title)}.", (first.id,)))
+        close_to = "are close to those of" if len(modalities) > 1 else "is close to that of"
+        sentences.append(Sentence(f"Its {words} {close_to} {title_of(first, title)}.", (first.id,)))
     elif own := [piece for piece in told if piece.kind == "content"]:
         words = _listed(word(piece.modality or "") for piece in own)
         verb = "speak" if len(own) > 1 else "speaks"

@@ -83,7 +83,7 @@ class Truth:
                         int(both[1]) in {len(item_users & set(train.user[train.item == t].tolist())) for t in things}
                     )
             return found
-        if close := re.fullmatch(r"Its (.+) (?:is|are) close to that of “(.+)”\.", sentence):
+        if close := re.fullmatch(r"Its (.+) (?:is close to that|are close to those) of “(.+)”\.", sentence):
             modalities = [self.words.get(word) for word in re.split(r", | and ", close[1])]
             things = self.by_title.get(close[2], set())
             return [any(self.near(m or "", thing, item) for thing in things) for m in modalities]

@@ -38,7 +38,7 @@ def said(*pieces: Evidence) -> list[str]:
 def test_what_is_said_is_what_is_known() -> None:
     assert said(ALIEN, RUNNER, TEXT) == [
         "Because you had “Alien (1979)” (you gave it 4.5, 12 users had both) and “Blade Runner” (1 user had both).",
-        "Its picture and text are close to that of “Alien (1979)”.",
+        "Its picture and text are close to those of “Alien (1979)”.",
     ]
     assert said(RUNNER, TEXT) == ["Because you had “Blade Runner” (1 user had both).", "Its own text speaks for it."]
     assert said(had(3, 1.0)) == ["Because you had “Heat”."]
