@@ -136,6 +136,7 @@ OTHER: dict[str, Any] = {
     "start": "factors",
     "item_bias": True,
     "fusion": "concat",
+    "modality": "text",
     "similar": 0.2,
     "together": 0.2,
     "friend": 0.2,
@@ -182,6 +183,7 @@ NO_NOISE = {name: {"epsilon": math.inf} for name in ("dp_filter", "dp_tower", "d
 ON: dict[tuple[str, str], dict[str, Any]] = {
     ("ease", "half_life"): {"recent": 5},
     ("modality_gnn", "align_temperature"): {"align": 1.0},
+    ("modality_gnn", "modality"): {"fusion": "single"},  # image without it: the first by name
 }
 FIELDS = [(name, field.name) for name, (_, config) in MODELS.items() for field in dataclasses.fields(config)]
 # These matter where there are validation rows: test_factors.py, test_spectrum.py, test_paths.py, test_placement.py.
