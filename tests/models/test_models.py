@@ -41,7 +41,7 @@ def toy_graph(log: Interactions | None = None) -> HeteroData:
     values[[3, 4]] = np.nan
     users = random.normal(size=(USERS, 5)).astype(np.float32)
     friends = np.array([[0, 1, COLD_USER], [2, 5, 7]], np.int32)
-    items = {"text": from_array(values), "image": from_array(values[:, ::-1] + 0.1)}
+    items = {"text": from_array(values), "image": from_array(values**2)}  # other neighbours
     return build_graph(log or toy_log(), items, {"text": from_array(users)}, friends)
 
 
