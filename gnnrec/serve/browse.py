@@ -5,18 +5,18 @@ import json
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from gnnrec.run_folder import LISTED
 from gnnrec.serve import media
 from gnnrec.serve.nearest import alike
-from gnnrec.serve.routing import ItemPath, as_json, problems, service_of
+from gnnrec.serve.routing import ItemPath, as_json, no_others, problems, service_of
 from gnnrec.serve.schemas import Candidates, History, Id, Items, Length, Map, Training, Users
 from gnnrec.serve.served import Served
 from gnnrec.serve.service import Problem, Service, answered
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(no_others)])
 Compared = Annotated[bool, Query(description="by the second run, of serve --compare", examples=[False])]
 KINDS: dict[str, Any] = {kind: {} for kind in ("image/jpeg", *(kind for _, _, kind in media.SOUNDS))}
 SENDS: dict[int | str, dict[str, Any]] = {

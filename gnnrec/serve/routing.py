@@ -1,12 +1,13 @@
 """What the routes have in common: how they find the service, how they answer, and with which errors."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from fastapi import Path, Request, Response
+from fastapi.routing import APIRoute
 
 from gnnrec.serve.schemas import Error
-from gnnrec.serve.service import Service
+from gnnrec.serve.service import Problem, Service
 
 ItemPath = Annotated[str, Path(description="of an item", examples=["318"])]
 REASONS = {
@@ -33,6 +34,19 @@ def problems(*more: int) -> dict[int | str, dict[str, Any]]:
     }
     found[400]["content"] = {"text/plain": {"schema": {"type": "string"}}}  # where it is no HTTP at all
     return found
+
+
+async def no_others(request: Request) -> None:
+    """A dependency: Problem for a query parameter that the route does not have, which else would be passed over."""
+    route: APIRoute = request.scope["route"]
+    allowed = [parameter.alias for parameter in route.dependant.query_params]
+    for name in request.query_params:
+        if name not in allowed:
+            raise unknown(f"query.{name}", allowed)
+
+
+def unknown(name: str, allowed: Iterable[str]) -> Problem:
+    return Problem(422, f"{name}: not known here; allowed: {', '.join(allowed) or 'none'}")
 
 
 def service_of(request: Request) -> Service:
