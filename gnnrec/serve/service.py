@@ -235,6 +235,9 @@ class Service:
     async def tell(self, user: str, item: str, rating: float | None, timestamp: int | None) -> Event:
         """Take in one interaction; it is on the disk when this returns."""
         self.item_index(self.served, item, status=422)
+        scale = self.served.run.provenance["dataset"].get("rating_scale")  # not in runs of before
+        if None not in (rating, scale) and not scale[0] <= rating <= scale[1]:
+            raise Problem(422, f"rating: found {rating:g}; allowed: {scale[0]:g} to {scale[1]:g}, as in the log")
         key = self.served.run.user_key(user)
         if key in self.served.run.refused:
             raise Problem(422, "nothing more is taken in of a user who is due to be forgotten")
