@@ -19,7 +19,7 @@ from gnnrec.serve import browse, static
 from gnnrec.serve.batching import Busy
 from gnnrec.serve.guard import Guard
 from gnnrec.serve.metrics import Metrics
-from gnnrec.serve.routing import ItemPath, as_json, no_others, problems, service_of
+from gnnrec.serve.routing import Compared, ItemPath, as_json, no_others, problems, served_by, service_of
 from gnnrec.serve.schemas import (
     RERANK,
     Ask,
@@ -101,16 +101,24 @@ async def recommend_post(request: Request) -> Response:
 
 @router.get("/similar", response_model=Lists, responses=problems(404), summary="The items nearest to one")
 async def similar(
-    request: Request, item: Annotated[Id, Query(examples=["318"])], k: Annotated[Length, Query()] = 10
+    request: Request,
+    item: Annotated[Id, Query(examples=["318"])],
+    k: Annotated[Length, Query()] = 10,
+    compared: Compared = False,
 ) -> Response:
-    return as_json(await service_of(request).similar(item, k))
+    service = service_of(request)
+    return as_json(await service.similar(item, k, served_by(service, compared)))
 
 
 @router.get("/explain", response_model=Explanation, responses=problems(404), summary="Why a user gets an item")
 async def explain(
-    request: Request, user: Annotated[Id, Query(examples=["1"])], item: Annotated[Id, Query(examples=["318"])]
+    request: Request,
+    user: Annotated[Id, Query(examples=["1"])],
+    item: Annotated[Id, Query(examples=["318"])],
+    compared: Compared = False,
 ) -> Response:
-    return as_json(await service_of(request).explain(user, item))
+    service = service_of(request)
+    return as_json(await service.explain(user, item, served_by(service, compared)))
 
 
 @router.get("/items/{id}", response_model=Item, responses=problems(404), summary="What is known about an item")

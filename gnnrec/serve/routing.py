@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-from fastapi import Path, Request, Response
+from fastapi import Path, Query, Request, Response
 from fastapi.routing import APIRoute
 
 from gnnrec.serve.schemas import Error
+from gnnrec.serve.served import Served
 from gnnrec.serve.service import Problem, Service
 
+Compared = Annotated[bool, Query(description="by the second run, of serve --compare", examples=[False])]
 ItemPath = Annotated[str, Path(description="of an item", examples=["318"])]
 REASONS = {
     400: "not HTTP as it should be, or for another host",
@@ -52,6 +54,15 @@ def unknown(name: str, allowed: Iterable[str]) -> Problem:
 def service_of(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
+
+
+def served_by(service: Service, compared: bool) -> Served:
+    """The run that is asked. Raises Problem where there is no second one."""
+    if not compared:
+        return service.served
+    if service.compared is None:
+        raise Problem(404, "no second run: the service was started without --compare")
+    return service.compared
 
 
 def as_json(body: bytes, status: int = 200) -> Response:
