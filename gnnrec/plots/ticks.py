@@ -51,7 +51,8 @@ def thin_out(axes: Any) -> None:
         while any(second[0] < first[1] for first, second in pairwise(sorted(ends[::step]))):
             step += 1
         if step > 1:
-            kept = shown[::step]
+            zero = next((position for position, (place, _) in enumerate(shown) if place == 0), 0)
+            kept = shown[zero % step :: step]
             names = [label.get_text() for _, label in kept]
             named = isinstance(axis.get_major_formatter(), FixedFormatter)
             axis.set_ticks([place for place, _ in kept], names if named else None)

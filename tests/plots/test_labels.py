@@ -93,6 +93,14 @@ def test_a_logarithmic_axis_has_numbers_however_short_or_long_it_is(counts, numb
     assert numbers <= set(re.findall(r"<text[^>]*>([^<]*)</text>", axis))
 
 
+def test_zero_is_among_the_numbers_that_are_left():
+    names = ["image, with all others (p 1.000)", "text, alone (p 0.588)"]
+    intervals = [[-0.0045, 0.0105], [-0.0075, 0.0155]]
+    drawn = plots.svg(plots.bars("Worth", "", names, [0.003, 0.006], "difference of NDCG@10", intervals))
+    axis = drawn[drawn.index("matplotlib.axis_1") : drawn.index("matplotlib.axis_2")]
+    assert {"0.00", "0.000"} & set(re.findall(r"<text[^>]*>([^<]*)</text>", axis))
+
+
 def test_numbers_are_written_as_people_write_them():
     assert [plain(value) for value in (0.05, 1, 1500, 999_999, 2_500_000, -3e6)] == [
         *("0.05", "1", "1,500", "999,999", "2.5M", "-3M")
