@@ -184,6 +184,7 @@ def origin(
             "feedback": feedback,
             "partitions": [{"folder": str(one.folder), "files": one.files} for one in dataset.partitions],
             "retention_days": dataset.retention_days,
+            "rating_scale": dataset.rating_scale,
             "pseudonyms": dataset.pseudonyms,
         },
         "split": {"method": split_method(dataset, recipe), "train": len(parts.train), "val": len(parts.val)},

@@ -63,6 +63,11 @@ def check_provenance(document: dict[str, Any], path: Path) -> None:
         and isinstance(feedback.get("num_events"), int)
     ):
         raise UserError(f"{path}: dataset.feedback: expected path and num_events")
+    scale = document["dataset"].get("rating_scale")
+    if scale is not None and not (
+        isinstance(scale, list) and len(scale) == 2 and all(isinstance(end, int | float) for end in scale)
+    ):
+        raise UserError(f"{path}: dataset.rating_scale: expected the lowest and the highest rating")
     steps = document.get("earlier", [])
     if not (isinstance(steps, list) and all(_is_step(one) for one in steps)):
         raise UserError(f"{path}: earlier: expected a list of steps, each with {', '.join(STEP)}")

@@ -125,7 +125,7 @@ HEAVY = {
     "mlflow": {"sinks/mlflow_sink.py"},
     "wandb": {"sinks/wandb_sink.py"},
     "tensorboard": {"tracking.py"},
-    "matplotlib": {"plots/draw.py", "plots/network.py", "plots/render.py", "plots/sheet.py"},
+    "matplotlib": {f"plots/{name}.py" for name in ("draw", "network", "render", "sheet", "ticks")},
     "sklearn": {
         "encoders/fitted/lsa.py",
         "modalities/consumption.py",

@@ -72,6 +72,7 @@ def test_no_other_folder_passes_for_the_dataset(folder: Path, tmp_path: Path) ->
         (lambda run: run.pop("items"), "items: found 'Ellipsis'; expected dict or nothing"),
         (lambda run: run.update(items={"text": "title", "media": []}), "items: expected lists of text and media"),
         (lambda run: run["dataset"].update(feedback={"path": "/x"}), "dataset.feedback: expected path and num_events"),
+        (lambda run: run["dataset"].update(rating_scale=["a", 5]), "dataset.rating_scale: expected the lowest and"),
         (lambda run: run.update(earlier=[{"verb": "train"}]), "earlier: expected a list of steps, each with verb, "),
         (lambda run: run.update(by_embeddings="yes"), "by_embeddings: found 'yes'; expected bool"),
         (lambda run: run.update(format=99), "format 99; this version reads 3"),

@@ -25,10 +25,10 @@ def assemble(raw: RawDataset, done: Callable[[], object] = lambda: None) -> Data
 
     `done` is called after each of the STEPS, for a progress bar.
     """
-    log, users_named, items_named, rejected, below_min_rating = number_log(raw.log)
+    log, users_named, items_named, rejected, below = number_log(raw.log)
     raw = replace(raw, log=raw.log.without_rows())  # nobody else holds them: what was read goes before more is made
     done()
-    check_not_empty(log, rejected, below_min_rating, raw)
+    check_not_empty(log, rejected, len(below), raw)
     num_all, log = len(log), retained(log, raw.log.retention_days, time.time())
     expired = num_all - len(log)
     items = users = None
@@ -44,7 +44,7 @@ def assemble(raw: RawDataset, done: Callable[[], object] = lambda: None) -> Data
     item_order, user_order = permuted(item_ids), permuted(user_ids)
     log, more = index_log(log, raw.log.table.file, (users_named, user_order), (items_named, item_order))
     rejected += more
-    check_not_empty(log, rejected, below_min_rating, raw)
+    check_not_empty(log, rejected, len(below), raw)
     done()
     friends, more = index_friends(raw.friends, user_order)
     rejected += more
@@ -68,7 +68,8 @@ def assemble(raw: RawDataset, done: Callable[[], object] = lambda: None) -> Data
         friends=friends,
         item_features=item_features,
         user_features=user_features,
-        below_min_rating=below_min_rating,
+        below_min_rating=len(below),
+        lowest_below=float(below.to_numpy().min()) if len(below) else None,
         retention_days=raw.log.retention_days,
         expired=expired,
         rejected=pl.concat([part.cast(REJECTED_SCHEMA) for part in rejected]),

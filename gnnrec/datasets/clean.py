@@ -41,8 +41,8 @@ def rejections(frame: pl.DataFrame, file: str, reason: str, column: str) -> pl.D
     )
 
 
-def clean_log(raw: RawLog) -> tuple[pl.DataFrame, list[pl.DataFrame], int]:
-    """Typed rows, the rejected ones, and how many good rows are below min_rating.
+def clean_log(raw: RawLog) -> tuple[pl.DataFrame, list[pl.DataFrame], pl.Series]:
+    """Typed rows, the rejected ones, and the ratings of the good rows that are below min_rating.
 
     Columns: user, item (String), timestamp (Int64), rating (Float32; null: feedback without one), split (Int8, -1
     none) as far as there are, LINE.
@@ -75,12 +75,13 @@ def clean_log(raw: RawLog) -> tuple[pl.DataFrame, list[pl.DataFrame], int]:
     frame = frame.drop("raw timestamp", "raw rating", "raw split", strict=False)
     if raw.timestamp is not None:
         frame = frame.with_columns(pl.col("timestamp").cast(pl.Int64))
-    num_good = len(frame)
+    below = pl.Series("rating", dtype=pl.Float32)
     if raw.min_rating is not None:
-        frame = frame.filter((pl.col("rating") >= raw.min_rating).fill_null(True))
+        low = (pl.col("rating") < raw.min_rating).fill_null(False)
+        below, frame = frame.filter(low)["rating"].cast(pl.Float32), frame.filter(~low)
     if raw.rating is not None:
         frame = frame.with_columns(pl.col("rating").cast(pl.Float32))
-    return frame, [table.rejected, rejected], num_good - len(frame)
+    return frame, [table.rejected, rejected], below
 
 
 def clean_catalog(raw: RawCatalog, where: str) -> tuple[pl.DataFrame, list[pl.DataFrame]]:

@@ -71,6 +71,7 @@ class Dataset:
     item_features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     user_features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     below_min_rating: int = 0  # good rows of the log that min_rating left out
+    lowest_below: float | None = None  # the lowest rating of those
     retention_days: float | None = None  # rows older than that, counted from the newest, were left out
     expired: int = 0  # how many
     pseudonyms: str | None = None  # by which its key is known, where users have pseudonyms
@@ -88,6 +89,17 @@ class Dataset:
         for name, catalog, ids in (("items", self.items, self.item_ids), ("users", self.users, self.user_ids)):
             if catalog is not None and len(catalog) != len(ids):
                 raise ValueError(f"dataset {self.name}: [{name}] has {len(catalog)} rows for {len(ids)} ids")
+
+    @property
+    def rating_scale(self) -> tuple[float, float] | None:
+        """The lowest and the highest rating, with those of rows below min_rating; None where ratings tell nothing."""
+        rating = self.interactions.rating
+        if rating is None or not len(rating):
+            return None
+        left_out = np.float32(np.nan if self.lowest_below is None else self.lowest_below)
+        ends = np.fmin(np.fmin.reduce(rating), left_out), np.fmax.reduce(rating)
+        low, high = (float(str(end)) for end in ends)  # 4.7 as people write it, not the float32 next to it
+        return (low, high) if low < high else None
 
     def summary(self) -> str:
         """One line about its size."""

@@ -48,18 +48,18 @@ class Numbers:
         return self.known["id"]
 
 
-def number_log(log: RawLog) -> tuple[pl.DataFrame, pl.Series, pl.Series, list[pl.DataFrame], int]:
+def number_log(log: RawLog) -> tuple[pl.DataFrame, pl.Series, pl.Series, list[pl.DataFrame], pl.Series]:
     """As `clean_log`, with numbers in the place of ids, the ids of users and of items by these numbers.
 
     Texts of ids are made for PART_ROWS rows at a time: for all at once they would be most of what a log takes.
     """
     users, items = Numbers(), Numbers()
-    frames, rejected, below = [], list[pl.DataFrame](), 0
+    frames, rejected, below = [], list[pl.DataFrame](), list[pl.Series]()
     for rows in row_blocks(max(len(log.table.frame), 1), PART_ROWS):
-        frame, more, num_below = clean_log(log.part(rows))
+        frame, more, low = clean_log(log.part(rows))
         frames.append(frame.with_columns(user=users.of(frame["user"]), item=items.of(frame["item"])))
-        rejected, below = rejected + more, below + num_below
-    return pl.concat(frames), users.ids(), items.ids(), rejected, below
+        rejected, below = rejected + more, [*below, low]
+    return pl.concat(frames), users.ids(), items.ids(), rejected, pl.concat(below)
 
 
 def index_log(

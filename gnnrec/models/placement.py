@@ -84,6 +84,8 @@ def place(graph: HeteroData, item: Tensor, placement: Placement) -> Tensor:
     left, there = num_interactions(graph, "item") == 0, contents(graph)
     for position, weights in enumerate(placement.weights):
         mine = left & there[:, weights > 0].all(1)
+        if not mine.any():  # there may be no node of these modalities at all
+            continue
         left = left & ~mine
         part = slice(*placement.offsets[position : position + 2].tolist())
         for block in mine.nonzero().squeeze(1).split(BLOCK):

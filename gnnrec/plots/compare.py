@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnrec.plots import ticks
 from gnnrec.plots.draw import COLOURS, GREY, Plot
 
 INCHES_A_BAR = 0.26
@@ -21,7 +22,7 @@ def heat_map(heading: str, finding: str, names: Sequence[str], values: NDArray[n
             axes.text(
                 column, row, f"{value:.2f}", ha="center", va="center", color="white" if value > 0.75 else "#16191d"
             )
-        axes.set_xticks(range(len(names)), names, rotation=45 if max(map(len, names)) > 8 else 0)
+        axes.set_xticks(range(len(names)), names, **(ticks.SLANTED if max(map(len, names)) > 8 else {}))
         axes.set_yticks(range(len(names)), names)
         axes.grid(visible=False)
 
@@ -67,10 +68,10 @@ def search(values: Sequence[float | None], label: str) -> Plot:
         numbers = np.arange(1, len(reached) + 1)
         axes.step(numbers, best, where="post", color=COLOURS[1], linewidth=1.6, label="best so far")
         axes.plot(numbers, reached, "o", color=COLOURS[0], markersize=4, label="trial")
-        axes.legend(loc="lower right")
+        axes.legend(loc="best")
         axes.set_xlabel("trial")
         axes.set_ylabel(label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        ticks.counts(axes.xaxis)
 
     finding = f"{np.isfinite(reached).sum()} of {len(reached)} trials came to their end; best {best[-1]:.4f}"
     return Plot(heading="Search", finding=finding, draw=draw)

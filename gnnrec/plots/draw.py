@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec.metrics import gini_of
+from gnnrec.plots import ticks
 from gnnrec.vectors import unit_length
 
 # Okabe & Ito's colours for the colour-blind, the light ones darkened until they show on white too.
@@ -49,7 +50,7 @@ def training_curve(
             axes.plot([best], [values[list(epochs).index(best)]], "o", color=COLOURS[1], markersize=6)
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
-        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)  # also where there is one epoch alone
+        ticks.counts(axes.xaxis)
         axes.margins(y=0.12)
 
     return Plot(heading=heading, finding=finding, draw=draw)
@@ -94,15 +95,15 @@ def long_tail(popularity: NDArray[np.int64], exposure: NDArray[np.int64] | None 
         axes.fill_between(middle, share(popularity), color=GREY, alpha=0.15, linewidth=0)
         if exposure is not None:
             axes.plot(middle, share(exposure), color=COLOURS[0], linewidth=1.6, label="recommended lists")
-            axes.legend(loc="lower left")
+            axes.legend(loc="best")
         axes.set_xscale("log")
         axes.set_yscale("log", nonpositive="clip")
         shares = [share(counts) for counts in (popularity, exposure) if counts is not None]
         smallest = min((values[values > 0].min() for values in shares if values.any()), default=1e-3)
         axes.set_ylim(bottom=smallest / 1.5)
         axes.set_xlim(1, max(len(order), 2))
-        _plain_ticks(axes.xaxis)
-        _plain_ticks(axes.yaxis)
+        ticks.logarithmic(axes.xaxis, whole=True)
+        ticks.logarithmic(axes.yaxis)
         axes.set_xlabel("item by popularity, 1 = most popular")
         axes.set_ylabel("share of one item, %")
 
@@ -143,8 +144,9 @@ def activity(counts: NDArray[np.int64]) -> Plot:
         edges = np.unique(np.geomspace(some.min(), some.max() + 1, 30).astype(int)) if len(some) else np.array([1, 2])
         axes.hist(some, bins=edges, color=COLOURS[0], edgecolor="none", rwidth=0.94)
         axes.set_xscale("log")
-        _plain_ticks(axes.xaxis)
         axes.set_xlim(edges[0], edges[-1])
+        ticks.logarithmic(axes.xaxis, whole=True)
+        ticks.counts(axes.yaxis)
         axes.grid(axis="x", visible=False)
         axes.set_xlabel("interactions of a user")
         axes.set_ylabel("users")
@@ -158,9 +160,11 @@ def ratings(bars: Sequence[Mapping[str, Any]]) -> Plot:
     """Bars of {"rating", "rows"}."""
 
     def draw(axes: Any) -> None:
-        axes.bar([bar["rating"] for bar in bars], [bar["rows"] for bar in bars], color=COLOURS[0], width=0.8)
+        names = [bar["rating"] for bar in bars]
+        axes.bar(range(len(bars)), [bar["rows"] for bar in bars], color=COLOURS[0], width=0.8)
+        axes.set_xticks(range(len(bars)), names, **(ticks.SLANTED if max(map(len, names)) > 4 else {}))
         axes.grid(axis="x", visible=False)
-        axes.tick_params(axis="x", rotation=45 if max(len(bar["rating"]) for bar in bars) > 4 else 0)
+        ticks.counts(axes.yaxis)
         axes.set_xlabel("rating")
         axes.set_ylabel("interactions")
 
@@ -182,6 +186,7 @@ def time_line(timestamp: NDArray[np.int64]) -> Plot:
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         axes.stairs(rows, moments, fill=True, color=COLOURS[0])
         axes.grid(axis="x", visible=False)
+        ticks.counts(axes.yaxis)
         axes.set_ylabel("interactions")
 
     return Plot(heading="Time", finding=f"{moments[0]:%Y-%m-%d} to {moments[-1]:%Y-%m-%d}", draw=draw)
@@ -233,11 +238,3 @@ def embedding_map(vectors: NDArray[np.float32], labels: Sequence[str | None], se
 
     finding = "each dot is an item; what lies together is recommended together"
     return Plot(heading="Embedding map", finding=finding, draw=draw, size=(3.5, 3.1))
-
-
-def _plain_ticks(axis: Any) -> None:
-    """1,000 instead of 10^3 on a logarithmic axis."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axis.set_minor_formatter(NullFormatter())

@@ -13,6 +13,7 @@ from typing import Any
 
 from gnnrec.files import atomic_path
 from gnnrec.plots.draw import Plot
+from gnnrec.plots.ticks import thin_out
 
 # Stand-ins of the SVG that become the page's own colours.
 INK, MUTED, LINE = "#010101", "#020202", "#030303"
@@ -61,7 +62,10 @@ def _figure(plot: Plot, colours: tuple[str, str, str], families: Sequence[str]) 
         # For SVG matplotlib only measures the text; the reader's browser has the glyphs that are missing here.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         figure = Figure(figsize=plot.size, layout="constrained")
-        plot.draw(figure.add_subplot())
+        axes = figure.add_subplot()
+        plot.draw(axes)
+        figure.draw_without_rendering()  # only now it is known how much room there is
+        thin_out(axes)
         yield figure
 
 

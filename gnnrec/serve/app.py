@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp
 
 import gnnrec
@@ -18,7 +19,7 @@ from gnnrec.serve import browse, static
 from gnnrec.serve.batching import Busy
 from gnnrec.serve.guard import Guard
 from gnnrec.serve.metrics import Metrics
-from gnnrec.serve.routing import ItemPath, as_json, problems, service_of
+from gnnrec.serve.routing import Compared, ItemPath, as_json, no_others, problems, served_by, service_of
 from gnnrec.serve.schemas import (
     RERANK,
     Ask,
@@ -40,7 +41,10 @@ from gnnrec.serve.settings import ServeConfig
 from gnnrec.serve.shortcut import Shortcut
 from gnnrec.serve.uploads import asked
 
-router = APIRouter()
+METHODS = ("GET", "POST")  # of all routes; HEAD goes with GET, see guard.py
+LONGEST_PATH = 100  # letters of a wrong path that are said again
+router = APIRouter(dependencies=[Depends(no_others)])
+probes = APIRouter()  # for supervisors, who may add to the address what they like
 BODY = {  # of POST /recommend, which reads its body itself
     "required": True,
     "content": {
@@ -97,16 +101,24 @@ async def recommend_post(request: Request) -> Response:
 
 @router.get("/similar", response_model=Lists, responses=problems(404), summary="The items nearest to one")
 async def similar(
-    request: Request, item: Annotated[Id, Query(examples=["318"])], k: Annotated[Length, Query()] = 10
+    request: Request,
+    item: Annotated[Id, Query(examples=["318"])],
+    k: Annotated[Length, Query()] = 10,
+    compared: Compared = False,
 ) -> Response:
-    return as_json(await service_of(request).similar(item, k))
+    service = service_of(request)
+    return as_json(await service.similar(item, k, served_by(service, compared)))
 
 
 @router.get("/explain", response_model=Explanation, responses=problems(404), summary="Why a user gets an item")
 async def explain(
-    request: Request, user: Annotated[Id, Query(examples=["1"])], item: Annotated[Id, Query(examples=["318"])]
+    request: Request,
+    user: Annotated[Id, Query(examples=["1"])],
+    item: Annotated[Id, Query(examples=["318"])],
+    compared: Compared = False,
 ) -> Response:
-    return as_json(await service_of(request).explain(user, item))
+    service = service_of(request)
+    return as_json(await service.explain(user, item, served_by(service, compared)))
 
 
 @router.get("/items/{id}", response_model=Item, responses=problems(404), summary="What is known about an item")
@@ -138,17 +150,17 @@ async def change_run(request: Request, wanted: RunName) -> Response:
     return state_of(service)
 
 
-@router.get("/health", response_model=State, responses=problems(), summary="Whether the process answers")
+@probes.get("/health", response_model=State, responses=problems(), summary="Whether the process answers")
 async def health() -> Response:
     return as_json(b'{"status": "ok"}')
 
 
-@router.get("/ready", response_model=State, responses=problems(), summary="Which run answers")
+@probes.get("/ready", response_model=State, responses=problems(), summary="Which run answers")
 async def ready(request: Request) -> Response:
     return state_of(service_of(request))
 
 
-@router.get("/metrics", response_class=Response, responses=problems(), summary="Counts and times, for Prometheus")
+@probes.get("/metrics", response_class=Response, responses=problems(), summary="Counts and times, for Prometheus")
 async def metrics(request: Request) -> Response:
     return Response(request.app.state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -179,7 +191,7 @@ def build_app(
         redirect_slashes=False,
     )
     app.state.service, app.state.metrics = service, Metrics(service)
-    for routes in (router, browse.router, static.router):
+    for routes in (router, probes, browse.router, static.router):
         app.include_router(routes)
     app.state.private = None
     if config.private_scoring:
@@ -222,6 +234,11 @@ async def _failed(request: Request, error: Exception) -> Response:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         status, message = 422, f"{place}: {first['msg']}" if place else first["msg"]
+    elif isinstance(error, HTTPException) and error.status_code == 404:
+        status, message = 404, f"nothing is at {request.url.path[:LONGEST_PATH]!r}; /openapi.json has what there is"
+    elif isinstance(error, HTTPException) and error.status_code == 405:
+        methods = ", ".join(_methods(request))
+        status, message, headers = 405, f"{request.method} cannot be asked here; allowed: {methods}", {"allow": methods}
     elif isinstance(error, HTTPException):
         status, message, headers = error.status_code, str(error.detail), dict(error.headers or {})
     else:
@@ -229,6 +246,15 @@ async def _failed(request: Request, error: Exception) -> Response:
     if status in (429, 503):
         headers["retry-after"] = "1"
     return Response(json.dumps({"error": message}), status, headers, media_type="application/json")
+
+
+def _methods(request: Request) -> list[str]:
+    """By which a path can be asked: it may have a route for each of them, of which routing names the first alone."""
+    scopes = {method: dict(request.scope) | {"method": method} for method in METHODS}
+    answered = [
+        name for name, scope in scopes.items() if any(r.matches(scope)[0] is Match.FULL for r in request.app.routes)
+    ]
+    return answered + ["HEAD"] * ("GET" in answered)
 
 
 def _describe(app: FastAPI) -> None:

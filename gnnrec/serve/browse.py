@@ -5,33 +5,23 @@ import json
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from gnnrec.run_folder import LISTED
 from gnnrec.serve import media
 from gnnrec.serve.nearest import alike
-from gnnrec.serve.routing import ItemPath, as_json, problems, service_of
+from gnnrec.serve.routing import Compared, ItemPath, as_json, no_others, problems, served_by, service_of
 from gnnrec.serve.schemas import Candidates, History, Id, Items, Length, Map, Training, Users
-from gnnrec.serve.served import Served
-from gnnrec.serve.service import Problem, Service, answered
+from gnnrec.serve.service import Problem, answered
 
-router = APIRouter()
-Compared = Annotated[bool, Query(description="by the second run, of serve --compare", examples=[False])]
+router = APIRouter(dependencies=[Depends(no_others)])
 KINDS: dict[str, Any] = {kind: {} for kind in ("image/jpeg", *(kind for _, _, kind in media.SOUNDS))}
 SENDS: dict[int | str, dict[str, Any]] = {
     200: {"description": "the picture as JPEG, the sound as it is", "content": KINDS},
     206: {"description": "the range of a sound that was asked for", "content": KINDS},
     304: {"description": "what was sent before is still so (If-None-Match)"},
 }
-
-
-def served_by(service: Service, compared: bool) -> Served:
-    if not compared:
-        return service.served
-    if service.compared is None:
-        raise Problem(404, "no second run: the service was started without --compare")
-    return service.compared
 
 
 def sent(document: dict[str, Any]) -> Response:
@@ -55,9 +45,9 @@ async def history(
     service = service_of(request)
     served = service.served
     index, _, more = service.taken(served, user)
-    told = [
-        {"id": served.run.item_ids[item], "title": served.recommender.titles[item], "rating": None} for item in more
-    ]
+    rated = dict(served.known_items(service.log.told_by(served.run.user_key(user))))
+    ids, titles = served.run.item_ids, served.recommender.titles
+    told = [{"id": ids[item], "title": titles[item], "rating": rated[item]} for item in more]
     return sent({"user": user, "run": served.name, "items": (told[::-1] + served.history(index, k))[:k]})
 
 

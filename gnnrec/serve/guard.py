@@ -59,6 +59,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         began, status = time.perf_counter(), 0
+        if scope["method"] == "HEAD":  # as GET; it is the server that sends no body, by the scope that it has kept
+            scope = dict(scope) | {"method": "GET"}
 
         async def answer(message: Message) -> None:
             nonlocal status

@@ -9,17 +9,17 @@ import hashlib
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from gnnrec.privacy.homomorphic import PARAMETERS, Refused
 from gnnrec.privacy.worker import Overrun, ScoringProcess
 from gnnrec.serve.batching import Busy
-from gnnrec.serve.routing import as_json, problems, service_of
+from gnnrec.serve.routing import as_json, no_others, problems, service_of
 from gnnrec.serve.schemas import PrivateItems, PrivateParameters
 from gnnrec.serve.served import Served
 from gnnrec.serve.service import Problem, answered
 
-router = APIRouter(prefix="/private")
+router = APIRouter(prefix="/private", dependencies=[Depends(no_others)])
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 MESSAGE = "application/octet-stream"
 SENDS: dict[int | str, dict[str, Any]] = {200: {"description": "encrypted scores", "content": {MESSAGE: BINARY}}}

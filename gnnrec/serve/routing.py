@@ -1,13 +1,16 @@
 """What the routes have in common: how they find the service, how they answer, and with which errors."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-from fastapi import Path, Request, Response
+from fastapi import Path, Query, Request, Response
+from fastapi.routing import APIRoute
 
 from gnnrec.serve.schemas import Error
-from gnnrec.serve.service import Service
+from gnnrec.serve.served import Served
+from gnnrec.serve.service import Problem, Service
 
+Compared = Annotated[bool, Query(description="by the second run, of serve --compare", examples=[False])]
 ItemPath = Annotated[str, Path(description="of an item", examples=["318"])]
 REASONS = {
     400: "not HTTP as it should be, or for another host",
@@ -35,9 +38,31 @@ def problems(*more: int) -> dict[int | str, dict[str, Any]]:
     return found
 
 
+async def no_others(request: Request) -> None:
+    """A dependency: Problem for a query parameter that the route does not have, which else would be passed over."""
+    route: APIRoute = request.scope["route"]
+    allowed = [parameter.alias for parameter in route.dependant.query_params]
+    for name in request.query_params:
+        if name not in allowed:
+            raise unknown(f"query.{name}", allowed)
+
+
+def unknown(name: str, allowed: Iterable[str]) -> Problem:
+    return Problem(422, f"{name}: not known here; allowed: {', '.join(allowed) or 'none'}")
+
+
 def service_of(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
+
+
+def served_by(service: Service, compared: bool) -> Served:
+    """The run that is asked. Raises Problem where there is no second one."""
+    if not compared:
+        return service.served
+    if service.compared is None:
+        raise Problem(404, "no second run: the service was started without --compare")
+    return service.compared
 
 
 def as_json(body: bytes, status: int = 200) -> Response:

@@ -64,7 +64,7 @@ class AskForm(Ask):
 class Interaction(Strict):
     user: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
     item: Id
-    rating: float | None = Field(None, allow_inf_nan=False, description="on the scale of the log")
+    rating: float | None = Field(None, allow_inf_nan=False, description="on the scale of the log, if it has one")
     timestamp: int | None = Field(None, ge=1, lt=4_102_444_800, description="unix seconds; now where left out")
     model_config = shown({"user": "1", "item": "318", "rating": 4.5})
 

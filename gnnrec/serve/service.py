@@ -202,8 +202,9 @@ class Service:
         found: Answer = await answered(served.run.folder, self._brief.ask(work))
         return found
 
-    async def similar(self, item: str, k: int) -> bytes:
-        served = self.served
+    async def similar(self, item: str, k: int, by: Served | None = None) -> bytes:
+        """by: the run that is asked; None for the one that answers."""
+        served = by or self.served
         ask = Like(self.item_index(served, item), k)
         if served.likens_by_index:
             await self._until_warm()
@@ -217,8 +218,9 @@ class Service:
         found = await answered(served.run.folder, self._one.ask(partial(ask, text=text, **files, k=k)), files)
         return document({}, served, found, "users" if to_users else "items")
 
-    async def explain(self, user: str, item: str) -> bytes:
-        served = self.served
+    async def explain(self, user: str, item: str, by: Served | None = None) -> bytes:
+        """by: the run whose reasons are asked for; None for the one that answers."""
+        served = by or self.served
         index, *_ = self.taken(served, user)
         if index < 0:
             raise Problem(
@@ -237,6 +239,9 @@ class Service:
     async def tell(self, user: str, item: str, rating: float | None, timestamp: int | None) -> Event:
         """Take in one interaction; it is on the disk when this returns."""
         self.item_index(self.served, item, status=422)
+        scale = self.served.run.provenance["dataset"].get("rating_scale")  # not in runs of before
+        if None not in (rating, scale) and not scale[0] <= rating <= scale[1]:
+            raise Problem(422, f"rating: found {rating:g}; allowed: {scale[0]:g} to {scale[1]:g}, as in the log")
         key = self.served.run.user_key(user)
         if key in self.served.run.refused:
             raise Problem(422, "nothing more is taken in of a user who is due to be forgotten")

@@ -58,6 +58,7 @@ def test_parts_of_a_log_are_one_log(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert fingerprint(parts) == fingerprint(whole)
     assert parts.rejected.equals(whole.rejected)
     assert parts.below_min_rating == whole.below_min_rating > 0
+    assert parts.lowest_below == whole.lowest_below is not None
     assert set(whole.rejected["reason"].str.slice(0, 8)) == {"empty us", "negative", "item id ", "duplicat", "features"}
     for name in ("train", "val", "test"):
         assert np.array_equal(getattr(split(parts), name).item, getattr(cut, name).item)

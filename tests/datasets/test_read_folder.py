@@ -110,6 +110,28 @@ def test_min_rating_leaves_rows_out_and_counts_them(tmp_path):
     assert (dataset.below_min_rating, len(dataset.rejected)) == (2, 0)
 
 
+@pytest.mark.parametrize(
+    ("ratings", "more", "scale"),
+    [
+        (("4.7", "0.1", "3"), "", (0.1, 4.7)),
+        (("4.7", "0.1", "3"), "min_rating = 2\n", (0.1, 4.7)),
+        (("1", "0", "0.5"), "min_rating = 0.6\n", (0.0, 1.0)),  # what is kept are ones alone
+        (("1", "1", "1"), "", None),
+    ],
+)
+def test_the_scale_of_ratings_has_those_that_min_rating_left_out(tmp_path, ratings, more, scale):
+    rows = [f"a,{item},{rating},{at}" for at, (item, rating) in enumerate(zip("xyz", ratings))]
+    log = "\n".join(["user,item,rating,timestamp", *rows]) + "\n"
+    write(tmp_path, {"log.csv": log, "dataset.toml": SECTION.format("log.csv") + more})
+    assert Dataset.load(tmp_path).rating_scale == scale
+
+
+def test_a_log_without_ratings_has_no_scale(tmp_path):
+    toml = '[interactions]\npath = "log.csv"\n'
+    write(tmp_path, {"log.csv": "user,item\na,x\nb,y\n", "dataset.toml": toml})
+    assert Dataset.load(tmp_path).rating_scale is None
+
+
 def test_published_split_is_the_default_whatever_the_section_says(tmp_path):
     log = "user,item,part\na,x,train\na,y,Validation\na,z,test\na,w,\n"
     toml = '[interactions]\npath = "log.csv"\nsplit = "part"\n[split]\nmethod = "random"\nseed = 3\n'

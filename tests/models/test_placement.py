@@ -31,7 +31,7 @@ from gnnrec.models.placement import (
 )
 from gnnrec.pipeline import train
 from gnnrec.recipe import load_recipe
-from gnnrec.removal import without_content
+from gnnrec.removal import without_content, without_modality
 from gnnrec.run_folder import Run
 
 
@@ -169,6 +169,20 @@ def test_an_item_that_somebody_took_since_stays_and_one_without_content_too():
     for modality in item_modalities(graph):
         graph = without_content(graph, modality, first)
     assert torch.equal(placed(graph, embeddings, placement).item[first], embeddings.item[first])
+
+
+def test_where_a_modality_is_taken_from_all_items_the_others_place_them():
+    graph, embeddings, cold, _ = world()
+    placement = fit_placement(graph, embeddings)
+    text = item_modalities(graph).index("text")
+    left = placed(without_modality(graph, "text"), embeddings, placement).item
+    one_by_one = graph
+    for item in range(len(cold)):
+        one_by_one = without_content(one_by_one, "text", item)
+    assert torch.equal(left, placed(one_by_one, embeddings, placement).item)
+    assert contents(without_modality(graph, "text"))[:, text].sum() == 0
+    assert not torch.equal(left[cold], embeddings.item[cold])
+    assert not torch.allclose(left[cold], placed(graph, embeddings, placement).item[cold])
 
 
 def test_what_was_filled_in_from_other_items_is_no_content():

@@ -134,3 +134,28 @@ def test_on_paper_it_is_dark_on_light_even_at_night(opened, pages):
     assert luminance(numbers(page.evaluate("getComputedStyle(document.querySelector('.card')).backgroundColor"))) > 0.9
     assert faint(page) == []
     assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_on_paper_no_page_is_left_empty_and_small_print_is_the_smaller_one(opened, pages):
+    page = opened(pages["real"], viewport=WIDE)
+    page.emulate_media(media="print")
+    of = "(name, key) => getComputedStyle(document.querySelector(name))[key]"
+    style = f"([name, key]) => ({of})(name, key)"
+    assert (
+        page.evaluate(style, [".settings", "breakInside"]) == "auto"
+    )  # longer than a page: it would start on the next
+    assert page.evaluate(style, ["footer", "display"]) == "none"
+    small, value = (float(page.evaluate(style, [name, "fontSize"])[:-2]) for name in (".models small", ".models td"))
+    assert small < value
+
+
+def test_the_letter_of_what_has_no_picture_stands_in_the_middle(opened, pages):
+    page = opened(pages["made"], viewport=WIDE)
+    middles = page.locator(".poster:not(:has(img))").evaluate_all("""tiles => tiles.map((tile) => {
+      const range = document.createRange(), box = tile.getBoundingClientRect();
+      range.selectNodeContents(tile.firstChild);
+      const letter = range.getBoundingClientRect();
+      const [x, y] = [letter.x + letter.width / 2 - box.x, letter.y + letter.height / 2 - box.y];
+      return [x - box.width / 2, y - box.height / 2];
+    })""")
+    assert middles and all(abs(x) < 1 and abs(y) < 1 for x, y in middles)

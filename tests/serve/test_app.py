@@ -4,6 +4,7 @@ import asyncio
 import gc
 import io
 import json
+import shutil
 import threading
 import time
 import weakref
@@ -83,6 +84,31 @@ def test_feedback_counts_at_once_and_after_a_restart(serve, tiny_runs, tmp_path)
     again = serve(tiny_runs["default"])
     assert ids(again.get("/recommend", params={"user": "newcomer"})) == new
     assert ids(again.get("/recommend", params={"user": "u1", "k": 30})) == after
+
+
+@pytest.mark.parametrize("rating", [-77, 0.99, 5.01, 1e300])
+def test_a_rating_off_the_scale_of_the_log_is_refused(serve, tiny_runs, tmp_path, rating):
+    client = serve(tiny_runs["default"])
+    before = ids(client.get("/recommend", params={"user": "u1"}))
+    told = client.post("/feedback", json={"user": "u1", "item": before[0], "rating": rating})
+    assert (told.status_code, told.json()) == (
+        422,
+        {"error": f"rating: found {rating:g}; allowed: 1 to 5, as in the log"},
+    )
+    assert (tmp_path / "feedback.jsonl").read_bytes() == b""
+    assert ids(client.get("/recommend", params={"user": "u1"})) == before
+    for allowed in (1, 5, 4.7, None):
+        event = {"user": "u1", "item": before[0], "rating": allowed}
+        assert client.post("/feedback", json=event).status_code == 201
+
+
+def test_a_run_that_knows_no_scale_takes_any_rating(serve, tiny_runs, tmp_path):
+    run = shutil.copytree(tiny_runs["popularity"], tmp_path / "run")
+    told = json.loads((run / "run.json").read_text())
+    assert told["dataset"].pop("rating_scale") == [1.0, 5.0]
+    (run / "run.json").write_text(json.dumps(told))
+    client = serve(run)
+    assert client.post("/feedback", json={"user": "u1", "item": "i1", "rating": 100}).status_code == 201
 
 
 def test_what_is_in_the_run_already_is_not_told_twice(serve, tiny_runs):

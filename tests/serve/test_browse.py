@@ -34,9 +34,11 @@ def test_a_history_has_the_newest_first(serve, tiny_runs):
     told = client.get("/history", params={"user": "u1", "k": 50}).json()["items"]
     assert [(item["id"], item["rating"]) for item in told] == expected
     new = client.get("/recommend", params={"user": "u1", "k": 1}).json()["items"][0]["id"]
-    client.post("/feedback", json={"user": "u1", "item": new})
+    client.post("/feedback", json={"user": "u1", "item": new, "rating": 4.5})
     told = client.get("/history", params={"user": "u1", "k": 3}).json()["items"]
-    assert [item["id"] for item in told] == [new, expected[0][0], expected[1][0]]
+    assert [(item["id"], item["rating"]) for item in told] == [(new, 4.5), *expected[:2]]
+    client.post("/feedback", json={"user": "newcomer", "item": new})
+    assert client.get("/history", params={"user": "newcomer"}).json()["items"][0]["rating"] is None
     assert client.get("/history", params={"user": "nobody"}).status_code == 404
 
 
@@ -55,7 +57,20 @@ def test_the_second_run_answers_where_it_is_asked(serve, tiny_runs, tmp_path):
     assert client.get("/candidates", params=asked).json() == alone.get("/candidates", params={"user": "u3"}).json()
     assert client.get("/training", params={"compared": "true"}).json()["epochs"] == []
     assert alone.get("/ready").json()["compared"] is None
-    assert alone.get("/candidates", params=asked).status_code == 404
+    reasons = {"user": "u3", "item": client.get("/candidates", params=asked).json()["items"][0]["id"]}
+    second = client.get("/explain", params=reasons | {"compared": "true"}).json()
+    assert second == alone.get("/explain", params=reasons).json() != client.get("/explain", params=reasons).json()
+    like = {"item": "i4", "k": 3}
+    assert "popularity has no embeddings" in client.get("/similar", params=like | {"compared": "true"}).json()["error"]
+    turned = serve(tiny_runs["popularity"], compared=tiny_runs["default"])
+    near = turned.get("/similar", params=like | {"compared": "true"})
+    assert near.status_code == 200 and near.json() == client.get("/similar", params=like).json()
+    for path, params in (
+        ("/candidates", asked),
+        ("/explain", reasons | asked),
+        ("/similar", like | {"compared": "true"}),
+    ):
+        assert alone.get(path, params=params).status_code == 404
 
 
 def test_the_training_is_told_as_it_was_logged(serve, tiny_runs):

@@ -123,6 +123,61 @@ def test_what_is_not_allowed_says_what_is(serve, tiny_runs, what, says):
 
 
 @pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("/similar?item=i1&kk=5", "kk item, k"),
+        ("/explain?user=u0&item=i1&users=2", "users user, item"),
+        ("/users?serach=1", "serach search, k"),
+        ("/history?user=u0&n=3", "n user, k"),
+        ("/items?id=i1&ids=i2", "ids id"),
+        ("/items/i1?k=1", "k none"),
+        ("/candidates?user=u0&compare=true", "compare user, k, compared"),
+        ("/training?run=x", "run compared"),
+    ],
+)
+def test_a_parameter_that_is_not_known_is_refused_and_the_known_ones_are_named(serve, tiny_runs, path, names):
+    name, _, allowed = names.partition(" ")
+    answer = serve(tiny_runs["default"]).get(path)
+    assert error_of(answer, 422) == f"query.{name}: not known here; allowed: {allowed}"
+
+
+def test_what_is_told_to_post_goes_into_its_body(serve, tiny_runs):
+    client = serve(tiny_runs["default"])
+    answer = client.post("/recommend?k=3", json={"user": "u0"})
+    assert error_of(answer, 422) == "query.k: not known here; allowed: none"
+    assert client.get("/health?at=1").status_code == client.get("/ready?at=1").status_code == 200
+
+
+ASK = "user, history, text, k, to_users, rerank, image, audio"
+
+
+@pytest.mark.parametrize(
+    ("sent", "says"),
+    [
+        ({"data": {"image": "cover.jpg"}}, "image: found text, expected a file; curl sends one by -F image=@FILE"),
+        ({"data": {"audio": "x"}, "files": {"image": b"x"}}, "audio: found text, expected a file"),
+        ({"files": [("image", b"x"), ("image", b"y")]}, "image: found 2, expected one file"),
+        ({"files": {"picture": b"x"}}, f"picture: not known here; allowed: {ASK}"),
+        ({"data": {"user": "u0", "kk": "5"}}, f"kk: not known here; allowed: {ASK}"),
+        ({"json": {"user": "u0", "kk": 5}}, f"kk: not known here; allowed: {ASK}"),
+        ({"json": {"image": "cover.jpg"}}, "image: a file, which goes into a form: multipart/form-data"),
+    ],
+)
+def test_what_a_form_may_not_hold_is_said_in_one_line(serve, tiny_runs, sent, says):
+    assert error_of(serve(tiny_runs["default"]).post("/recommend", **sent), 422).startswith(says)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/page/app.js", "/page/nowhere.js", "/recommend?user=u0", "/items/i1/image", "/health", "/nowhere"]
+)
+def test_head_is_get_without_a_body(serve, tiny_runs, path):
+    client = serve(tiny_runs["default"])
+    get, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (get.status_code, b"") and get.content
+    assert dict(head.headers) == dict(get.headers)
+
+
+@pytest.mark.parametrize(
     ("path", "body", "says"),
     [
         ("/recommend", b"{", "Invalid JSON"),
@@ -145,8 +200,16 @@ def test_a_body_that_is_not_allowed_is_refused(serve, tiny_runs, path, body, say
 def test_other_kinds_paths_methods_and_hosts(serve, tiny_runs):
     client = serve(tiny_runs["default"])
     assert "application/json" in error_of(client.post("/recommend", content=b"x"), 415)
-    assert error_of(client.get("/nowhere"), 404) == "Not Found"
-    assert error_of(client.delete("/recommend"), 405) == "Method Not Allowed"
+    assert error_of(client.get("/nowhere/x"), 404) == "nothing is at '/nowhere/x'; /openapi.json has what there is"
+    assert "/openapi.json" in error_of(client.post("/recommend/", json={"user": "u0"}), 404)
+    assert len(error_of(client.get("/" + "x" * 5000), 404)) < 200
+    for path, method, allowed in (
+        *(("/recommend", "DELETE", "GET, POST, HEAD"), ("/feedback", "GET", "POST")),
+        *(("/items/i1", "POST", "GET, HEAD"), ("/", "POST", "GET, HEAD")),
+    ):
+        answer = client.request(method, path)
+        assert error_of(answer, 405) == f"{method} cannot be asked here; allowed: {allowed}"
+        assert answer.headers["allow"] == allowed
     assert "'evil.example' is not served" in error_of(client.get("/health", headers={"host": "evil.example"}), 400)
     assert error_of(client.get("/recommend", params={"user": "zoe"}), 404) == "no user with the id 'zoe'"
     assert error_of(client.get("/similar", params={"item": "zoe"}), 404) == "no item with the id 'zoe'"

@@ -36,7 +36,21 @@ def test_an_answer_is_that_of_the_route(serve, tiny_runs, query, monkeypatch):
     routed = client.get(f"/recommend?{query}")
     assert (short.status_code, short.content) == (routed.status_code, routed.content)
     assert dict(short.headers) == dict(routed.headers)
-    assert head.status_code == client.head(f"/recommend?{query}").status_code == 405
+    for answer in (head, client.head(f"/recommend?{query}")):  # as GET, without a body
+        assert (answer.status_code, answer.content, dict(answer.headers)) == (
+            short.status_code,
+            b"",
+            dict(short.headers),
+        )
+
+
+@pytest.mark.parametrize("query", ["user=u0&kk=5", "user=u0&more=1", "kk=5"])
+def test_a_name_that_is_not_known_is_refused_with_a_known_user_too(serve, tiny_runs, query):
+    answer = serve(tiny_runs["item_knn"]).get(f"/recommend?{query}")
+    name = query.rpartition("&")[2].partition("=")[0]
+    allowed = "user, history, text, k, to_users, rerank"
+    assert answer.status_code == 422
+    assert answer.json() == {"error": f"query.{name}: not known here; allowed: {allowed}"}
 
 
 def test_lists_of_known_users_do_not_pass_the_routes(service):

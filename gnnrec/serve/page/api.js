@@ -9,6 +9,11 @@ const key = () => sessionStorage.getItem(KEY);
 
 const allowed = () => (key() ? { authorization: `Bearer ${key()}` } : {});
 
+/** An error that may be over by now, if trying again is worth it: nobody answered, too many asked, or the service failed. */
+function problem(message, status) {
+  return Object.assign(new Error(message), { passing: !status || status === 429 || status >= 500 });
+}
+
 /** The answer as JSON; an Error with the service's own line where there is none. */
 export async function ask(path, query = {}, options = {}) {
   const wanted = new URLSearchParams();
@@ -18,24 +23,28 @@ export async function ask(path, query = {}, options = {}) {
     response = await fetch(`${path}?${wanted}`, { ...options, headers: allowed() });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("The service does not answer.");
+    throw problem("The service does not answer.");
   }
   if (response.status === 401) askForKey();
-  const body = await response.json().catch(() => ({ error: "The answer cannot be read." }));
-  if (!response.ok) throw new Error(body.error);
+  const body = await response.json().catch(() => null);
+  if (!response.ok || !body) throw problem(body?.error ?? "The answer cannot be read.", body ? response.status : 0);
   return body;
 }
 
-/** What is known about items: id -> {title, fields, media, interactions}; asked once each. */
+/** What is known about items: id -> {title, fields, media, interactions}; asked once each, and again after a failure. */
 export async function itemsOf(ids) {
   const wanted = [...new Set(ids)].filter((id) => !known.has(id));
   for (let start = 0; start < wanted.length; start += 100) {
     const part = wanted.slice(start, start + 100);
-    part.forEach((id) => known.set(id, null));
-    for (const item of (await ask("/items", { id: part })).items) known.set(item.id, item);
+    const { items } = await ask("/items", { id: part });
+    part.forEach((id) => known.set(id, null)); // of those that the run does not have
+    for (const item of items) known.set(item.id, item);
   }
   return known;
 }
+
+/** As much of it as can be had now. */
+export const itemsAtHand = (ids) => itemsOf(ids).catch(() => known);
 
 /** Give a picture or sound its source, when it comes into view. With a key it has to be fetched by hand. */
 export function load(element, id, kind) {
@@ -47,8 +56,8 @@ export function load(element, id, kind) {
   const watch = new IntersectionObserver(async ([entry]) => {
     if (!entry.isIntersecting) return;
     watch.disconnect();
-    const response = await fetch(path, { headers: allowed() });
-    if (response.ok) element.src = URL.createObjectURL(await response.blob());
+    const response = await fetch(path, { headers: allowed() }).catch(() => null);
+    if (response?.ok) element.src = URL.createObjectURL(await response.blob());
     else element.dispatchEvent(new Event("error"));
   });
   watch.observe(element);

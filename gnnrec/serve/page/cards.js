@@ -3,6 +3,7 @@
 import { load } from "./api.js";
 import { h, hash, s } from "./dom.js";
 
+const AGAIN = [3000, 15000]; // milliseconds after which a picture that did not come is asked for again
 const HUES = [172, 28, 262, 338, 205, 96, 48, 300];
 
 export const titleOf = (item, place) => item?.title ?? place?.title ?? `Item ${item?.id ?? place?.id}`;
@@ -30,17 +31,24 @@ function tile(item, id) {
 /** The picture of an item, on itself blurred; a tile where there is none or it cannot be shown. */
 export function cover(item, id) {
   const frame = h("div", { class: "cover" });
-  const fallBack = () => frame.replaceChildren(tile(item, id));
-  if (!item?.media.includes("image")) {
-    fallBack();
-    return frame;
-  }
-  for (const layer of ["back", "front"]) {
+  if (item?.media.includes("image")) picture(frame, item, id, AGAIN);
+  else frame.append(tile(item, id));
+  return frame;
+}
+
+function picture(frame, item, id, [wait, ...later]) {
+  let failed = false; // both layers tell of it
+  const fallBack = () => {
+    if (failed) return;
+    failed = true;
+    frame.replaceChildren(tile(item, id));
+    if (wait) setTimeout(() => frame.isConnected && picture(frame, item, id, later), wait);
+  };
+  frame.replaceChildren(...["back", "front"].map((layer) => {
     const image = h("img", { class: layer, alt: "", loading: "lazy", decoding: "async", onerror: fallBack });
     load(image, id, "image");
-    frame.append(image);
-  }
-  return frame;
+    return image;
+  }));
 }
 
 export function player(item, id, title) {

@@ -28,11 +28,11 @@ export const plural = (number, thing) => `${number.toLocaleString("en")} ${thing
 
 export const notice = (text) => h("p", { class: "notice" }, text);
 
-/** What went wrong, and a way to try again. */
+/** What went wrong, and a way to try again where that can help: a refusal stays one. */
 export function failure(error, again) {
   return h("div", { class: "notice wrong", role: "alert" },
     h("p", {}, error.message),
-    again && h("button", { type: "button", onclick: again }, "Try again"));
+    again && error.passing && h("button", { type: "button", onclick: again }, "Try again"));
 }
 
 /** Open the dialog; focus goes back to where it was when it closes. */

@@ -62,9 +62,13 @@ export function picker(user) {
     go(list.children[chosen]?.dataset.id ?? field.value.trim());
   };
   const anybody = async () => {
-    const { users } = await ask("/users", { search: String(Math.floor(10 * Math.random())), k: 100 });
-    const some = users.length ? users : (await ask("/users", { k: 100 })).users;
-    go(some[Math.floor(some.length * Math.random())]?.id);
+    try {
+      const { users } = await ask("/users", { search: String(Math.floor(10 * Math.random())), k: 100 });
+      const some = users.length ? users : (await ask("/users", { k: 100 })).users;
+      go(some[Math.floor(some.length * Math.random())]?.id);
+    } catch (error) {
+      say(error.message);
+    }
   };
   return h("form", { class: "picker", role: "search", onsubmit: submit },
     h("label", { for: "picker" }, "User"),

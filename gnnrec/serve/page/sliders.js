@@ -4,10 +4,10 @@ import { h, say } from "./dom.js";
 import { NEUTRAL } from "./rerank.js";
 
 const NAMES = { text: "Text", image: "Picture", audio: "Sound" };
-export const nameOf = (modality) => NAMES[modality] ?? modality;
+export const nameOf = (modality) => NAMES[modality] ?? modality.replaceAll("_", " ");
 
-function slider(label, { min, max, low, high, off }, changed) {
-  const id = `slider-${label}`;
+function slider(name, label, { min, max, low, high, off }, changed) {
+  const id = `slider-${name}`;
   const shown = h("output", { for: id }, "0");
   const range = h("input", { id, type: "range", min, max, step: 0.1, value: 0, disabled: Boolean(off) });
   range.addEventListener("input", () => {
@@ -50,15 +50,15 @@ export function sliders(found, changed, { compare, byWords }) {
     h("h2", {}, "What counts"),
     h("p", { class: "hint" }, "Beside the model’s own score; the list follows at once."),
     ...found.modalities.map((modality) =>
-      slider(nameOf(modality), { min: -2, max: 2, low: "unlike", high: "like what she had" }, (value) => {
+      slider(`content-${modality}`, `${nameOf(modality)} like the history`, { min: -2, max: 2, low: "unlike", high: "alike" }, (value) => {
         weights.content[modality] = value;
         tell();
       })),
-    slider("Popularity", { min: -2, max: 2, low: "little known", high: "well known" }, (value) => {
+    slider("popularity", "Popularity", { min: -2, max: 2, low: "little known", high: "well known" }, (value) => {
       weights.popularity = value;
       tell();
     }),
-    slider("Diversity", { min: 0, max: 0.9, low: "as it is", high: "all different",
+    slider("diversity", "Diversity", { min: 0, max: 0.9, low: "as it is", high: "all different",
       off: found.alike ? null : "This model has no embeddings to tell it by." }, (value) => {
       weights.diversity = value;
       tell();

@@ -1,6 +1,6 @@
 // The first view: what a user gets, what she had, and how the list changes when other things count.
 
-import { ask, itemsOf } from "./api.js";
+import { ask, itemsAtHand, itemsOf } from "./api.js";
 import { card, skeleton, titleOf } from "./cards.js";
 import { failure, h, notice, plural, say, still } from "./dom.js";
 import { picker } from "./picker.js";
@@ -10,6 +10,7 @@ import { showItem, showSimilar } from "./why.js";
 
 const SHOWN = 10;
 const HISTORY = 20;
+const WAIT = 3000; // milliseconds until pictures and words that could not be had are asked for again
 
 export function showUser(main, state, user) {
   const stop = new AbortController();
@@ -43,14 +44,19 @@ async function showLists(lists, tune, state, user, signal) {
   lists.setAttribute("aria-busy", "true");
   try {
     const mine = await ask("/candidates", { user }, { signal });
-    const items = await itemsOf(mine.items.slice(0, 3 * SHOWN).map((place) => place.id));
-    const columns = [{ name: state.run, found: mine, order: [], list: h("ul", { class: "cards" }) }];
+    await itemsAtHand(mine.items.slice(0, 3 * SHOWN).map((place) => place.id));
+    const columns = [{ name: state.run, compared: false, found: mine, order: [], list: h("ul", { class: "cards" }) }];
     const own = mine.items.map((place) => place.score); // the best first
     let weights = NEUTRAL;
+    let later;
     const draw = async (spoken) => {
+      clearTimeout(later);
       for (const column of columns) column.order = reorder(column.found, weights).slice(0, SHOWN);
-      await itemsOf(columns.flatMap(({ found, order }) => order.map((place) => found.items[place].id)));
-      if (!signal.aborted) columns.forEach((column) => arrange(column, columns, items, user));
+      const shown = columns.flatMap(({ found, order }) => order.map((place) => found.items[place].id));
+      const items = await itemsAtHand(shown);
+      if (signal.aborted) return;
+      columns.forEach((column) => arrange(column, columns, items, user));
+      if (!shown.every((id) => items.has(id))) later = setTimeout(() => signal.aborted || draw(false), WAIT);
       const [top] = columns[0].order;
       if (spoken && top !== undefined) say(`New order. First is ${titleOf(null, mine.items[top])}.`);
     };
@@ -92,7 +98,7 @@ async function inWords(mine, own, user, on, signal) {
 }
 
 async function second(state, user, signal) {
-  const column = { name: state.compared, order: [], list: h("ul", { class: "cards" }) };
+  const column = { name: state.compared, compared: true, order: [], list: h("ul", { class: "cards" }) };
   try {
     column.found = await ask("/candidates", { user, compared: true }, { signal });
   } catch (error) {
@@ -107,16 +113,17 @@ const framed = ({ name, list, error }, named) =>
   h("div", { class: "column" }, h("h2", { class: named ? null : "unseen" }, name), error ? failure(error) : list);
 
 /** Put the cards of a column in their order; those that stay move there. */
-function arrange({ found, order, list }, columns, items, user) {
+function arrange({ name, compared, found, order, list }, columns, items, user) {
   const before = new Map([...list.children].map((child) => [child.dataset.id, child.getBoundingClientRect()]));
   const other = columns.find((column) => column.list !== list);
+  const by = { compared, run: other && name };
   const cards = order.map((place, row) => {
     const candidate = found.items[place];
     const there = other && other.order.findIndex((theirs) => other.found.items[theirs].id === candidate.id) + 1;
     return card(items.get(candidate.id), { ...candidate, rank: row + 1 }, {
       was: candidate.rank,
       note: other && (there ? `${other.name}: rank ${there}` : `not in the list of ${other.name}`),
-      actions: [["Why", () => showItem(candidate.id, user)], ["Similar", () => showSimilar(candidate.id)]],
+      actions: [["Why", () => showItem(candidate.id, user, by)], ["Similar", () => showSimilar(candidate.id, by)]],
     });
   });
   list.replaceChildren(...cards);

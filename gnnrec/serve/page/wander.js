@@ -1,6 +1,6 @@
 // Moving about on the map: pointer, wheel, fingers and keys; what is under the pointer shows itself.
 
-import { itemsOf } from "./api.js";
+import { itemsAtHand } from "./api.js";
 import { cover, titleOf, wordsOf } from "./cards.js";
 import { h } from "./dom.js";
 import { showItem } from "./why.js";
@@ -65,7 +65,7 @@ async function hover(tip, view, i) {
   tip.hidden = i < 0;
   if (i < 0 || tip.dataset.of === String(i)) return;
   view.aim(i);
-  const item = (await itemsOf([found.ids[i]])).get(found.ids[i]);
+  const item = (await itemsAtHand([found.ids[i]])).get(found.ids[i]);
   if (view.hovered !== i) return;
   tip.dataset.of = String(i);
   tip.replaceChildren(cover(item, found.ids[i]), h("strong", {}, titleOf(item, { id: found.ids[i] })), h("span", {}, wordsOf(item).kinds));

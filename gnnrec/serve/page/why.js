@@ -1,15 +1,20 @@
 // One item: what it is, why a user gets it, and what is like it.
 
-import { ask, itemsOf } from "./api.js";
+import { ask, itemsAtHand } from "./api.js";
 import { card, cover, player, titleOf } from "./cards.js";
 import { failure, h, notice, openDialog, plural, s, say } from "./dom.js";
 import { nameOf } from "./sliders.js";
 
 const PATHS = 5; // pieces of evidence that are drawn
+const ONE = { compared: false, run: null };
 
-/** The dialog of an item; with a user also why she gets it. */
-export async function showItem(id, user) {
-  const item = (await itemsOf([id])).get(id);
+/** What is asked of a run: of two that are shown, `by` has whether it is the second one, and its name. */
+const asked = ({ compared }, query) => (compared ? { ...query, compared } : query);
+const named = ({ run }) => (run ? ` from ${run}` : "");
+
+/** The dialog of an item; with a user also why she gets it, by one of the runs. */
+export async function showItem(id, user, by = ONE) {
+  const item = (await itemsAtHand([id])).get(id);
   const title = titleOf(item, { id });
   const reasons = h("section", { class: "reasons", "aria-label": "Why", "aria-live": "polite" });
   openDialog(title, h("div", { class: "item" },
@@ -21,17 +26,17 @@ export async function showItem(id, user) {
     player(item, id, title)),
     user && reasons,
     h("div", { class: "actions" },
-      h("button", { type: "button", onclick: () => showSimilar(id) }, "What is like it")));
-  if (user) fill(reasons, id, user);
+      h("button", { type: "button", onclick: () => showSimilar(id, by) }, "What is like it")));
+  if (user) fill(reasons, id, user, by);
 }
 
-async function fill(reasons, id, user) {
+async function fill(reasons, id, user, by) {
   reasons.replaceChildren(h("p", { class: "waiting" }, "Taking the evidence out of the graph, piece by piece…"));
   try {
-    const found = await ask("/explain", { user, item: id });
+    const found = await ask("/explain", asked(by, { user, item: id }));
     const pieces = found.evidence.filter((piece) => piece.drop > 0).slice(0, PATHS);
     reasons.replaceChildren(
-      h("h3", {}, `Why user ${user} gets it`),
+      h("h3", {}, `Why user ${user} gets it${named(by)}`),
       found.explanation.length
         ? h("ul", { class: "sentences" }, found.explanation.map(({ text }) => h("li", {}, text)))
         : notice("Nothing that can be shown in the graph speaks for it."),
@@ -40,7 +45,7 @@ async function fill(reasons, id, user) {
       shares(found.modalities),
       table(found.evidence));
   } catch (error) {
-    reasons.replaceChildren(failure(error, () => fill(reasons, id, user)));
+    reasons.replaceChildren(failure(error, () => fill(reasons, id, user, by)));
   }
 }
 
@@ -142,17 +147,17 @@ function table(evidence) {
           h("tr", {}, h("td", {}, nameOfPiece(piece)), h("td", {}, link(piece)), h("td", { class: "number" }, piece.drop.toFixed(3))))))));
 }
 
-export async function showSimilar(id) {
-  const title = titleOf((await itemsOf([id])).get(id), { id });
+export async function showSimilar(id, by = ONE) {
+  const title = titleOf((await itemsAtHand([id])).get(id), { id });
   const list = h("div", { "aria-live": "polite" }, h("p", { class: "waiting" }, "Looking around…"));
-  openDialog(`Like ${title}`, list);
+  openDialog(`Like ${title}${by.run ? `, by ${by.run}` : ""}`, list);
   try {
-    const { items } = await ask("/similar", { item: id, k: 12 });
-    const known = await itemsOf(items.map((item) => item.id));
+    const { items } = await ask("/similar", asked(by, { item: id, k: 12 }));
+    const known = await itemsAtHand(items.map((item) => item.id));
     list.replaceChildren(h("ul", { class: "cards" }, items.map((place) =>
-      card(known.get(place.id), place, { actions: [["Similar", () => showSimilar(place.id)]] }))));
+      card(known.get(place.id), place, { actions: [["Similar", () => showSimilar(place.id, by)]] }))));
     say(`${plural(items.length, "item")} like ${title}.`);
   } catch (error) {
-    list.replaceChildren(failure(error, () => showSimilar(id)));
+    list.replaceChildren(failure(error, () => showSimilar(id, by)));
   }
 }

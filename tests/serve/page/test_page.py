@@ -119,7 +119,10 @@ def test_modality_weights_count_what_the_user_had(visit):
     visitor = visit()
     page = visitor.go("user/u1", READY)
     items = visitor.json("/candidates?user=u1")["items"]
-    page.get_by_label("Sound").fill("-2")
+    labels = page.locator(".slider label").all_text_contents()
+    assert labels[-2:] == ["Popularity", "Diversity"]
+    assert sorted(labels[:-2]) == [f"{name} like the history" for name in ("Picture", "Sound", "Text")]
+    page.get_by_label("Sound like the history").fill("-2")
     there = [item["content"]["audio"] for item in items if item["content"]["audio"] is not None]
     parts = [
         0 if item["content"]["audio"] is None else (item["content"]["audio"] - np.mean(there)) / np.std(there)
@@ -141,6 +144,31 @@ def test_two_runs_side_by_side(visit):
     assert second["run"] == "second" and second["alike"] is None
     assert visitor.ids(".column:nth-child(2)") == [item["id"] for item in second["items"]]
     visitor.shot("compare")
+
+
+@pytest.mark.parametrize(("column", "name"), [(1, "first"), (2, "second")])
+def test_why_and_similar_are_those_of_the_run_whose_card_it_is(visit, column, name):
+    visitor = visit()
+    page = visitor.go("user/u1", READY)
+    page.get_by_label("Two runs side by side").check()
+    page.wait_for_selector(".column:nth-child(2) .card")
+    id = visitor.ids(f".column:nth-child({column})")[0]
+    by_run = [visitor.json(f"/explain?user=u1&item={id}&compared={second}") for second in ("false", "true")]
+    told, other = by_run if column == 1 else by_run[::-1]
+    assert told["run"] == name and told["evidence"] != other["evidence"]
+    page.locator(f".column:nth-child({column}) [data-id={id}]").get_by_role("button", name="Why").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("heading", name=f"Why user u1 gets it from {name}")).to_be_visible()
+    said = [sentence["text"] for sentence in told["explanation"]]
+    expect(dialog.locator(".sentences li")).to_have_text(said)
+    expect(dialog.locator("tbody td.number")).to_have_text([f"{piece['drop']:.3f}" for piece in told["evidence"]])
+    dialog.get_by_role("button", name="What is like it").click()
+    expect(dialog.locator("#dialog-title")).to_contain_text(f", by {name}")
+    if name == "first":
+        visitor.expect_ids([place["id"] for place in visitor.json(f"/similar?item={id}&k=12")["items"]], "dialog")
+    else:  # which has no embeddings, whenever it is asked
+        expect(dialog.get_by_role("alert")).to_contain_text("the model popularity has no embeddings")
+        expect(dialog.get_by_role("button", name="Try again")).to_have_count(0)
 
 
 def wait_for_the_weight(page) -> None:
