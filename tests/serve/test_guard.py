@@ -223,6 +223,9 @@ def test_every_answer_has_the_security_headers_and_no_other_host_may_call(serve,
     for answer in (client.get("/health"), client.get("/nowhere"), client.get("/recommend")):
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+        assert answer.headers["cache-control"] == "no-store"
         assert "default-src 'self'" in answer.headers["content-security-policy"]
         assert "server" not in answer.headers
     origin = {"Origin": "https://shop.example"}
@@ -295,3 +298,31 @@ def test_an_origin_that_no_browser_sends_is_refused(run_command, tiny_runs, tmp_
 def test_no_size_of_a_request_is_refused(run_command, tiny_runs, tmp_path, typed):
     status, _, err = run_command("serve", tiny_runs["default"], "--feedback", tmp_path / "log", "--max-mb", typed)
     assert status == 2 and f"serve --max-mb: found {typed}; allowed: above 0" in err
+
+
+def test_another_host_that_is_allowed_may_ask_with_a_key_and_send_json(serve, tiny_runs):
+    client = serve(tiny_runs["default"], origins=("https://shop.example",))
+
+    def asks(method: str, header: str, origin: str = "https://shop.example"):  # as a browser does, before it sends
+        asked = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": header}
+        return client.options("/feedback", headers=asked)
+
+    for method in ("GET", "POST"):
+        for header in ("authorization", "content-type"):
+            answer = asks(method, header)
+            assert answer.status_code == 200
+            assert answer.headers["access-control-allow-origin"] == "https://shop.example"
+    for wrong in (
+        asks("DELETE", "authorization"),
+        asks("GET", "x-secret"),
+        asks("GET", "authorization", "https://e.io"),
+    ):
+        assert wrong.status_code == 400
+
+
+def test_the_rate_is_that_of_each_key(serve, tiny_runs, tmp_path):
+    path = tmp_path / "keys.json"
+    first, second = ({"Authorization": f"Bearer {add_key(path, name)}"} for name in ("first", "second"))
+    client = serve(tiny_runs["default"], path, rate=0.1)
+    asked = [client.get("/items/i1", headers=key).status_code for key in (first, first, second, second)]
+    assert asked == [200, 429, 200, 429]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -115,3 +116,16 @@ def test_handlers_of_other_libraries_stay_open(tiny_runs, run_command, tmp_path)
 def test_the_first_list_does_not_wait_for_torch():
     code = "import sys, gnnrec.serve.server; assert not {'torch', 'sklearn', 'librosa', 'PIL'} & set(sys.modules)"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_the_rate_of_a_caller_goes_by_her_own_address(start_server, tiny_runs):
+    server = start_server(tiny_runs["default"], "--rate", "0.1")
+    statuses = []
+    for number in range(2):
+        asked = Request(f"{server.url}/items/i1", headers={"X-Forwarded-For": f"10.0.0.{number}"})
+        try:
+            with urlopen(asked, timeout=10) as answer:
+                statuses.append(answer.status)
+        except HTTPError as error:
+            statuses.append(error.code)
+    assert statuses == [200, 429]

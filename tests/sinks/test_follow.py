@@ -1,6 +1,7 @@
 """A training is told to MLflow and W&B as it was, to nobody else, and none of them can end it."""
 
 import json
+import os
 import socket
 import struct
 import time
@@ -79,7 +80,9 @@ def test_a_training_stands_in_both_as_in_its_own_log(tiny_data, tmp_path, run_co
     assert summary["validation ndcg@10"] == metrics["ndcg@10"]
 
 
-def test_a_training_that_goes_on_is_one_run_in_mlflow(tmp_path):
+def test_a_training_that_goes_on_is_one_run_in_mlflow(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+    client = MlflowClient(tracking_uri=(tmp_path / "store").as_uri())
     settings, said = {"train": {"seed": 1}}, []
     for first, last in ((1, 2), (3, 4)):
         with follow([f"mlflow:{tmp_path / 'store'}"], tmp_path / "run", settings, said.append) as sinks:
@@ -87,8 +90,9 @@ def test_a_training_that_goes_on_is_one_run_in_mlflow(tmp_path):
                 sinks.log([{"epoch": epoch, "loss": 1 / epoch}])
             if last == 4:
                 sinks.finish({"ndcg@10": 0.5})
-    client = MlflowClient(tracking_uri=(tmp_path / "store").as_uri())
-    (told,) = client.search_runs([client.get_experiment_by_name("gnnrec").experiment_id])
+        (told,) = client.search_runs([client.get_experiment_by_name("gnnrec").experiment_id])
+        assert told.info.status == ("FINISHED" if last == 4 else "KILLED")
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert [metric.step for metric in client.get_metric_history(told.info.run_id, "loss")] == [1, 2, 3, 4]
     assert (told.info.status, said) == ("FINISHED", [])
 

@@ -183,3 +183,14 @@ def test_points_that_others_wrote_into_qdrant_are_refused_in_one_line(few):
     client.upsert("shop_items", [models.PointStruct(id=99, vector=few.item[0].tolist(), payload={})])
     with pytest.raises(UserError, match="^qdrant:here: items: a row without an id"):
         gathered(target)
+
+
+def test_postgresql_is_read_as_it_was_when_the_reading_began(postgresql, unused_name, few):
+    import psycopg
+
+    store(open_target(postgresql, unused_name), few, {})
+    batches = open_target(postgresql, unused_name).read()
+    assert next(batches)[0] == "users"
+    with psycopg.connect(postgresql) as connection:
+        connection.execute(f"DELETE FROM {unused_name}_items")
+    assert [(side, list(ids)) for side, ids, _ in batches] == [("items", ["a", "b", "c"])]
