@@ -82,7 +82,6 @@ def test_a_training_stands_in_both_as_in_its_own_log(tiny_data, tmp_path, run_co
 
 def test_a_training_that_goes_on_is_one_run_in_mlflow(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
-    client = MlflowClient(tracking_uri=(tmp_path / "store").as_uri())
     settings, said = {"train": {"seed": 1}}, []
     for first, last in ((1, 2), (3, 4)):
         with follow([f"mlflow:{tmp_path / 'store'}"], tmp_path / "run", settings, said.append) as sinks:
@@ -90,6 +89,7 @@ def test_a_training_that_goes_on_is_one_run_in_mlflow(tmp_path, monkeypatch):
                 sinks.log([{"epoch": epoch, "loss": 1 / epoch}])
             if last == 4:
                 sinks.finish({"ndcg@10": 0.5})
+        client = MlflowClient(tracking_uri=(tmp_path / "store").as_uri())
         (told,) = client.search_runs([client.get_experiment_by_name("gnnrec").experiment_id])
         assert told.info.status == ("FINISHED" if last == 4 else "KILLED")
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
