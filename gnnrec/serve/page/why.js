@@ -75,11 +75,11 @@ function fit(text, space, size) {
 
 /** User -> pieces -> item; a line is as thick as the score falls without its piece. */
 function evidenceGraph(pieces, user, title, space) {
-  const width = Math.max(Math.min(space || 600, 680), 270);
+  const width = Math.max(Math.min(space || 600, 740), 270);
   const row = 62;
   const height = row * pieces.length + 16;
   const narrow = width < 420;
-  const [side, gap] = narrow ? [46, 16] : [110, 44];
+  const [side, gap] = narrow ? [46, 16] : [width < 600 ? 110 : 160, 40];
   const box = width - 2 * side - 2 * gap;
   const most = Math.max(...pieces.map((piece) => piece.drop));
   const [left, right, middle] = [side, width - side, height / 2];
@@ -126,9 +126,10 @@ function way(path) {
   return last === "item" ? "had together with it" : `alike in ${nameOf(last).toLowerCase()}`;
 }
 
-/** Of each modality its weight in the fusion, and its share of what content adds to this score. */
+/** Of each modality its weight in the fusion, and its share of what content adds to this score; none where none counts. */
 function shares(modalities) {
-  const names = Object.keys(modalities);
+  const counts = ({ attention, drop_share }) => attention !== undefined || drop_share > 0;
+  const names = Object.keys(modalities).filter(() => Object.values(modalities).some(counts));
   if (!names.length) return "";
   const part = (label, share) => bar(label, share, `${Math.round(100 * share)} %`);
   return h("div", { class: "shares" }, h("h3", {}, "How much its content counts"),

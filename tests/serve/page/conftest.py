@@ -123,6 +123,18 @@ def few_words_site(shop: Path, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
+def curve_site(
+    runs: tuple[Path, Path], tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[tuple[str, list[float]]]:
+    """The address of a service whose run has these losses, one an epoch, in its log; and the losses."""
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    rows = [{"epoch": epoch, "loss": loss, "seconds": 1.0} for epoch, loss in enumerate(request.param, start=1)]
+    (run / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with served(build_app(Service(run, tmp_path, tmp_path / "told.jsonl", ServeConfig()), None, None, LOCAL)) as url:
+        yield url, request.param
+
+
+@pytest.fixture
 def music_site(tmp_path: Path) -> Iterator[str]:
     """The address of a service of the most liked pieces of the music that is shipped, with their clips as they are."""
     data, log = tmp_path / "music", pl.read_csv(MUSIC / "interactions.csv.gz")
