@@ -24,7 +24,7 @@ from gnnrec.encoders.speech import SpeechModel, speech_is_here
 from gnnrec.errors import UserError
 from gnnrec.graph import item_modalities, owners
 from gnnrec.graph_growth import add_items, add_user
-from gnnrec.models import EmbeddingModel, model_scorer
+from gnnrec.models import EmbeddingModel, user_scores
 from gnnrec.run_folder import Run
 
 KINDS = ("text", "image", "audio")  # of content that a query may hold
@@ -147,7 +147,7 @@ def score_history(run: Run, items: NDArray[np.int32]) -> Tensor:
     if not run.model.places_new_users:
         raise UserError(f"{run.folder}: the model {run.recipe.model_name} cannot place new users; modality_gnn can")
     graph = add_user(run.known_graph, items)
-    return model_scorer(run.model, graph)(torch.tensor([graph["user"].num_nodes - 1]))[0]
+    return user_scores(run.model, graph, graph["user"].num_nodes - 1)
 
 
 def content_similarity(graph: HeteroData) -> Tensor:

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from gnnrec.graph import FRIEND, TOGETHER, item_modalities, owners
-from gnnrec.models import model_scorer
-from gnnrec.ranking import Scorer
+from gnnrec.models import user_scores
 from gnnrec.removal import (
     without_content,
     without_friends,
@@ -59,15 +58,15 @@ class EvidenceFinder:
 
     def __init__(self, run: Run) -> None:
         self.run, self.graph = run, run.known_graph
+        self._whole: tuple[int, Tensor] | None = None  # of the user asked last, her scores on the whole graph [I]
 
     def score(self, user: int, item: int, graph: HeteroData | None = None) -> float:
-        scorer = self._scorer if graph is None else model_scorer(self.run.model, graph)
-        return float(scorer(torch.tensor([user]))[0, item])
-
-    @cached_property
-    def _scorer(self) -> Scorer:
         """On the whole graph: what every piece is held against."""
-        return model_scorer(self.run.model, self.graph)
+        if graph is not None:
+            return float(user_scores(self.run.model, graph, user)[item])
+        if self._whole is None or self._whole[0] != user:
+            self._whole = user, user_scores(self.run.model, self.graph, user)
+        return float(self._whole[1][item])
 
     def find(self, user: int, item: int) -> list[Evidence]:
         """All pieces found, the one with the largest drop first."""

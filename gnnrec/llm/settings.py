@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 CACHE = "llm"  # folder of scores and weights in the cache
 ANSWERS = "answers.sqlite"  # in it
+SHIPPED = "smollm2"  # what a package carries
 PASTS = ("titles", "card")  # what is told of a user
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMConfig(ModelConfig):
-    model: str = "smollm2"  # local: a .gguf file does as well
+    model: str = ""  # local: SHIPPED where none is named; a .gguf file does as well
     scorer: str = ""  # block, tuned, cosine (local), permutation, letters, none; empty: see `chosen_scorer`
     phrase: bool = False  # whether the model puts reasons into its own words, which are checked
     noun: str = "things"  # what the items are, in the plural, as the prompt calls them: movies, courses, …
@@ -47,6 +48,10 @@ class LLMConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         ModelConfig.__post_init__(self)
+        if not self.model:
+            if self.provider == "openai":
+                raise UserError("llm.model: found ''; allowed with openai: the name of a model of the server")
+            object.__setattr__(self, "model", SHIPPED)
         self.check_least_one("history", "user_tokens", "field_tokens", "window", "beam", "cap", "val_users")
         if self.past not in ("", *PASTS):
             raise UserError(f"llm.past: found {self.past!r}; allowed: {', '.join(PASTS)}")

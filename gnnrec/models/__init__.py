@@ -10,6 +10,7 @@ from gnnrec.models.base import (
     embeddings_of,
     has_embeddings,
     model_scorer,
+    user_scores,
 )
 from gnnrec.models.dp_filter import DPFilter, DPFilterConfig
 from gnnrec.models.dp_mf import DPMF, DPMFConfig
@@ -64,4 +65,5 @@ __all__ = [
     "embeddings_of",
     "has_embeddings",
     "model_scorer",
+    "user_scores",
 ]

@@ -26,8 +26,9 @@ class Part(NamedTuple):
     users: Callable[[HeteroData], Rows]  # of the histories in a graph: [n, f]
     weight: float
 
-    def embeddings(self, graph: HeteroData) -> Embeddings:
-        return Embeddings(self.users(graph)(slice(0, graph["user"].num_nodes)), self.item)
+    def embeddings(self, graph: HeteroData, users: slice = slice(None)) -> Embeddings:
+        rows = slice(*users.indices(graph["user"].num_nodes))
+        return Embeddings(self.users(graph)(rows), self.item)
 
 
 def appended(embeddings: Embeddings, more: Embeddings, weight: float) -> Embeddings:

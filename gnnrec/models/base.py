@@ -87,6 +87,11 @@ class EmbeddingModel(nn.Module):
         user, item = mean_of_layers(graph, *tables, smoothing.layers, smoothing.first)
         return Embeddings(unit_blocks(user), unit_blocks(item)) if smoothing.unit else Embeddings(user, item)
 
+    def of_users(self, graph: HeteroData, users: slice) -> Embeddings:
+        """As `forward`, of some users [B] and of all items; where the others' rows are more work, without that."""
+        embeddings: Embeddings = self(graph)
+        return embeddings._replace(user=embeddings.user[users])
+
     def asked(self, graph: HeteroData) -> Embeddings:
         """As `forward`, for a graph whose new items are queries, which may have a part of an item's content only."""
         embeddings: Embeddings = self(graph)
@@ -201,6 +206,17 @@ def model_scorer(model: Model, graph: HeteroData, embeddings: Embeddings | None 
             return model.score(graph, users)
 
     return score
+
+
+@torch.no_grad()
+def user_scores(model: Model, graph: HeteroData, user: int) -> Tensor:
+    """What `model_scorer` gives one user, without the rows of the others where the model can do without. [I]"""
+    if not isinstance(model, EmbeddingModel) or _is_large(model, graph):
+        return model_scorer(model, graph)(torch.tensor([user]))[0]
+    embeddings = model.of_users(graph, slice(user, user + 1))
+    scores = embedding_scorer(embeddings.user, embeddings.item)(torch.tensor([0]))[0]
+    paths = model.path_scores(graph)
+    return scores if paths is None else scores + paths(torch.tensor([user]))[0]
 
 
 def summed(first: Scorer, second: Scorer) -> Scorer:

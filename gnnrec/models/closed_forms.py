@@ -75,13 +75,13 @@ class ClosedForms(EmbeddingModel):
         """The chosen factors and waves, which lengthen the embeddings of so many items and of their users."""
         return [*self._factors(num_items), *self._waves(num_items)]
 
-    def with_factors(self, graph: HeteroData, embeddings: Embeddings) -> Embeddings:
-        """Users by their histories in the graph."""
-        return _with(graph, embeddings, self._factors(len(embeddings.item)))
+    def with_factors(self, graph: HeteroData, embeddings: Embeddings, users: slice = slice(None)) -> Embeddings:
+        """Users by their histories in the graph; the embeddings are those of `users`."""
+        return _with(graph, embeddings, self._factors(len(embeddings.item)), users)
 
-    def with_waves(self, graph: HeteroData, embeddings: Embeddings) -> Embeddings:
+    def with_waves(self, graph: HeteroData, embeddings: Embeddings, users: slice = slice(None)) -> Embeddings:
         """Those with factors, still longer."""
-        return _with(graph, embeddings, self._waves(len(embeddings.item)))
+        return _with(graph, embeddings, self._waves(len(embeddings.item)), users)
 
     def with_new_items(self, graph: HeteroData, embeddings: Embeddings) -> Embeddings:
         """Lengthened ones, items without interactions where their content foretells them."""
@@ -181,9 +181,9 @@ class ClosedForms(EmbeddingModel):
         return Placement(*(self.get_buffer(name) for name in PLACEMENT))
 
 
-def _with(graph: HeteroData, embeddings: Embeddings, parts: list[Part]) -> Embeddings:
+def _with(graph: HeteroData, embeddings: Embeddings, parts: list[Part], users: slice) -> Embeddings:
     for part in parts:
-        embeddings = appended(embeddings, part.embeddings(graph), part.weight)
+        embeddings = appended(embeddings, part.embeddings(graph, users), part.weight)
     return embeddings
 
 

@@ -146,23 +146,30 @@ class ModalityGNN(ClosedForms):
     def asked(self, graph: HeteroData) -> Embeddings:
         """Where neighbours put everything: placement is fitted to items that have all of their content, and waves know
         nothing of a query and are the longer the more popular an item is."""
-        return self.with_factors(graph, self._with_short_term(graph, self._long_term(graph)))
+        return self._near(graph, slice(None))
 
     def forward(self, graph: HeteroData) -> Embeddings:
-        return self.with_new_items(graph, self.with_waves(graph, self.asked(graph)))
+        return self.of_users(graph, slice(None))
+
+    def of_users(self, graph: HeteroData, users: slice) -> Embeddings:
+        return self.with_new_items(graph, self.with_waves(graph, self._near(graph, users), users))
+
+    def _near(self, graph: HeteroData, users: slice) -> Embeddings:
+        return self.with_factors(graph, self._with_short_term(graph, self._long_term(graph), users), users)
 
     def in_blocks(self, graph: HeteroData) -> Embeddings:
         if self.sequence is not None:  # its part is made whole
             return self(graph)
         return self.closed_forms_in_blocks(graph, with_short_term(self, graph, long_term(self, graph)))
 
-    def _with_short_term(self, graph: HeteroData, embeddings: Embeddings) -> Embeddings:
+    def _with_short_term(self, graph: HeteroData, embeddings: Embeddings, users: slice) -> Embeddings:
         if not self.ordered:
-            return embeddings
-        users, ends = torch.arange(graph["user"].num_nodes, device=embeddings.user.device), histories_of(graph).size
-        blocks = [self.with_interest(graph, embeddings, block, ends[block]) for block in users.split(BLOCK_USERS)]
+            return embeddings._replace(user=embeddings.user[users])
+        chosen = torch.arange(graph["user"].num_nodes, device=embeddings.user.device)[users]
+        ends = histories_of(graph).size
+        blocks = [self.with_interest(graph, embeddings, block, ends[block]) for block in chosen.split(BLOCK_USERS)]
         embeddings = embeddings._replace(user=torch.cat(blocks))
-        return embeddings if self.sequence is None else self.sequence.beside(graph, embeddings)
+        return embeddings if self.sequence is None else self.sequence.beside(graph, embeddings, users)
 
     def training_pass(self, graph: HeteroData, generator: Generator) -> Embeddings:
         return self._long_term(graph)

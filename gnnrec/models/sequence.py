@@ -52,6 +52,7 @@ class Sequence(SASRec):
         stands_for, item = (len(candidates) - 1) / NEGATIVES, embeddings.item
         return shared_softmax(query, item[target], item[drawn], target, drawn, stands_for, low)
 
-    def beside(self, graph: HeteroData, embeddings: Embeddings) -> Embeddings:
-        """The embeddings with this part's appended: [U, d + s], [I, d + s]."""
-        return appended(embeddings, self(graph), 1.0)
+    def beside(self, graph: HeteroData, embeddings: Embeddings, users: slice = slice(None)) -> Embeddings:
+        """The embeddings of these users [B] with this part's appended: [B, d + s], [I, d + s]."""
+        more = self(graph)
+        return appended(embeddings, more._replace(user=more.user[users]), 1.0)

@@ -3,13 +3,14 @@
 Letters: U users, I items, B requests answered together.
 """
 
+import json
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,10 @@ if TYPE_CHECKING:  # what needs torch is imported when it is asked for
 
 Listed = list[Recommendation]
 Asked = tuple[str, int, int, bool]  # user, length, how much feedback of hers there is, whether reordered
+
+
+Key = TypeVar("Key")
+REASONS = 256  # explanations that are kept
 
 
 class Known(NamedTuple):
@@ -61,7 +66,8 @@ class Served:
         self.recommender = Recommender(self.run)
         self.users = {name: index for index, name in enumerate(self.run.user_ids)}
         self.items = {name: index for index, name in enumerate(self.run.item_ids)}
-        self.answers = Answers(cached_lists)
+        self.answers = Answers[Asked](cached_lists)
+        self.reasons = Answers[tuple[str, str]](REASONS)  # by user and item
         self.asks: tuple[str, ...] | None = None  # what a query may hold; None until `warm_up`
         self.reranker: Reranker | None = None  # see reranking.py,
         self.unranked = "preparing"  # and why there is none
@@ -192,6 +198,12 @@ class Served:
 
         return Explainer(self.run)
 
+    def explained(self, user: str, item: str) -> bytes:
+        """A JSON document. It is kept: who was cut off by a time-out has it when she asks again."""
+        document = json.dumps(self.explainer.explain(user, item) | {"run": self.name}, ensure_ascii=False).encode()
+        self.reasons.put((user, item), document)
+        return document
+
     @cached_property
     def _cosine(self) -> Nearest:
         if not self.run.has_embeddings:
@@ -202,14 +214,14 @@ class Served:
         return self.recommender.places(best)
 
 
-class Answers:
+class Answers(Generic[Key]):
     """The answers given last, at most `size`; the one that was not asked for longest goes first."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._kept: OrderedDict[Asked, bytes] = OrderedDict()
+        self._kept: OrderedDict[Key, bytes] = OrderedDict()
 
-    def get(self, key: Asked) -> bytes | None:
+    def get(self, key: Key) -> bytes | None:
         found = self._kept.get(key)
         if found is not None:
             self._kept.move_to_end(key)
@@ -218,7 +230,7 @@ class Answers:
     def clear(self) -> None:
         self._kept = OrderedDict()
 
-    def put(self, key: Asked, answer: bytes) -> None:
+    def put(self, key: Key, answer: bytes) -> None:
         self._kept[key] = answer
         if len(self._kept) > self._size:
             self._kept.popitem(last=False)

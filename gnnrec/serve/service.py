@@ -227,8 +227,10 @@ class Service:
                 404, "reasons are found in the run, which does not know this user yet: only her feedback is here"
             )
         self.item_index(served, item)
-        found = await answered(served.run.folder, self._one.ask(lambda: served.explainer.explain(user, item)))
-        return json.dumps(found | {"run": served.name}, ensure_ascii=False).encode()
+        if kept := served.reasons.get((user, item)):
+            return kept
+        found: bytes = await answered(served.run.folder, self._one.ask(partial(served.explained, user, item)))
+        return found
 
     def item(self, item: str) -> bytes:
         served = self.served

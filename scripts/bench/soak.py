@@ -3,7 +3,8 @@
 python scripts/bench/soak.py [--minutes 45] [--every 60]      writes results/soak.json
 
 The run is retrained `--with-feedback` on what the service was told and swapped in by /admin/run. Memory and open files
-of the server are those of /proc, after the first swap (which brings torch along) and at the end.
+of the server are those of /proc, after the first swap (which brings torch along), half-way, and at the end. In the
+second half nothing more is told, so that what feedback takes, which is kept, is told apart from what leaks.
 """
 
 import argparse
@@ -60,7 +61,7 @@ class Asking:
         self.address, self.users = address, users
         self.headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
         self.requests = self.faults = self.told = 0
-        self.stopped = threading.Event()
+        self.stopped, self.silent = threading.Event(), threading.Event()
         self.threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(ASKING)]
 
     def _ask(self, number: int) -> None:
@@ -68,7 +69,7 @@ class Asking:
         while not self.stopped.is_set():
             user, item = chance.choice(self.users), f"i{chance.randrange(400)}"
             told = {"user": user, "item": item, "timestamp": int(time.time())}
-            what = chance.choices(("list", "like", "tell"), (6, 3, 1))[0]
+            what = chance.choices(("list", "like", "tell"), (6, 3, 0 if self.silent.is_set() else 1))[0]
             status = self.send(
                 connection,
                 *{
@@ -115,7 +116,7 @@ def soak(place: Path, minutes: float, every: float) -> dict[str, float]:
     assert server.stdout is not None
     address = re.search(r"http://(\S+?:\d+)", server.stdout.readline())
     assert address is not None
-    asking, swaps, points = Asking(address.group(1), made.stdout.strip(), users), 0, []
+    asking, swaps, points, told = Asking(address.group(1), made.stdout.strip(), users), 0, [], 0
     try:
         waiting = http.client.HTTPConnection(asking.address, timeout=60)
         while asking.send(waiting, "GET", "/ready") != 200:
@@ -124,6 +125,7 @@ def soak(place: Path, minutes: float, every: float) -> dict[str, float]:
         for thread in asking.threads:
             thread.start()
         end = time.monotonic() + 60 * minutes
+        half = end - 30 * minutes
         while time.monotonic() < end:
             began = time.monotonic()
             swaps += 1
@@ -132,6 +134,10 @@ def soak(place: Path, minutes: float, every: float) -> dict[str, float]:
             asking.faults += asking.send(admin, "POST", "/admin/run", {"run": str(swaps)}) != 200
             admin.close()
             points.append(measured(server.pid))
+            if began >= half:
+                asking.silent.set()
+            else:
+                told = len(points)  # how many points there were when something was told last
             print(f"{swaps} swaps, {asking.requests:,} requests, {asking.faults} faults, {points[-1]}", flush=True)
             time.sleep(max(0.0, min(every - (time.monotonic() - began), end - time.monotonic())))
     finally:
@@ -151,11 +157,17 @@ def soak(place: Path, minutes: float, every: float) -> dict[str, float]:
         "told": asking.told,
         "swaps": swaps,
         "mb_first": points[0][0],
+        "mb_half": megabytes[told - 1],
         "mb_last": last[0],
-        "mb_per_swap": float(np.polyfit(np.arange(len(points)), megabytes, 1)[0]) if swaps > 1 else 0.0,
+        "mb_per_swap": slope(megabytes[:told]),
+        "mb_per_swap_silent": slope(megabytes[told:]),
         "files_first": points[0][1],
         "files_last": last[1],
     }
+
+
+def slope(megabytes: list[float]) -> float:
+    return float(np.polyfit(np.arange(len(megabytes)), megabytes, 1)[0]) if len(megabytes) > 1 else 0.0
 
 
 def main() -> None:

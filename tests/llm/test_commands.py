@@ -117,6 +117,14 @@ def test_an_address_without_its_provider_is_refused(run_command, tiny_run):
     assert err == "gnnrec: llm.base_url: found an address; allowed: with llm.provider=openai\n"
 
 
+def test_a_server_is_not_asked_for_a_model_that_nobody_named(run_command, tiny_run):
+    how = ("--rerank", "--set", "llm.provider=openai", "llm.base_url=http://127.0.0.1:9/v1")
+    status, out, err = run_command("recommend", tiny_run.folder, "--user", "u3", *how)
+    assert (status, out) == (2, "")
+    assert err == "gnnrec: llm.model: found ''; allowed with openai: the name of a model of the server\n"
+    assert (LLMConfig().model, LLMConfig(model="other").model) == ("smollm2", "other")
+
+
 @pytest.mark.guarantee("G4")
 def test_no_scorer_is_the_graph_alone(one_document, tiny_run):
     base = [place.id for place in Recommender(tiny_run).recommend("u3", 5)]

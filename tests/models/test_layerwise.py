@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Dataset, powerlaw
 from gnnrec.encoders.encode import from_array
 from gnnrec.fusion import FUSIONS
 from gnnrec.graph import INTERACTS, GraphConfig, build_graph, operator
-from gnnrec.models import MODELS, EmbeddingModel, base, embeddings_of, layerwise, modality_blocks, model_scorer
+from gnnrec.models import MODELS, EmbeddingModel, base, embeddings_of, factors, layerwise, modality_blocks, model_scorer
 from gnnrec.models.closed_forms import SPECTRUM
-from gnnrec.models.factors import fit_factors
+from gnnrec.models.ials import user_factors
 from gnnrec.models.placement import fit_placement
 from gnnrec.models.spectrum import fit_spectrum
 from gnnrec.pipeline import evaluate, train
@@ -99,22 +100,48 @@ def test_modality_gnn_in_blocks(settings: dict[str, Any], of_graph: dict[str, An
     assert_same(model, graph)
 
 
-def test_factors_waves_and_placement_in_blocks() -> None:
-    graph = graph_of(missing="drop")
-    model = model_of("modality_gnn", graph)
-    factors = fit_factors(graph)[0]
-    model.factor_items, model.factor_settings = factors.item, torch.tensor([0.5, factors.l2, factors.confidence])
+def fitted_model(graph: HeteroData, **settings: Any) -> EmbeddingModel:
+    """With factors, waves and places of new items."""
+    model = model_of("modality_gnn", graph, **settings)
+    chosen = factors.fit_factors(graph)[0]
+    model.factor_items, model.factor_settings = chosen.item, torch.tensor([0.5, chosen.l2, chosen.confidence])
     waves = fit_spectrum(graph)
     assert waves is not None
     for name, part in zip(SPECTRUM, waves):
         model.register_buffer(name, part)
-    assert model.appended_width == factors.item.shape[1] + len(waves.values)
+    assert model.appended_width == chosen.item.shape[1] + len(waves.values)
     with torch.no_grad():
         fitted = fit_placement(graph, model(graph))
     assert fitted is not None
     for name, part in zip(fitted._fields, fitted):
         model.register_buffer(f"placement_{name}", part)
-    assert_same(model, graph)
+    return model
+
+
+def test_factors_waves_and_placement_in_blocks() -> None:
+    graph = graph_of(missing="drop")
+    assert_same(fitted_model(graph), graph)
+
+
+@pytest.mark.parametrize("settings", [{}, {"recent": 0}, {"sequence": 4}])
+def test_some_users_are_those_among_all(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = graph_of(missing="drop")
+    model = fitted_model(graph, **settings)
+    with torch.no_grad():
+        whole = model(graph)
+    solved: list[int] = []
+
+    def watched(history: csr_array, *rest: Any) -> torch.Tensor:
+        solved.append(history.shape[0])
+        return user_factors(history, *rest)
+
+    monkeypatch.setattr(factors, "user_factors", watched)
+    for users in (slice(3, 4), slice(80, USERS)):
+        with torch.no_grad():
+            some = model.of_users(graph, users)
+        torch.testing.assert_close(some.user, whole.user[users], atol=1e-6, rtol=1e-5)
+        assert torch.equal(some.item, whole.item)
+    assert solved == [1, 10]  # nobody else's factors
 
 
 def test_a_block_of_an_operator_is_its_rows_to_the_bit() -> None:

@@ -15,7 +15,7 @@ from gnnrec.encoders.features import Features
 from gnnrec.errors import UserError
 from gnnrec.graph import build_graph, with_interactions
 from gnnrec.graph_growth import add_user
-from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer
+from gnnrec.models import MODELS, ClosedFormModel, Model, has_embeddings, model_scorer, user_scores
 from gnnrec.pipeline import fit_model
 from gnnrec.recipe import Recipe
 from gnnrec.training import TrainConfig
@@ -76,6 +76,15 @@ def test_works_without_any_content_and_without_times(name: str) -> None:
     log = dataclasses.replace(toy_log(), timestamp=None)
     graph = build_graph(log, {})
     assert scores_of(fitted(name, graph), graph).isfinite().all()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_scores_of_one_user_are_hers_among_all(name: str) -> None:
+    graph = toy_graph()
+    model = fitted(name, graph)
+    scores = scores_of(model, graph)
+    assert not torch.allclose(scores[4], scores[5]) or name == "popularity"
+    torch.testing.assert_close(user_scores(model, graph, 5), scores[5])
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -16,6 +16,7 @@ from PIL import Image
 from gnnrec.recommend import Recommender
 from gnnrec.run_folder import Run
 from gnnrec.serve.security import add_key
+from gnnrec.serve.served import Served
 from gnnrec.serve.service import Service
 from gnnrec.serve.settings import ServeConfig
 
@@ -132,6 +133,32 @@ def test_likeness_items_and_reasons(serve, tiny_runs, one_document):
     client.post("/feedback", json={"user": "newcomer", "item": "i3"})
     unknown = client.get("/explain", params={"user": "newcomer", "item": "i4"})
     assert unknown.status_code == 404 and "only her feedback is here" in unknown.json()["error"]
+
+
+def test_an_explanation_that_came_too_late_is_kept(serve, tiny_runs, monkeypatch):
+    client, asked, go_on = serve(tiny_runs["default"], timeout=2.0), [], threading.Event()
+    found = Served.explained
+
+    def slow(served, user, item):
+        asked.append(served)
+        go_on.wait(60)
+        return found(served, user, item)
+
+    monkeypatch.setattr(Served, "explained", slow)
+    while not client.get("/ready").json()["warm"]:  # until then it may take longer
+        time.sleep(0.01)
+    late = {"user": "u1", "item": "i3"}
+    assert client.get("/explain", params=late).status_code == 504
+    go_on.set()
+    until = time.monotonic() + 60
+    while asked[0].reasons.get(("u1", "i3")) is None and time.monotonic() < until:
+        time.sleep(0.05)
+    go_on.clear()  # what is not kept would come too late again
+    reasons = client.get("/explain", params=late).json()
+    assert (reasons["user"], reasons["item"], len(asked)) == ("u1", "i3", 1)
+    go_on.set()
+    other = client.get("/explain", params={"user": "u1", "item": "i4"}).json()
+    assert (other["user"], other["item"], len(asked)) == ("u1", "i4", 2)
 
 
 def test_another_run_answers_without_a_dropped_request(serve, tiny_runs, tmp_path):
