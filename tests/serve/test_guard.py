@@ -125,8 +125,8 @@ def test_what_is_not_allowed_says_what_is(serve, tiny_runs, what, says):
 @pytest.mark.parametrize(
     ("path", "names"),
     [
-        ("/similar?item=i1&kk=5", "kk item, k"),
-        ("/explain?user=u0&item=i1&users=2", "users user, item"),
+        ("/similar?item=i1&kk=5", "kk item, k, compared"),
+        ("/explain?user=u0&item=i1&users=2", "users user, item, compared"),
         ("/users?serach=1", "serach search, k"),
         ("/history?user=u0&n=3", "n user, k"),
         ("/items?id=i1&ids=i2", "ids id"),
