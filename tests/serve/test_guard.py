@@ -185,6 +185,11 @@ def test_head_is_get_without_a_body(serve, tiny_runs, path):
         ("/recommend", b'{"history": []}', "history: "),
         ("/recommend", b'{"user": "\\ud800"}', ""),
         ("/feedback", b'{"user": "u0", "item": "nowhere"}', "no item with the id 'nowhere'"),
+        (
+            "/feedback",
+            b'{"user": "u0", "item": "i0", "stars": 5}',
+            "body.stars: not known here; /openapi.json has what is",
+        ),
         ("/feedback", b'{"user": " ", "item": "i0"}', "body.user: "),
         ("/feedback", b'{"user": "u0", "item": "i0", "rating": NaN}', "body"),
         ("/feedback", b'{"user": "u0", "item": "i0", "timestamp": -1}', "body.timestamp: "),
