@@ -206,7 +206,7 @@ def build_app(
     if config.origins:
         headers = ["authorization", "content-type"]
         return CORSMiddleware(
-            guarded, allow_origins=config.origins, allow_methods=["GET", "POST"], allow_headers=headers
+            guarded, allow_origins=config.origins, allow_methods=[*METHODS, "HEAD"], allow_headers=headers
         )
     return guarded
 

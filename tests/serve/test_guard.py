@@ -233,6 +233,9 @@ def test_every_answer_has_the_security_headers_and_no_other_host_may_call(serve,
     assert "access-control-allow-origin" not in client.get("/health", headers=origin).headers
     allowed = serve(tiny_runs["default"], origins=("https://shop.example",))
     assert allowed.get("/health", headers=origin).headers["access-control-allow-origin"] == "https://shop.example"
+    for method in ("GET", "HEAD", "POST"):
+        before = origin | {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization"}
+        assert allowed.options("/recommend", headers=before).status_code == 200
     other = {"Origin": "https://evil.example"}
     assert "access-control-allow-origin" not in allowed.get("/health", headers=other).headers
 
