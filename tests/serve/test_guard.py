@@ -125,8 +125,8 @@ def test_what_is_not_allowed_says_what_is(serve, tiny_runs, what, says):
 @pytest.mark.parametrize(
     ("path", "names"),
     [
-        ("/similar?item=i1&kk=5", "kk item, k"),
-        ("/explain?user=u0&item=i1&users=2", "users user, item"),
+        ("/similar?item=i1&kk=5", "kk item, k, compared"),
+        ("/explain?user=u0&item=i1&users=2", "users user, item, compared"),
         ("/users?serach=1", "serach search, k"),
         ("/history?user=u0&n=3", "n user, k"),
         ("/items?id=i1&ids=i2", "ids id"),
@@ -185,6 +185,11 @@ def test_head_is_get_without_a_body(serve, tiny_runs, path):
         ("/recommend", b'{"history": []}', "history: "),
         ("/recommend", b'{"user": "\\ud800"}', ""),
         ("/feedback", b'{"user": "u0", "item": "nowhere"}', "no item with the id 'nowhere'"),
+        (
+            "/feedback",
+            b'{"user": "u0", "item": "i0", "stars": 5}',
+            "body.stars: not known here; /openapi.json has what is",
+        ),
         ("/feedback", b'{"user": " ", "item": "i0"}', "body.user: "),
         ("/feedback", b'{"user": "u0", "item": "i0", "rating": NaN}', "body"),
         ("/feedback", b'{"user": "u0", "item": "i0", "timestamp": -1}', "body.timestamp: "),
@@ -228,6 +233,9 @@ def test_every_answer_has_the_security_headers_and_no_other_host_may_call(serve,
     assert "access-control-allow-origin" not in client.get("/health", headers=origin).headers
     allowed = serve(tiny_runs["default"], origins=("https://shop.example",))
     assert allowed.get("/health", headers=origin).headers["access-control-allow-origin"] == "https://shop.example"
+    for method in ("GET", "HEAD", "POST"):
+        before = origin | {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization"}
+        assert allowed.options("/recommend", headers=before).status_code == 200
     other = {"Origin": "https://evil.example"}
     assert "access-control-allow-origin" not in allowed.get("/health", headers=other).headers
 

@@ -6,16 +6,16 @@ import { failure, h, notice, openDialog, plural, s, say } from "./dom.js";
 import { nameOf } from "./sliders.js";
 
 const PATHS = 5; // pieces of evidence that are drawn
-const ONE = { compared: false, run: null };
+const ONE = { compared: false, run: null, title: null };
 
-/** What is asked of a run: of two that are shown, `by` has whether it is the second one, and its name. */
+/** What is asked of a run: of two that are shown, `by` has whether it is the second one, its name, and its title of the item. */
 const asked = ({ compared }, query) => (compared ? { ...query, compared } : query);
 const named = ({ run }) => (run ? ` from ${run}` : "");
 
 /** The dialog of an item; with a user also why she gets it, by one of the runs. */
 export async function showItem(id, user, by = ONE) {
   const item = (await itemsAtHand([id])).get(id);
-  const title = titleOf(item, { id });
+  const title = titleOf(item, { id, title: by.title });
   const reasons = h("section", { class: "reasons", "aria-label": "Why", "aria-live": "polite" });
   openDialog(title, h("div", { class: "item" },
     cover(item, id),
@@ -149,14 +149,14 @@ function table(evidence) {
 }
 
 export async function showSimilar(id, by = ONE) {
-  const title = titleOf((await itemsAtHand([id])).get(id), { id });
+  const title = titleOf((await itemsAtHand([id])).get(id), { id, title: by.title });
   const list = h("div", { "aria-live": "polite" }, h("p", { class: "waiting" }, "Looking around…"));
   openDialog(`Like ${title}${by.run ? `, by ${by.run}` : ""}`, list);
   try {
     const { items } = await ask("/similar", asked(by, { item: id, k: 12 }));
     const known = await itemsAtHand(items.map((item) => item.id));
     list.replaceChildren(h("ul", { class: "cards" }, items.map((place) =>
-      card(known.get(place.id), place, { actions: [["Similar", () => showSimilar(place.id, by)]] }))));
+      card(known.get(place.id), place, { actions: [["Similar", () => showSimilar(place.id, { ...by, title: place.title })]] }))));
     say(`${plural(items.length, "item")} like ${title}.`);
   } catch (error) {
     list.replaceChildren(failure(error, () => showSimilar(id, by)));
