@@ -218,9 +218,10 @@ def import_embeddings(options: argparse.Namespace) -> None:
     if options.rows_of is not None and options.format is not None:
         raise UserError("import --format: goes without --rows-of, which writes .npy")
     from gnnrec.export import export_embeddings
-    from gnnrec.files import new_folder
+    from gnnrec.files import check_new, new_folder
     from gnnrec.targets.moving import described, fetch, rows_of, write_features
 
+    check_new(options.to)  # before anybody is asked for much
     found = fetch(options.source, options.name)
     sizes = {"users": len(found.user), "items": len(found.item), "dimensions": found.item.shape[1]}
     rows = None if options.rows_of is None else rows_of(options.rows_of, found)

@@ -72,6 +72,12 @@ def refuse_plain(target: Path) -> None:
         raise UserError(f"{target}: would be plain in an encrypted folder; choose a place outside of it")
 
 
+def check_new(folder: Path) -> None:
+    """Raises UserError where there is something already but an empty folder."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: there is something already; expected a new or empty folder")
+
+
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `target`; on a clean exit it takes its name, after any other it is gone.

@@ -1,6 +1,7 @@
 """The commands around the service, as `commands.py` has the others."""
 
 import argparse
+import math
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ def serve(options: argparse.Namespace) -> None:
     config = ServeConfig(
         rate=options.rate,
         timeout=options.timeout,
-        max_body=int(options.max_mb * (1 << 20)),
+        max_body=megabytes(options.max_mb),
         origins=tuple(options.allow_origin),
         private_scoring=options.private_scoring,
         retention_days=options.retention_days,
@@ -32,6 +33,13 @@ def serve(options: argparse.Namespace) -> None:
     say = partial(print, flush=True)  # a pipe is told at once, too
     warn = partial(say, file=sys.stderr)
     run_server(options.run, **given, encrypt=options.encrypt, config=config, say=say, warn=warn)
+
+
+def megabytes(typed: float) -> int:
+    """In bytes. Raises UserError where there are none, or no end of them."""
+    if not (1 << 20) * typed >= 1 or typed == math.inf:
+        raise UserError(f"serve --max-mb: found {typed:g}; allowed: above 0, and a number")
+    return int(typed * (1 << 20))
 
 
 def language_model(options: argparse.Namespace) -> "LLMConfig | None":

@@ -39,7 +39,7 @@ from gnnrec.serve.security import Keys
 from gnnrec.serve.service import Problem, Service
 from gnnrec.serve.settings import ServeConfig
 from gnnrec.serve.shortcut import Shortcut
-from gnnrec.serve.uploads import asked
+from gnnrec.serve.uploads import asked, only_json
 
 METHODS = ("GET", "POST")  # of all routes; HEAD goes with GET, see guard.py
 LONGEST_PATH = 100  # letters of a wrong path that are said again
@@ -130,7 +130,8 @@ async def item(request: Request, id: ItemPath) -> Response:
     "/feedback",
     status_code=201,
     response_model=Interaction,
-    responses=problems(),
+    responses=problems(415),
+    dependencies=[Depends(only_json)],
     summary="A new interaction: on the disk before the answer, and counted from then on",
 )
 async def feedback(request: Request, told: Interaction) -> Response:
@@ -138,7 +139,13 @@ async def feedback(request: Request, told: Interaction) -> Response:
     return as_json(json.dumps(event, ensure_ascii=False).encode(), 201)
 
 
-@router.post("/admin/run", response_model=State, responses=problems(403), summary="Let another run answer")
+@router.post(
+    "/admin/run",
+    response_model=State,
+    responses=problems(403, 415),
+    dependencies=[Depends(only_json)],
+    summary="Let another run answer",
+)
 async def change_run(request: Request, wanted: RunName) -> Response:
     service = service_of(request)
 
@@ -245,7 +252,7 @@ async def _failed(request: Request, error: Exception) -> Response:
     else:
         status, message = 500, "something went wrong here; the log of the service has it"
     if status in (429, 503):
-        headers["retry-after"] = "1"
+        headers["retry-after"] = str(error.again if isinstance(error, Problem) else 1)
     return Response(json.dumps({"error": message}), status, headers, media_type="application/json")
 
 

@@ -19,8 +19,18 @@ router = APIRouter(dependencies=[Depends(no_others)])
 KINDS: dict[str, Any] = {kind: {} for kind in ("image/jpeg", *(kind for _, _, kind in media.SOUNDS))}
 SENDS: dict[int | str, dict[str, Any]] = {
     200: {"description": "the picture as JPEG, the sound as it is", "content": KINDS},
-    206: {"description": "the range of a sound that was asked for", "content": KINDS},
+    206: {"description": "what was asked for of a sound", "content": KINDS | {"multipart/byteranges": {}}},
     304: {"description": "what was sent before is still so (If-None-Match)"},
+    416: {"description": "no such range of the sound", "content": {"text/plain": {"schema": {"type": "string"}}}},
+}
+ASKS = {
+    "parameters": [
+        {"name": name, "in": "header", "description": what, "schema": {"type": "string", "examples": [example]}}
+        for name, what, example in (
+            ("Range", "of a sound", "bytes=0-1023"),
+            ("If-None-Match", "the ETag of what was sent before", '"3584e400e1f94712"'),
+        )
+    ]
 }
 
 
@@ -60,7 +70,13 @@ async def items(
     return sent({"items": [served.item(served.items[name]) for name in id if name in served.items]})
 
 
-@router.get("/items/{id}/{kind}", response_class=Response, responses=problems(404) | SENDS, summary="Picture or sound")
+@router.get(
+    "/items/{id}/{kind}",
+    response_class=Response,
+    responses=problems(404) | SENDS,
+    summary="Picture or sound",
+    openapi_extra=ASKS,
+)
 async def content(
     request: Request, id: ItemPath, kind: Annotated[Literal["image", "audio"], Path(examples=["image"])]
 ) -> Response:

@@ -5,6 +5,7 @@ Host, key, rate, size and time of a request; security headers and counting of an
 
 import asyncio
 import json
+import math
 import re
 import sys
 import time
@@ -108,7 +109,7 @@ class Guard:
                 403, "needs the key of an admin" if self._keys else "needs a service that was started with --keys"
             )
         if wait := self._rates.wait(caller.name):
-            raise Problem(429, f"too many requests; the next one in {wait:.1f} s")
+            raise Problem(429, f"too many requests; the next one in {wait:.1f} s", math.ceil(wait))
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._config.max_body:
             raise self._too_large()
@@ -152,7 +153,7 @@ async def _say(send: Send, problem: Problem) -> None:
     if problem.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     if problem.status in (429, 503):
-        headers.append((b"retry-after", b"1"))
+        headers.append((b"retry-after", str(problem.again).encode()))
     body = json.dumps({"error": str(problem)}).encode()
     headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})

@@ -70,6 +70,6 @@ def as_json(body: bytes, status: int = 200) -> Response:
 
 
 def unchanged(request: Request, headers: Mapping[str, str]) -> Response | None:
-    """The answer where the asker has it already, by the etag in `headers`."""
-    same = request.headers.get("if-none-match") == headers["etag"]
-    return Response(status_code=304, headers=headers) if same else None
+    """The answer where the asker has it already, by the etag in `headers`; what packs answers on the way writes W/."""
+    tags = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    return Response(status_code=304, headers=headers) if tags & {headers["etag"], "*"} else None

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import secrets
+import stat
 import sys
 import time
 from collections import OrderedDict
@@ -66,16 +67,25 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
 def _read(path: Path) -> dict[str, Caller]:
     """sha256 of each key -> whose it is."""
     try:
+        writable = path.stat().st_mode & stat.S_IWOTH
         document = json.loads(path.read_text(encoding="utf-8"))
-        rows = [(row["sha256"], row["name"], row["role"]) for row in document["keys"]]
+        rows = [(_text(row["sha256"]), _text(row["name"]), _text(row["role"])) for row in document["keys"]]
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: no file of keys; gnnrec key makes one") from error
+    if writable:
+        raise UserError(f"{path}: anybody here may write keys into it; allowed: after chmod o-w {path}")
     for _, name, role in rows:
         if role not in ROLES:
             raise UserError(f"{path}: key {name!r}: role {role!r}; allowed: {', '.join(ROLES)}")
     return {digest: Caller(name, role) for digest, name, role in rows}
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def add_key(path: Path, name: str, role: str = "client") -> str:

@@ -31,11 +31,14 @@ PAUSE = DAY  # between two looks for feedback that is too old
 
 
 class Problem(Exception):
-    """What is answered instead: an HTTP status and one line that may be shown to anybody."""
+    """What is answered instead: an HTTP status and one line that may be shown to anybody.
 
-    def __init__(self, status: int, message: str) -> None:
+    again: seconds after which it is worth asking once more, where that may help (429, 503).
+    """
+
+    def __init__(self, status: int, message: str, again: int = 1) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.again = status, again
 
 
 class Service:

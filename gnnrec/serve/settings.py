@@ -1,5 +1,6 @@
 """What the service allows, and how long it waits."""
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,8 @@ from gnnrec.errors import UserError
 
 if TYPE_CHECKING:
     from gnnrec.llm.settings import LLMConfig
+
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\sA-Z]+")  # as browsers send it: small letters, no path, no last slash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,5 +38,7 @@ class ServeConfig:
             raise UserError(f"serve --retention-days: found {self.retention_days}; allowed: 0 (for ever) or more")
         if self.cached_lists < 0:
             raise UserError(f"serve --cached-lists: found {self.cached_lists}; allowed: 0 (none) or more")
-        if self.max_body < 1:
-            raise UserError(f"serve --max-mb: found {self.max_body / (1 << 20):g}; allowed: above 0")
+        for origin in self.origins:
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                allowed = "*, or such as https://shop.example: small letters, no path, no last slash"
+                raise UserError(f"serve --allow-origin: found {origin!r}; allowed: {allowed}")

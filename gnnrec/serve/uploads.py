@@ -18,6 +18,7 @@ from gnnrec.serve.schemas import Ask
 from gnnrec.serve.service import LONGEST, Problem
 
 FILES = ("image", "audio")
+JSON = "application/json"
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
@@ -27,12 +28,12 @@ async def asked(request: Request) -> AsyncIterator[tuple[Ask, dict[str, Path]]]:
 
     Raises RequestValidationError, and Problem for another kind of body.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "application/json":
+    kind = _kind(request)
+    if kind == JSON:
         yield _checked(await request.body()), {}
         return
     if kind not in FORMS:
-        raise Problem(415, f"a body of {kind or 'no kind'}; allowed: application/json, {', '.join(FORMS)}")
+        raise _other_kind(kind, JSON, *FORMS)
     async with request.form(max_files=len(FILES), max_fields=LONGEST + 10) as form:
         with TemporaryDirectory(prefix="gnnrec-") as folder:
             sent = {name: _file(name, form) for name in FILES if name in form}
@@ -49,6 +50,20 @@ def _file(name: str, form: FormData) -> UploadFile:
     if more:
         raise Problem(422, f"{name}: found {1 + len(more)}, expected one file")
     return file
+
+
+def only_json(request: Request) -> None:
+    """Raises Problem for a body of another kind, of which FastAPI would say that it is no object."""
+    if (kind := _kind(request)) != JSON:
+        raise _other_kind(kind, JSON)
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _other_kind(found: str, *allowed: str) -> Problem:
+    return Problem(415, f"a body of {found or 'no kind'}; allowed: {', '.join(allowed)}")
 
 
 def _copy(file: UploadFile, path: Path) -> None:

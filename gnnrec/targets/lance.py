@@ -7,7 +7,7 @@ from typing import Any
 
 from gnnrec.errors import UserError, missing_extra
 from gnnrec.export import Vectors
-from gnnrec.targets.table import BATCH, SIDES, Batch, Table, same_stamp, told
+from gnnrec.targets.table import BATCH, SIDES, Batch, Table, as_rows, same_stamp, told
 
 STAMP = b"gnnrec"  # key in the metadata of a table
 ERRORS = (RuntimeError, ValueError, OSError)  # what LanceDB raises
@@ -49,9 +49,8 @@ class LanceDB:
             same_stamp(self.where, [_stamp(table) for table in tables.values()])
             for side, table in tables.items():
                 for batch in table.search().select(["id", "vector"]).to_batches(BATCH):
-                    column = batch["vector"]
-                    vectors = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
-                    yield side, batch["id"].to_pylist(), vectors
+                    ids = batch["id"].to_pylist()
+                    yield side, ids, _vectors(f"{self.where}: {side}", ids, batch["vector"])
 
     def search(self, queries: Vectors, k: int) -> list[list[str]]:
         with told(self.where, *ERRORS):
@@ -103,6 +102,14 @@ class LanceDB:
                 yield pa.record_batch([*columns, vectors], schema=schema)
 
         return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _vectors(where: str, ids: list[str | None], column: Any) -> Vectors:
+    """Of an Arrow array of lists of one size. [B, d]"""
+    if column.null_count or None in ids:
+        return as_rows(where, ids, column.to_pylist())
+    flat: Vectors = column.flatten().to_numpy()
+    return flat.reshape(len(column), column.type.list_size)
 
 
 def _stamp(table: Any) -> bytes | None:

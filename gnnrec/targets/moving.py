@@ -20,7 +20,7 @@ from gnnrec.export import FLAT_LIMIT, Exported, Vectors, import_embeddings
 from gnnrec.files import atomic_path
 from gnnrec.targets import TARGETS, open_target
 from gnnrec.targets.check import check_embeddings
-from gnnrec.targets.table import SIDES, Table, Target
+from gnnrec.targets.table import SIDES, Table, Target, same_length
 
 FOUND_BY = {  # of several formats in a folder the first one is read
     "parquet": "items.parquet",
@@ -73,7 +73,10 @@ def gathered(target: Target) -> Exported:
     """All of a target in one piece."""
     ids: dict[str, list[str]] = {side: [] for side in SIDES}
     parts: dict[str, list[Vectors]] = {side: [] for side in SIDES}
+    lengths: dict[str, dict[int, str]] = {side: {} for side in SIDES}
     for side, names, vectors in target.read():
+        lengths[side].setdefault(vectors.shape[1], names[0])
+        same_length(f"{target.where}: {side}", lengths[side])
         ids[side] += names
         parts[side].append(vectors)
     if empty := [side for side in SIDES if not ids[side]]:

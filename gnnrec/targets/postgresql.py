@@ -8,12 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from gnnrec.datasets.sources.sql import public
 from gnnrec.errors import UserError, missing_extra
 from gnnrec.export import Vectors
-from gnnrec.targets.table import BATCH, SIDES, Batch, Table, told
+from gnnrec.targets.table import BATCH, SIDES, Batch, Table, as_rows, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,8 @@ class PostgreSQL:
                 with self.connection.cursor(name="gnnrec") as cursor:  # a named one stays there: rows come in parts
                     cursor.execute(self._sql("SELECT id, vector FROM {}", name))
                     for part in iter(lambda: cursor.fetchmany(BATCH), []):
-                        yield side, [name for name, _ in part], np.stack([vector.to_numpy() for _, vector in part])
+                        ids, vectors = [name for name, _ in part], [numbers_of(vector) for _, vector in part]
+                        yield side, ids, as_rows(f"{self.where}: {side}", ids, vectors)
 
     def search(self, queries: Vectors, k: int) -> list[list[str]]:
         from pgvector import Vector
@@ -98,6 +97,13 @@ class PostgreSQL:
             run(self._sql("CREATE INDEX ON {} USING hnsw (vector vector_ip_ops)", new))
         run(self._sql("DROP TABLE IF EXISTS {}", name))
         run(self._sql("ALTER TABLE {} RENAME TO {}", new, name))
+
+
+def numbers_of(value: Any) -> Any:
+    """Of a vector or halfvec [d]; an array and NULL are what they are in Python."""
+    from pgvector import HalfVector, Vector
+
+    return value.to_numpy() if isinstance(value, Vector | HalfVector) else value
 
 
 def open_postgresql(address: str, name: str) -> PostgreSQL:

@@ -67,7 +67,8 @@ class Qdrant:
             same_stamp(self.where, [str(collection).rpartition(".")[2] for collection in collections.values()])
             for side, collection in collections.items():
                 for points in self._scroll(collection):
-                    yield side, [point.payload["id"] for point in points], as_rows([point.vector for point in points])
+                    ids = [point.payload.get("id") for point in points]
+                    yield side, ids, as_rows(f"{self.where}: {side}", ids, [point.vector for point in points])
 
     def search(self, queries: Vectors, k: int) -> list[list[str]]:
         with self._told():

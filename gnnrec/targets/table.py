@@ -83,5 +83,22 @@ def same_stamp(where: str, stamps: Sequence[str | bytes | None]) -> None:
         raise UserError(f"{where}: users and items are of different exports; gnnrec export --replace writes both")
 
 
-def as_rows(vectors: Sequence[Sequence[float]]) -> Vectors:
+def as_rows(where: str, ids: Sequence[str | None], vectors: Sequence[Sequence[float] | Vectors | None]) -> Vectors:
+    """What others may have written, too. [B, d]
+
+    Raises UserError for a row without id or vector, and for vectors of several lengths.
+    """
+    lengths: dict[int, str] = {}
+    for name, vector in zip(ids, vectors):
+        if name is None or vector is None:
+            raise UserError(f"{where}: a row without an id" if name is None else f"{where}: {name!r} has no vector")
+        lengths.setdefault(len(vector), name)
+    same_length(where, lengths)
     return np.asarray(vectors, dtype=np.float32)
+
+
+def same_length(where: str, lengths: Mapping[int, str]) -> None:
+    """lengths: of vectors -> whose one of them is. Raises UserError where there are several."""
+    if len(lengths) > 1:
+        found = " and ".join(f"{length} ({name!r})" for length, name in list(lengths.items())[:2])
+        raise UserError(f"{where}: vectors of {found} dimensions; expected one length")

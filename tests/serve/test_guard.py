@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import time
 
 import pytest
@@ -269,3 +270,36 @@ def test_prometheus_can_read_the_counts(serve, tiny_runs):
     assert 'gnnrec_requests_total{route="other",status="404"} 1.0' in text and "secret" not in text
     assert 'gnnrec_request_seconds_count{route="/items/{id}"} 4.0' in text
     assert 'gnnrec_run_info{run="default"} 1.0' in text and "process_resident_memory_bytes" in text
+
+
+def test_who_waits_is_told_how_long(serve, tiny_runs):
+    client = serve(tiny_runs["default"], rate=0.1)  # the first one, then one every ten seconds
+    assert client.get("/items/i1").status_code == 200
+    answer = client.get("/items/i1")
+    assert "too many requests" in error_of(answer, 429) and answer.headers["retry-after"] == "10"
+
+
+@pytest.mark.parametrize("path", ["/feedback", "/admin/run"])
+def test_a_body_of_another_kind_is_called_by_its_kind(keyed, path):
+    client, _, boss = keyed
+    for kind in ("application/x-www-form-urlencoded", "text/plain", None):  # the first is what curl -d sends
+        headers = {"Authorization": boss} | ({} if kind is None else {"content-type": kind})
+        answer = client.post(path, content=b'{"user": "u0", "item": "i0"}', headers=headers)
+        assert error_of(answer, 415) == f"a body of {kind or 'no kind'}; allowed: application/json"
+    headers = {"Authorization": boss, "content-type": "Application/JSON; charset=utf-8"}
+    assert client.post(path, content=b"{}", headers=headers).status_code == 422
+
+
+@pytest.mark.parametrize("origin", ["shop.example", "https://shop.example/", "https://Shop.example", "https://", ""])
+def test_an_origin_that_no_browser_sends_is_refused(run_command, tiny_runs, tmp_path, origin):
+    given = ("--feedback", tmp_path / "log", "--allow-origin", "https://a.example:8443", origin)
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # so that it ends, whatever is let through
+        port = taken.getsockname()[1]
+        status, _, err = run_command("serve", tiny_runs["default"], "--port", port, *given)
+    assert status == 2 and f"serve --allow-origin: found {origin!r}; allowed: *, or such as https://shop.ex" in err
+
+
+@pytest.mark.parametrize("typed", ["nan", "inf", "0", "-1"])
+def test_no_size_of_a_request_is_refused(run_command, tiny_runs, tmp_path, typed):
+    status, _, err = run_command("serve", tiny_runs["default"], "--feedback", tmp_path / "log", "--max-mb", typed)
+    assert status == 2 and f"serve --max-mb: found {typed}; allowed: above 0" in err

@@ -49,7 +49,14 @@ def test_the_command_shows_the_key_once(run_command, tmp_path):
     assert status == 2 and "has a key named 'shop'" in err
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"keys": [{"name": "x"}]}', '{"keys": 3}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{}", "[]", '{"keys": [{"name": "x"}]}', '{"keys": 3}'),
+        '{"keys": [{"sha256": ["x"], "name": "x", "role": "admin"}]}',
+        '{"keys": [{"sha256": "x", "name": ["x"], "role": "admin"}]}',
+    ],
+)
 def test_a_file_that_is_none_is_refused(tmp_path, text):
     path = tmp_path / "keys.json"
     path.write_text(text)
@@ -81,3 +88,16 @@ def test_a_rate_lets_through_twice_as_many_at_once_and_then_what_it_says():
 def test_no_rate_is_no_limit():
     limit = RateLimit(0.0)
     assert {limit.wait("a") for _ in range(1000)} == {0.0}
+
+
+def test_a_file_into_which_anybody_may_write_lets_nobody_in(tmp_path):
+    path = tmp_path / "keys.json"
+    shop = add_key(path, "shop")
+    keys = Keys(path)
+    path.chmod(0o666)
+    with pytest.raises(UserError, match=f"anybody here may write keys into it; allowed: after chmod o-w {path}"):
+        Keys(path)
+    with pytest.raises(UserError, match="cannot be read now"):
+        keys.caller(shop)
+    path.chmod(0o664)
+    assert keys.caller(shop).name == Keys(path).caller(shop).name == "shop"

@@ -55,7 +55,25 @@ def test_a_sound_is_sent_as_what_it_is_whatever_its_name(tmp_path, suffix, kind)
     assert (whole.headers["content-type"], whole.content) == (kind, odd.read_bytes())
     part = asked(media.sound, odd, range="bytes=4-11")
     assert (part.status_code, part.content) == (206, odd.read_bytes()[4:12])
-    assert asked(media.sound, odd, **{"if-none-match": whole.headers["etag"]}).status_code == 304
+    tag = whole.headers["etag"]
+    for known in (tag, f"W/{tag}", f'"another", {tag}', "*"):
+        assert asked(media.sound, odd, **{"if-none-match": known}).status_code == 304
+    for known in ('"another"', tag[1:-1], ""):
+        assert asked(media.sound, odd, **{"if-none-match": known}).status_code == 200
+
+
+def test_every_answer_to_a_range_is_in_the_document(tmp_path, serve, tiny_runs):
+    document = serve(tiny_runs["default"]).get("/openapi.json").json()
+    route = document["paths"]["/items/{id}/{kind}"]["get"]
+    assert {part["name"] for part in route["parameters"] if part["in"] == "header"} == {"Range", "If-None-Match"}
+    path = tmp_path / "sound.wav"
+    soundfile.write(path, np.sin(np.arange(16000) / 5) / 3, 16000)
+    asks = {"bytes=0-9": 206, "bytes=-5": 206, "bytes=0-1,4-5": 206, "bytes=99999999-": 416, "lines=1-2": 400}
+    for asked_for, status in asks.items():
+        answer = asked(media.sound, path, range=asked_for)
+        assert answer.status_code == status
+        kind = answer.headers["content-type"].partition(";")[0]
+        assert kind in route["responses"][str(status)]["content"], asked_for
 
 
 def test_what_is_no_media_is_not_sent(tmp_path):

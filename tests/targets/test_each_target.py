@@ -7,6 +7,7 @@ from made_export import made
 from gnnrec.errors import UserError
 from gnnrec.targets import open_target
 from gnnrec.targets.moving import gathered, store
+from gnnrec.targets.postgresql import numbers_of
 from gnnrec.targets.qdrant import Qdrant
 
 WORDS = {"title": ["one", None, "three"], "text": ["one. a", None, "three. c"]}
@@ -118,3 +119,67 @@ def test_lancedb_leaves_a_table_alone_that_is_not_its_own(tmp_path, few):
     with pytest.raises(UserError, match="shop_users: there already"):
         store(open_target(f"lancedb:{tmp_path}", "shop"), few, {})
     assert theirs.to_arrow()["id"].to_pylist() == ["mine"]
+
+
+KEY_OF = "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'p'"
+WRONG_ROWS = {
+    "NULL, '[1,2,3]'": "items: a row without an id",
+    "'new', NULL": "items: 'new' has no vector",
+    "'new', '[1,2]'": r"items: vectors of \d+ \('.+'\) and 2 \('new'\) dimensions; expected one length",
+}
+
+
+@pytest.mark.parametrize("row", WRONG_ROWS)
+def test_rows_that_others_wrote_into_postgresql_are_refused_in_one_line(postgresql, unused_name, few, row):
+    import psycopg
+
+    store(open_target(postgresql, unused_name), few, {})
+    with psycopg.connect(postgresql) as connection:
+        table = f"{unused_name}_items"
+        connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {connection.execute(KEY_OF, (table,)).fetchone()[0]}")
+        connection.execute(f"ALTER TABLE {table} ALTER id DROP NOT NULL, ALTER vector TYPE vector")
+        connection.execute(f"INSERT INTO {table} (id, vector) VALUES ({row})")
+    with pytest.raises(UserError, match=WRONG_ROWS[row]) as caught:
+        gathered(open_target(postgresql, unused_name))
+    assert str(caught.value).startswith("postgresql:")
+
+
+def test_arrays_and_half_vectors_of_postgresql_are_read(postgresql, unused_name, few):
+    import psycopg
+    from pgvector import HalfVector
+
+    store(open_target(postgresql, unused_name), few, {})
+    with psycopg.connect(postgresql) as connection:
+        connection.execute(f"ALTER TABLE {unused_name}_items ALTER vector TYPE real[] USING vector::real[]")
+    back = gathered(open_target(postgresql, unused_name))
+    assert back.item_ids == few.item_ids and np.array_equal(back.item, few.item)
+    assert numbers_of(HalfVector([0.5, 2])).tolist() == [0.5, 2]  # a type that this server is too old for
+
+
+def test_rows_that_others_wrote_into_lancedb_are_refused_in_one_line(tmp_path):
+    import lancedb
+    import pyarrow as pa
+
+    fixed = pa.list_(pa.float32(), 2)
+    wrong = {
+        "items: 'b' has no vector": (["a", "b"], pa.array([[1, 2], None], fixed)),
+        "items: a row without an id": (["a", None], pa.array([[1, 2], [3, 4]], fixed)),
+    }
+    database = lancedb.connect(tmp_path)
+    database.create_table("shop_users", pa.table({"id": ["u"], "vector": pa.array([[1, 2]], fixed)}))
+    for said, (ids, vectors) in wrong.items():
+        rows = pa.table({"id": pa.array(ids, pa.string()), "vector": vectors})
+        database.create_table("shop_items", rows, mode="overwrite", on_bad_vectors="null")
+        with pytest.raises(UserError, match=f"^lancedb:{tmp_path}: {said}"):
+            gathered(open_target(f"lancedb:{tmp_path}", "shop"))
+
+
+def test_points_that_others_wrote_into_qdrant_are_refused_in_one_line(few):
+    from qdrant_client import QdrantClient, models
+
+    client = QdrantClient(":memory:")
+    target = Qdrant(client, "shop", "qdrant:here")
+    store(target, few, {})
+    client.upsert("shop_items", [models.PointStruct(id=99, vector=few.item[0].tolist(), payload={})])
+    with pytest.raises(UserError, match="^qdrant:here: items: a row without an id"):
+        gathered(target)

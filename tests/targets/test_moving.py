@@ -98,4 +98,8 @@ def test_an_import_overwrites_nothing(run_command, tmp_path):
     before = {path: path.read_bytes() for path in (tmp_path / "exported").iterdir()}
     status, _, err = run_command("import", tmp_path / "exported", "--to", tmp_path / "exported")
     assert (status, err.count("\n")) == (2, 1)
+    assert err == f"gnnrec: {tmp_path / 'exported'}: there is something already; expected a new or empty folder\n"
     assert {path: path.read_bytes() for path in (tmp_path / "exported").iterdir()} == before
+    nobody = "qdrant:http://127.0.0.1:1"  # is not asked
+    status, _, err = run_command("import", nobody, "--to", tmp_path / "exported")
+    assert status == 2 and "something already" in err

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnrec.errors import UserError
-from gnnrec.files import new_folder, write_json
+from gnnrec.files import check_new, new_folder, write_json
 
 FILE = "encoder.json"
 
@@ -16,8 +16,7 @@ def write_folder(folder: Path, facts: dict[str, Any], fill: Callable[[Path], dic
 
     Raises UserError where there is something already.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: there is something already; expected a new or empty folder")
+    check_new(folder)
     with new_folder(folder) as work:
         write_json(work / FILE, facts | fill(work))
 
