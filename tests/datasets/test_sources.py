@@ -123,6 +123,18 @@ def test_hugging_face_dataset_on_disk(tmp_path):
         Dataset.load(root)
 
 
+@pytest.mark.parametrize("split", ["../elsewhere", "{place}/elsewhere", "..", 5])
+def test_a_part_of_a_hugging_face_dict_does_not_leave_its_folder(tmp_path, split):
+    above = tmp_path / "above"
+    root = above / "dict"
+    for folder in (above, above / "elsewhere", root / "train"):
+        save_to_disk(folder, {"user": ["a", "b"], "item": ["x", "y"]})
+    name = split.format(place=above) if isinstance(split, str) else split
+    (root / "dataset_dict.json").write_text(json.dumps({"splits": ["train", name]}))
+    with pytest.raises(UserError, match=r"dataset_dict\.json: the split .* leaves the folder"):
+        Dataset.load(root)
+
+
 def test_hugging_face_dict_gives_the_split_and_a_description_names_columns(tmp_path):
     root = tmp_path / "dict"
     save_to_disk(root / "train", {"who": ["a", "b"], "what": ["x", "y"]})
