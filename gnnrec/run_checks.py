@@ -5,6 +5,7 @@ that later code takes from it.
 """
 
 import dataclasses
+import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -45,6 +46,7 @@ TOLD: dict[tuple[str, ...], tuple[type, ...]] = {  # what the product reads of r
 }
 STEP: dict[str, type] = {"verb": str, "folder": str, "settings": str, "partitions": int, "fingerprint": str}
 TIMES_DISK = 64  # how much more memory than its files a run may want
+WIDEST = 1 << 20  # numbers of a user or an item, of whom one row is read at a time
 
 
 def check_provenance(document: dict[str, Any], path: Path) -> None:
@@ -173,23 +175,28 @@ def check_memory(settings: Any, rows: int, folder: Path) -> None:
         )
 
 
-def check_rows(path: Path, key: str, found: int, size: int) -> None:
-    """Raises UserError for a stored array of another number of rows than there are ids."""
-    if found != size:
-        held = f"{count(found, 'row')} of {key}, but {count(size, 'id')}"
+def check_rows(path: Path, key: str, shape: Sequence[int], size: int) -> None:
+    """Raises UserError for a stored array of another number of rows than there are ids, or with rows of no believable
+    length: a file with holes costs nobody any disk."""
+    if not shape or math.prod(shape[1:]) > WIDEST:
+        raise UserError(f"{path}: {key}: found the shape {list(shape)}; expected rows of at most {WIDEST:,} numbers")
+    if shape[0] != size:
+        held = f"{count(shape[0], 'row')} of {key}, but {count(size, 'id')}"
         raise UserError(f"{path}: {held}; the files are of different runs")
 
 
 def check_lists(
-    run: Path, parts: Iterable[NDArray[Any]], num_items: int
+    run: Path, parts: Iterable[NDArray[Any]], num_items: int, most: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Items and scores [n, LISTED]. Raises UserError where the two parts are anything but places of items, -1 behind
-    the last, and a score for each."""
+    """Items and scores [n, at most `most`]. Raises UserError where the two parts are anything but places of items, -1
+    behind the last, and a score for each. No number is read of lists that are longer."""
     items, scores = parts
     path = run / "lists.safetensors"
     if items.shape != scores.shape or items.ndim != 2 or (items.dtype, scores.dtype) != (np.int32, np.float32):
         found = f"{items.dtype} {list(items.shape)} and {scores.dtype} {list(scores.shape)}"
         raise UserError(f"{path}: item and score: found {found}; expected int32 and float32, a row a user")
+    if items.shape[1] > most:
+        raise UserError(f"{path}: item: found lists of {items.shape[1]:,}; expected {most} at most")
     if items.size and not (items.min() >= -1 and items.max() < num_items):
         raise UserError(f"{path}: item: found {items.min()} to {items.max()}; expected -1 to {num_items - 1}")
     return items, scores

@@ -210,14 +210,14 @@ class Run:
         """The best items of one user, by the model, without those she had, and their scores; at most LISTED."""
         row = slice(index, index + 1)
         parts = (self._rows("lists.safetensors", key, len(self.user_ids), row) for key in ("item", "score"))
-        items, scores = check_lists(self.folder, parts, len(self.item_ids))
+        items, scores = check_lists(self.folder, parts, len(self.item_ids), LISTED)
         return items[items >= 0], scores[items >= 0]
 
     @property
     def lists(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The best items of every user [U, LISTED], -1 where there are no more, and their scores. Memory maps."""
         parts = (self._mapped("lists.safetensors", key, len(self.user_ids)) for key in ("item", "score"))
-        return check_lists(self.folder, parts, len(self.item_ids))
+        return check_lists(self.folder, parts, len(self.item_ids), LISTED)
 
     def dataset(self, folder: Path | None = None) -> Dataset:
         """The data it was trained on, read again from its folder or, where that has moved, from the given one, with as
@@ -303,16 +303,15 @@ class Run:
         path = self.folder / name
         with refusing(path), open_tensors(path) as file:
             stored = file.get_slice(key)
-            found = stored.get_shape()[0]
+            check_rows(path, key, stored.get_shape(), size)  # before a row is asked for, which may be of any length
             array: NDArray[Any] = stored[rows]
-        check_rows(path, key, found, size)
         return array
 
     def _mapped(self, name: str, key: str, size: int) -> NDArray[Any]:
         path = self.folder / name
         with refusing(path):
             array = map_tensor(path, key)
-        check_rows(path, key, len(array), size)
+        check_rows(path, key, array.shape, size)
         return array
 
     @classmethod

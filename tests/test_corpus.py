@@ -16,6 +16,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts" / "fuzz"))
 import targets as fuzz  # noqa: E402
 
 FOUND = sorted(path.relative_to(CORPUS) for path in CORPUS.rglob("*") if path.is_file())
+TABLES = (
+    *("users.csv", "friends.csv", "log.db", "mmrec/image_feat.npy", "movielens/movies.csv", "movielens/u.item"),
+    *("arrow/state.json", "arrow/data.arrow", "arrow/dataset_dict.json", "user-vector", "audit", "model.gguf"),
+)
 QUICK = ("feedback.jsonl", "keys.json", "encoder.json", "recipe", "checkpoint", "vectors/words.bin", "export/items.npy")
 EXAMPLES = 150
 
@@ -42,7 +46,18 @@ def test_what_was_found_stays_mended(target: Callable[[str], Any], path: Path) -
 
 
 @pytest.mark.parametrize(
-    "name", [*QUICK, "dataset.toml", "log.csv", "run/run.json", "picture", "sound", "run/lists.safetensors", "service"]
+    "name",
+    [
+        *QUICK,
+        *TABLES,
+        "dataset.toml",
+        "log.csv",
+        "run/run.json",
+        "picture",
+        "sound",
+        "run/lists.safetensors",
+        "service",
+    ],
 )
 def test_every_seed_is_taken_and_its_damaged_copies_are_refused_or_taken(
     target: Callable[[str], Any], name: str

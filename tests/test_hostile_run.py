@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import pickle
 import shutil
 import zipfile
@@ -20,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from gnnrec.errors import UserError
 from gnnrec.export import import_embeddings
 from gnnrec.files import sha256_of_file
-from gnnrec.run_folder import Run
+from gnnrec.run_folder import LISTED, Run
 from gnnrec.untrusted import parse_npy, read_parquet
 
 
@@ -90,7 +91,7 @@ def test_a_run_json_of_other_types_is_one_line(folder: Path, change: Callable, s
     [
         ({"node/item/num_nodes": torch.tensor(10**12)}, "item nodes, but 32 ids"),
         ({"node/user/num_nodes": torch.tensor(3)}, "3 user nodes, but 40 ids"),
-        ({"edge/user/interacts/item/edge_index": torch.tensor([[0], [10**9]])}, "an edge ends at no item"),
+        ({"edge/user/interacts/item/edge_index": torch.tensor([[0], [10**8]])}, "an edge ends at no item"),
         ({"edge/user/interacts/item/edge_index": torch.tensor([[-1], [0]])}, "an edge ends at no user"),
         ({"edge/user/interacts/item/edge_index": torch.zeros(3)}, "edges of shape (3,)"),
         ({"edge/user": torch.zeros(3)}, "does not fit the run"),
@@ -186,6 +187,38 @@ LISTS: list[tuple[dict[str, Callable[[torch.Tensor], torch.Tensor]], str]] = [
     ({"item": lambda item: item[:, :1]}, r"item and score: found int32 \[\d+, 1\] and"),
     ({name: lambda part: part[:, 0] for name in ("item", "score")}, r"item and score: found int32 \[\d+\] and"),
 ]
+
+
+def with_holes(path: Path, shapes: dict[str, list[int]]) -> None:
+    """Tensors that take no disk: all of them zeros that nobody wrote."""
+    header: dict[str, Any] = {}
+    end = 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 4 * math.prod(shape)
+        header[name] = {"dtype": "F32" if name == "score" else "I32", "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)
+
+
+@pytest.mark.parametrize("width", [LISTED + 1, 10**8])
+def test_lists_of_any_length_are_not_read(tiny_runs: dict[str, Path], tmp_path: Path, width: int) -> None:
+    folder = Path(shutil.copytree(tiny_runs["item_knn"], tmp_path / "run"))
+    shape = [len(Run.load(folder).user_ids), width]
+    with_holes(folder / "lists.safetensors", {"item": shape, "score": shape})
+    said = f"item: found lists of {LISTED + 1}; expected {LISTED}" if width < 10**8 else "rows of at most 1,048,576"
+    for read in (lambda run: run.user_list(0), lambda run: run.lists):
+        with pytest.raises(UserError, match=said):
+            read(Run.load(folder))
+
+
+def test_an_array_without_rows_is_one_line(tiny_runs: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_runs["item_knn"], tmp_path / "run"))
+    with_holes(folder / "lists.safetensors", {"item": [], "score": []})
+    for read in (lambda run: run.user_list(0), lambda run: run.lists):
+        with pytest.raises(UserError, match=r"lists\.safetensors"):
+            read(Run.load(folder))
 
 
 @pytest.mark.parametrize(("change", "said"), LISTS)

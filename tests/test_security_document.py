@@ -1,4 +1,4 @@
-"""SECURITY.md names a test for each claim; all of these exist."""
+"""SECURITY.md names a test for each claim; all of these exist, and so do those that other documents name."""
 
 import ast
 import re
@@ -22,3 +22,11 @@ def test_each_claim_of_a_table_names_one():
     assert len(ROWS) > 15
     assert [row for row in ROWS if not re.search(r"`tests/[\w/]+\.py::test_\w+`", row)] == []
     assert TEXT.count("tests/") == len(re.findall(r"`tests/[\w/]+\.py(?:::test_\w+)?`", TEXT))  # none is misspelt
+
+
+@pytest.mark.parametrize(
+    "path", [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"], ids=lambda path: path.name
+)
+def test_tests_and_scripts_that_a_document_names_are_there(path):
+    found = set(re.findall(r"\b((?:tests|scripts)/[\w/]+(?:\.\w+)?)", path.read_text(encoding="utf-8")))
+    assert [name for name in sorted(found) if not (ROOT / name).exists()] == []

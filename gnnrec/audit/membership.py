@@ -29,6 +29,7 @@ from gnnrec.files import atomic_path
 from gnnrec.models.fold_in import FoldIn, history_log
 from gnnrec.progress import progress
 from gnnrec.run_folder import Run
+from gnnrec.untrusted import parse_npy
 from gnnrec.vault import is_encrypted
 
 FPR = 0.01
@@ -74,8 +75,7 @@ def shadow_row(shadows: Shadows, number: int) -> tuple[NDArray[np.float64], NDAr
     made_of = sha256((told["settings_sha256"] + told["dataset"]["fingerprint"]).encode()).hexdigest()[:12]
     path = shadows.run.folder / FOLDER / f"{made_of}_{number}.npy"
     if path.exists():
-        kept = np.load(path, allow_pickle=False)
-        return kept[0], kept[1]
+        return read_rows(path, len(shadows.run.user_ids))
     member = np.random.default_rng((number, 1)).random(len(shadows.run.user_ids)) < 0.5
     log = shadows.run.train
     model, graph = shadows.fit(log.rows(member[log.user]))
@@ -83,6 +83,15 @@ def shadow_row(shadows: Shadows, number: int) -> tuple[NDArray[np.float64], NDAr
     if not is_encrypted(shadows.run.folder):  # where nothing is written plain, every audit begins anew
         save(path, np.stack(found))
     return found
+
+
+def read_rows(path: Path, num_users: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What `shadow_row` kept: [U] twice. Raises UserError for anything else: the run may be a stranger's."""
+    kept = parse_npy(path.read_bytes(), path)
+    if kept.shape != (2, num_users) or kept.dtype != np.float64:
+        found = f"{kept.dtype} {list(kept.shape)}"
+        raise UserError(f"{path}: found {found}; expected float64 [2, {num_users}]; it may be deleted")
+    return kept[0], kept[1]
 
 
 def save(path: Path, rows: NDArray[np.float64]) -> None:

@@ -105,7 +105,8 @@ def load_features(
         found = np.full(values[block].shape, np.nan, dtype=np.float32)
         for first, part in zip(np.cumsum([0, *sizes]), parts):
             mine = (rows[block] >= first) & (rows[block] < first + len(part))
-            found[mine] = part[rows[block][mine] - first]
+            with np.errstate(over="ignore"):  # of doubles: they become infinite, which is told below
+                found[mine] = part[rows[block][mine] - first]
         nothing = (np.isnan(found) | (found == 0)).all(axis=1)
         broken[block] = ~np.isfinite(found).all(axis=1) & ~nothing
         found[nothing | broken[block]] = np.nan

@@ -135,7 +135,10 @@ def with_feedback(log: RawLog, feedback: Feedback) -> RawLog:
     """
     events = read_events(feedback.path)[: feedback.num_events]
     if len(events) < feedback.num_events:
-        raise UserError(f"{feedback.path}: {len(events):,} events, there were {feedback.num_events:,} before")
+        raise UserError(
+            f"{feedback.path}: {len(events):,} events, there were {feedback.num_events:,} before; of who was forgotten "
+            "by another run: gnnrec forget; else train anew"
+        )
     # Ids as text, whatever type the file has: the service may have been told of others than those there.
     frame = log.table.frame.with_columns(as_id(log.table, name).alias(name) for name in (log.user, log.item))
     values: dict[str, list[Any]] = {

@@ -53,9 +53,9 @@ class Explainer:
         return self.phraser.phrase(sentences, pieces, item) if self.phraser else sentences
 
     def title(self, item: int) -> str:
-        """The item's name as people see it; its id where it has none."""
+        """The item's name as people see it; “item” and its id where it has none."""
         title = self._titles[item]
-        return (visible(title) if title else "") or self.run.item_ids[item]
+        return (visible(title) if title else "") or f"item {self.run.item_ids[item]}"
 
     @cached_property
     def _titles(self) -> tuple[str | None, ...]:

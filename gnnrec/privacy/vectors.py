@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec.errors import UserError, first_line
+from gnnrec.errors import UserError
 from gnnrec.files import atomic_path, write_text
 from gnnrec.run_folder import Run
+from gnnrec.untrusted import refusing
 
 
 class Kept(NamedTuple):
@@ -52,10 +53,8 @@ def write(kept: Kept, path: Path) -> list[Path]:
 
 def read(path: Path) -> NDArray[np.floating[Any]]:
     """One row of numbers. [d] Raises UserError for anything else."""
-    try:
+    with refusing(path, "cannot be read as .npy"):
         vector = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read as .npy: {first_line(error)}") from error
     if not isinstance(vector, np.ndarray) or vector.ndim != 1 or vector.dtype.kind != "f":
         raise UserError(f"{path}: found {getattr(vector, 'dtype', 'an archive')}; allowed: one row of numbers")
     return vector

@@ -213,7 +213,7 @@ def build_app(
     if config.origins:
         headers = ["authorization", "content-type"]
         return CORSMiddleware(
-            guarded, allow_origins=config.origins, allow_methods=["GET", "POST"], allow_headers=headers
+            guarded, allow_origins=config.origins, allow_methods=[*METHODS, "HEAD"], allow_headers=headers
         )
     return guarded
 
@@ -240,7 +240,8 @@ async def _failed(request: Request, error: Exception) -> Response:
     elif isinstance(error, RequestValidationError):
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        status, message = 422, f"{place}: {first['msg']}" if place else first["msg"]
+        why = "not known here; /openapi.json has what is" if first["type"] == "extra_forbidden" else first["msg"]
+        status, message = 422, f"{place}: {why}" if place else why
     elif isinstance(error, HTTPException) and error.status_code == 404:
         status, message = 404, f"nothing is at {request.url.path[:LONGEST_PATH]!r}; /openapi.json has what there is"
     elif isinstance(error, HTTPException) and error.status_code == 405:

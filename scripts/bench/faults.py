@@ -54,7 +54,7 @@ TRAINED = {  # settings of a training, by what is special about its state
     " lightgcn, temporal": ("model.name=lightgcn", "train.sampling=temporal", "graph.together=0"),
     " encrypted": ("--encrypt",),
 }
-COMMANDS = ("forget", "update", "rekey", "rekey --deep", "refit")
+COMMANDS = ("forget", "update", "rekey", "rekey --deep", "refit", "tune-settings", "export --shards")
 FORMATS = ("parquet", "npy", "safetensors", "faiss")
 KEPT = ("weights.safetensors", "embeddings.safetensors", "graph.safetensors")
 IDS = [str(number) for number in range(4_000)]

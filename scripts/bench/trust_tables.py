@@ -55,7 +55,8 @@ def long_run(rows: Rows) -> list[list[str]]:
             "the service stays as it is under load, with feedback and swaps of the run",
             f"scripts/bench/soak.py: {found['minutes']:.0f} minutes, {found['requests']:,.0f} requests, "
             f"{found['swaps']:.0f} retrained runs swapped in",
-            f"{found['faults']:.0f} faults; {found['mb_first']:.0f} → {found['mb_last']:.0f} MB, "
+            f"{found['faults']:.0f} faults; {found['mb_first']:.0f} → {found['mb_half']:.0f} MB while "
+            f"{found['told']:,.0f} events were told, {found['mb_last']:.0f} MB after as long without; "
             f"{found['files_first']:.0f} → {found['files_last']:.0f} open files",
         ]
     ]

@@ -18,7 +18,6 @@ from gnnrec.commit import finish
 from gnnrec.datasets import read_events
 from gnnrec.errors import UserError
 from gnnrec.export import import_embeddings
-from gnnrec.exported import read_ids_of
 from gnnrec.run_folder import Run
 from gnnrec.serve.feedback import FeedbackLog
 from gnnrec.sharded_index import nearest_rows
@@ -88,8 +87,8 @@ def shards() -> Work:
 
     def state(place: Path) -> str:
         run = Run.load(place / "run")
-        found = nearest_rows(place / "out", run.embeddings.user.numpy(), len(run.item_ids))
-        assert read_ids_of("items", place / "out") == run.item_ids
+        ids, found = nearest_rows(place / "out", run.embeddings.user.numpy(), len(run.item_ids))
+        assert tuple(ids) == run.item_ids
         return hashlib.sha256(found.rows.tobytes() + found.scores.tobytes()).hexdigest()[:12]
 
     return Work(prepare=prepare, command=lambda place: export(place, "run", 3), state=state)

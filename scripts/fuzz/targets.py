@@ -19,6 +19,7 @@ import torch
 from encoder_targets import encoder_targets
 from PIL import Image
 from sealed_targets import sealed_targets
+from table_targets import table_targets
 from target import Target
 from vector_targets import vector_targets
 
@@ -216,6 +217,7 @@ def targets(place: Path) -> Iterator[tuple[str, Callable[[], Target]]]:
     yield from encoder_targets(place)
     yield from sealed_targets(place)
     yield from vector_targets(place)
+    yield from table_targets(place, shop)
     for name in ("interactions", "items"):
         yield f"update/{name}.parquet", lambda name=name: partition(shop, name)
     for name, reader, seed in (("due.json", read_due, DUE), ("export.json", read_export, EXPORTED)):

@@ -123,6 +123,18 @@ def test_hugging_face_dataset_on_disk(tmp_path):
         Dataset.load(root)
 
 
+@pytest.mark.parametrize("split", ["../elsewhere", "{place}/elsewhere", "..", 5])
+def test_a_part_of_a_hugging_face_dict_does_not_leave_its_folder(tmp_path, split):
+    above = tmp_path / "above"
+    root = above / "dict"
+    for folder in (above, above / "elsewhere", root / "train"):
+        save_to_disk(folder, {"user": ["a", "b"], "item": ["x", "y"]})
+    name = split.format(place=above) if isinstance(split, str) else split
+    (root / "dataset_dict.json").write_text(json.dumps({"splits": ["train", name]}))
+    with pytest.raises(UserError, match=r"dataset_dict\.json: the split .* leaves the folder"):
+        Dataset.load(root)
+
+
 def test_hugging_face_dict_gives_the_split_and_a_description_names_columns(tmp_path):
     root = tmp_path / "dict"
     save_to_disk(root / "train", {"who": ["a", "b"], "what": ["x", "y"]})
@@ -157,10 +169,37 @@ def test_sqlite(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ('VACUUM INTO "{place}"', "allowed: SELECT from this file"),
+        ('ATTACH "{place}" AS other', "allowed: SELECT from this file"),
+        (
+            "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x, x FROM n",
+            "allowed: SELECT from this file",
+        ),
+        ("SELECT a.who, b.what FROM log a, log b, log c, log d", "rows in"),
+    ],
+)
+def test_a_stranger_s_query_writes_nothing_and_fills_no_memory(tmp_path, monkeypatch, query, message):
+    monkeypatch.setattr("gnnrec.untrusted.SMALL", 1)  # a bound that is reached in a moment
+    place, data = tmp_path / "elsewhere.db", tmp_path / "data"
+    data.mkdir()
+    with sqlite3.connect(data / "log.db") as connection:
+        connection.execute("CREATE TABLE log (who TEXT, what INTEGER, rating, at INTEGER)")
+        connection.executemany("INSERT INTO log VALUES (?, 1, 5, 1)", [(str(number),) for number in range(60)])
+    before = (data / "log.db").read_bytes()
+    write(data, {"dataset.toml": SQL_TOML.format(uri="sqlite:///log.db", query=query.format(place=place))})
+    with pytest.raises(UserError, match=message):
+        Dataset.load(data)
+    assert not place.exists() and (data / "log.db").read_bytes() == before
+    assert {path.name for path in data.iterdir()} == {"log.db", "dataset.toml"}
+
+
+@pytest.mark.parametrize(
     ("uri", "query", "message"),
     [
         ("sqlite:///log.db", "SELECT * FROM nowhere", "no such table: nowhere"),
-        ("sqlite:///log.db", "DELETE FROM log", "readonly database"),
+        ("sqlite:///log.db", "DELETE FROM log", "allowed: SELECT from this file"),
         ("sqlite:///log.db", "SELECT who, who FROM log", "two columns have the same name"),
         ("sqlite:///../log.db", QUERY, "leaves the folder"),
         ("sqlite:///no.db", QUERY, "there is no file 'no.db'"),

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,7 +142,7 @@ def test_every_rename_follows_an_fsync_of_the_file_and_is_followed_by_one_of_the
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[tuple[str, str]] = []
-    fsync, replace = os.fsync, os.replace
+    fsync, replace, rmdir = os.fsync, os.replace, os.rmdir
 
     def synced(descriptor: int) -> None:
         done.append(("fsync", os.path.realpath(f"/proc/self/fd/{descriptor}")))
@@ -151,6 +152,11 @@ def test_every_rename_follows_an_fsync_of_the_file_and_is_followed_by_one_of_the
         done.append(("rename", f"{os.path.realpath(source)} {os.path.realpath(target)}"))
         replace(source, target)
 
+    def removed(path: Any, **options: Any) -> None:
+        done.append(("rmdir", str(path)))
+        rmdir(path, **options)
+
+    monkeypatch.setattr(os, "rmdir", removed)
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", renamed)
     write_text(tmp_path / "file", "text")
@@ -163,9 +169,8 @@ def test_every_rename_follows_an_fsync_of_the_file_and_is_followed_by_one_of_the
     for number in renames:
         source, target = done[number][1].split(" ")
         before = {path for what, path in done[:number] if what == "fsync"}
-        after = {path for what, path in done[number:] if what == "fsync"}
         assert source in before or any(path.endswith("/one") for path in before)
-        assert str(Path(target).parent) in after
+        assert done[number + 1] == ("fsync", str(Path(target).parent))  # before anything else is done
     assert any(path.endswith("/inner") for what, path in done if what == "fsync")
 
 

@@ -217,3 +217,18 @@ def test_content_that_was_filled_in_is_no_reason(planted_run: Run) -> None:
     finder._own[modality].discard(item)  # as if its node held what its neighbours have
     pieces = finder.find(user, item)
     assert modality not in {piece.modality for piece in pieces} | {name for p in pieces for name, _ in p.alike}
+
+
+def test_what_has_no_title_is_called_an_item_with_its_id(planted_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(planted_folder / "interactions.csv", tmp_path)
+    described = (
+        'name = "bare"\n[interactions]\npath = "interactions.csv"\nuser = "user"\nitem = "item"\nsplit = "split"'
+    )
+    (tmp_path / "dataset.toml").write_text(described)
+    run = train(Dataset.load(tmp_path), tmp_path / "run", load_recipe("item_knn"))
+    (item,) = best_items(run, 4, 1)
+    found = Explainer(run).explain(run.user_ids[4], run.item_ids[item])
+    assert found["title"] == f"item {run.item_ids[item]}"
+    had = [piece for piece in found["evidence"] if piece["kind"] == "had"]
+    assert had and all(piece["title"] == f"item {piece['id'].removeprefix('had:')}" for piece in had)
+    assert f"“{had[0]['title']}”" in found["explanation"][0]["text"]

@@ -1,5 +1,6 @@
 """Models under differential privacy: what one user moves, what noise is added, and what is refused."""
 
+import importlib
 import math
 
 import numpy as np
@@ -13,13 +14,15 @@ from gnnrec.datasets import Interactions
 from gnnrec.differential.noise import secret_generator, symmetric_gaussian
 from gnnrec.encoders.encode import from_array
 from gnnrec.errors import UserError
-from gnnrec.graph import build_graph
+from gnnrec.graph import INTERACTS, build_graph
+from gnnrec.models import MODELS
 from gnnrec.models.dp_filter import DPFilter, DPFilterConfig, aggregates, smoothed, with_constant
 from gnnrec.models.dp_mf import DPMF, DPMFConfig, solved, start
 from gnnrec.models.dp_mf import loss_of_halves as loss_of_factors
 from gnnrec.models.dp_sgd import noise_multiplier, train_privately
 from gnnrec.models.dp_tower import DPTower, DPTowerConfig, loss_of_halves
 from gnnrec.models.private import bounded_history, content_directions, public_features, unit_histories
+from gnnrec.private_runs import PRIVATE
 
 USERS, ITEMS = 12, 20
 
@@ -74,6 +77,24 @@ def test_a_user_counts_with_so_many_items_at_most_however_often_she_had_them() -
     rows = unit_histories(pairs, (USERS, ITEMS)).to_dense()
     torch.testing.assert_close(rows.norm(dim=1)[:2], torch.ones(2, dtype=torch.float64))
     assert rows[2:].abs().max() == 0
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_each_model_takes_no_more_of_a_user_than_it_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it makes rows of is seen, and is a part of the log."""
+    kind, config = MODELS[name]
+    graph, taken = graph_of(log_of(histories(0))), []
+    log = {(user, item) for user, item in graph[INTERACTS].edge_index.T.tolist()}
+    module = importlib.import_module(kind.__module__)
+    usual = module.unit_histories
+    monkeypatch.setattr(module, "unit_histories", lambda pairs, shape: taken.append(pairs) or usual(pairs, shape))
+    steps = {} if kind is DPFilter else {"epochs": 1, "batches": 1}
+    model = kind(config(degree=2, delta=1e-3, **steps), graph, torch.Generator())
+    model.fit_closed_form(graph)
+    (pairs,) = taken
+    assert pairs[0].bincount().max() == 2 < graph[INTERACTS].edge_index[0].bincount().max()
+    assert {(user, item) for user, item in pairs.T.tolist()} < log
+    assert model.privacy()["most_items_of_a_user"] == 2
 
 
 def test_features_that_were_filled_in_from_the_log_are_not_public() -> None:

@@ -161,6 +161,19 @@ def test_a_file_that_still_names_her_is_told_and_fails(run, tmp_path, run_comman
     assert status == 2 and "still in" in err and "report.html" in out
 
 
+@pytest.mark.parametrize("where", ["run/notes.txt", "run.feedback.jsonl", "copy/notes.txt", "cache/features/notes.txt"])
+def test_her_id_is_looked_for_in_run_feedback_data_and_caches(run, people, tmp_path, where):
+    """As the item of somebody else's event, and in a file of nobody's: what no step before the search takes away."""
+    path = tmp_path / where
+    if where.startswith("copy"):
+        write_people(tmp_path / "copy", without=HER)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"user": "somebody", "item": HER, "timestamp": 1}) + "\n")
+    certificate = forget(run.folder, HER, ForgetConfig(data=tmp_path / "copy"))
+    kept = [] if where.startswith("run/") else [str(path)]  # the old run goes as a whole
+    assert certificate.found == kept
+
+
 def test_features_of_profiles_go_with_their_encoder(run, own_cache):
     told = json.loads((run.folder / "run.json").read_text())
     told["encoders"]["users"]["profile"] = "use"

@@ -186,6 +186,11 @@ def test_head_is_get_without_a_body(serve, tiny_runs, path):
         ("/recommend", b'{"history": []}', "history: "),
         ("/recommend", b'{"user": "\\ud800"}', ""),
         ("/feedback", b'{"user": "u0", "item": "nowhere"}', "no item with the id 'nowhere'"),
+        (
+            "/feedback",
+            b'{"user": "u0", "item": "i0", "stars": 5}',
+            "body.stars: not known here; /openapi.json has what is",
+        ),
         ("/feedback", b'{"user": " ", "item": "i0"}', "body.user: "),
         ("/feedback", b'{"user": "u0", "item": "i0", "rating": NaN}', "body"),
         ("/feedback", b'{"user": "u0", "item": "i0", "timestamp": -1}', "body.timestamp: "),
@@ -232,6 +237,9 @@ def test_every_answer_has_the_security_headers_and_no_other_host_may_call(serve,
     assert "access-control-allow-origin" not in client.get("/health", headers=origin).headers
     allowed = serve(tiny_runs["default"], origins=("https://shop.example",))
     assert allowed.get("/health", headers=origin).headers["access-control-allow-origin"] == "https://shop.example"
+    for method in ("GET", "HEAD", "POST"):
+        before = origin | {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization"}
+        assert allowed.options("/recommend", headers=before).status_code == 200
     other = {"Origin": "https://evil.example"}
     assert "access-control-allow-origin" not in allowed.get("/health", headers=other).headers
 

@@ -75,4 +75,5 @@ def named(folder: Path) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(f"{folder}/{error}") from error
+        said = str(error)  # of a file elsewhere, such as a feedback log, with its whole path
+        raise UserError(said if said.startswith("/") else f"{folder}/{said}") from error

@@ -35,8 +35,10 @@ def read_arrow_folder(path: Path, file: str) -> RawTable:
     if not (path / "dataset_dict.json").is_file():
         return numbered(read_arrow_parts(path, file), file)
     names = read_json(path / "dataset_dict.json", file).get("splits", [])
-    if not names:
+    if not (isinstance(names, list) and names):
         raise UserError(f"{file}/dataset_dict.json: names no splits")
+    for name in names:
+        check_inside(name, f"{file}/dataset_dict.json: the split")
     parts = [read_arrow_parts(path / name, f"{file}/{name}") for name in names]
     columns = [part.with_columns(pl.lit(name).alias(SPLIT)) for name, part in zip(names, parts)]
     return numbered(pl.concat(columns, how="vertical_relaxed"), file)
@@ -45,11 +47,11 @@ def read_arrow_folder(path: Path, file: str) -> RawTable:
 def read_arrow_parts(folder: Path, file: str) -> pl.DataFrame:
     import pyarrow as pa
 
-    names = [str(entry["filename"]) for entry in read_json(folder / "state.json", file).get("_data_files", [])]
+    with refusing(f"{file}/state.json", "no list of data files"):
+        names = [entry["filename"] for entry in read_json(folder / "state.json", file).get("_data_files", [])]
     tables = []
     for name in names:
-        if Path(name).name != name:
-            raise UserError(f"{file}/state.json: the data file {name!r} leaves the folder")
+        check_inside(name, f"{file}/state.json: the data file")
         with refusing(f"{file}/{name}", "not a whole Arrow file"):
             with pa.memory_map(str(folder / name)) as source:
                 table = pa.ipc.open_stream(source).read_all()
@@ -58,6 +60,12 @@ def read_arrow_parts(folder: Path, file: str) -> pl.DataFrame:
     if not tables:
         raise UserError(f"{file}/state.json: names no data files")
     return pl.concat(tables)
+
+
+def check_inside(name: Any, where: str) -> None:
+    """Raises UserError for what is no name of something in the folder itself."""
+    if not isinstance(name, str) or name in ("", "..") or Path(name).name != name or "\0" in name:
+        raise UserError(f"{where} {name!r} leaves the folder")
 
 
 def read_json(path: Path, file: str) -> dict[str, Any]:

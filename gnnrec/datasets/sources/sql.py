@@ -7,7 +7,7 @@ A dataset.toml may be a stranger's: a server that it names is connected to only 
 import os
 import shlex
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -20,9 +20,15 @@ from gnnrec.datasets.raw import RawTable
 from gnnrec.datasets.sources.columnar import numbered, one_line
 from gnnrec.errors import UserError, missing_extra
 from gnnrec.progress import progress
+from gnnrec.untrusted import check_claim
 
 CHUNK = 50_000  # rows fetched at a time
 SQLITE = "sqlite:///"
+READING = {  # what a query of a stranger may do: not ATTACH or VACUUM INTO, which write files anywhere, nor end never
+    sqlite3.SQLITE_SELECT,
+    sqlite3.SQLITE_READ,
+    sqlite3.SQLITE_FUNCTION,
+}
 POSTGRESQL = ("postgresql", "postgres")
 ALLOWED = "GNNREC_DATABASE"  # environment variable: the servers that may be asked, parted by semicolons
 SECRET = ("user", "password", "sslpassword")  # parameters that do not say which server it is
@@ -43,11 +49,24 @@ def read_query(folder: Path, uri: str, query: str, where: str) -> RawTable:
 def read_sqlite(path: Path, query: str, where: str) -> RawTable:
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            connection.set_authorizer(
+                lambda action, *_: sqlite3.SQLITE_OK if action in READING else sqlite3.SQLITE_DENY
+            )
             cursor = connection.execute(query)
-            parts = iter(lambda: cursor.fetchmany(CHUNK), [])
-            return collect(cursor.description, parts, f"{path.name}: query", where)
-    except sqlite3.Error as error:
-        raise UserError(f"{where}: {path.name}: {one_line(error)}") from error
+            return collect(cursor.description, believable(cursor, path), f"{path.name}: query", where)
+    except (sqlite3.Error, ValueError) as error:
+        denied = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_AUTH
+        hint = "; allowed: SELECT from this file, without recursion" if denied else ""
+        raise UserError(f"{where}: {path.name}: {one_line(error)}{hint}") from error
+
+
+def believable(cursor: sqlite3.Cursor, path: Path) -> Iterator[list[Any]]:
+    """The rows in parts. Raises ValueError where they are more than any file of this size holds: a join of all with all
+    would fill the memory."""
+    size, num_rows = path.stat().st_size, 0
+    while part := cursor.fetchmany(CHUNK):
+        check_claim(num_rows := num_rows + len(part), size)
+        yield part
 
 
 def read_postgresql(uri: str, query: str, where: str) -> RawTable:

@@ -25,7 +25,10 @@ export async function ask(path, query = {}, options = {}) {
     if (error.name === "AbortError") throw error;
     throw problem("The service does not answer.");
   }
-  if (response.status === 401) askForKey();
+  if (response.status === 401) {
+    askForKey();
+    throw Object.assign(problem("This service needs a key.", 401), { mend: ["Enter a key", askForKey] });
+  }
   const body = await response.json().catch(() => null);
   if (!response.ok || !body) throw problem(body?.error ?? "The answer cannot be read.", body ? response.status : 0);
   return body;
@@ -71,7 +74,7 @@ function askForKey() {
     closeDialog();
     location.reload();
   };
-  openDialog("This service needs a key",
+  openDialog(key() ? "The key is none of this service" : "This service needs a key",
     h("form", { class: "key", onsubmit: keep },
       h("label", { for: "key" }, "Key"), field, h("button", { class: "main" }, "Go on")));
 }

@@ -28,11 +28,12 @@ export const plural = (number, thing) => `${number.toLocaleString("en")} ${thing
 
 export const notice = (text) => h("p", { class: "notice" }, text);
 
-/** What went wrong, and a way to try again where that can help: a refusal stays one. */
+/** What went wrong, and what can be done: error.mend, or to try again where that can help: a refusal stays one. */
 export function failure(error, again) {
+  const [label, act] = error.mend ?? (again && error.passing ? ["Try again", again] : []);
   return h("div", { class: "notice wrong", role: "alert" },
     h("p", {}, error.message),
-    again && error.passing && h("button", { type: "button", onclick: again }, "Try again"));
+    label && h("button", { type: "button", onclick: act }, label));
 }
 
 /** Open the dialog; focus goes back to where it was when it closes. */

@@ -54,11 +54,11 @@ export function sliders(found, changed, { compare, byWords }) {
         weights.content[modality] = value;
         tell();
       })),
-    slider("popularity", "Popularity", { min: -2, max: 2, low: "little known", high: "well known" }, (value) => {
+    slider("Popularity", "Popularity", { min: -2, max: 2, low: "little known", high: "well known" }, (value) => {
       weights.popularity = value;
       tell();
     }),
-    slider("diversity", "Diversity", { min: 0, max: 0.9, low: "as it is", high: "all different",
+    slider("Diversity", "Diversity", { min: 0, max: 0.9, low: "as it is", high: "all different",
       off: found.alike ? null : "This model has no embeddings to tell it by." }, (value) => {
       weights.diversity = value;
       tell();

@@ -3,7 +3,8 @@
 import { ask } from "./api.js";
 import { failure, h, notice, s } from "./dom.js";
 
-const [HEIGHT, LEFT, BOTTOM] = [230, 52, 32];
+const [HEIGHT, BOTTOM] = [230, 32];
+const LETTER = 7.5; // pixels that a figure is wide, at most
 const [NARROWEST, WIDEST, FRAME] = [240, 560, 34]; // pixels; what stands around a chart
 
 export function showTraining(main, state) {
@@ -43,12 +44,25 @@ function ticks(low, high) {
 
 const short = (value) => String(Number(value.toPrecision(4)));
 
+/** The numbers along an axis, as short as they can be told apart. */
+function written(values) {
+  const most = Math.max(...values.map(Math.abs));
+  const power = (value) => Math.floor(Math.log10(value) + 1e-9);
+  if (values.length < 2) return values.map(short);
+  const step = values[1] - values[0];
+  if (most >= 1e6 || most < 1e-3) return values.map((value) => value && value.toExponential(Math.max(0, power(most) - power(step))));
+  return values.map((value) => value.toFixed(Math.max(0, -power(step))));
+}
+
 function chart(key, width, lines) {
   const points = lines.flatMap((line) => line.points);
   const [xs, ys] = [points.map(([x]) => x), points.map(([, y]) => y)];
   const [x0, x1] = [Math.min(...xs), Math.max(...xs)];
   const [y0, y1] = [Math.min(...ys), Math.max(...ys)];
-  const x = (value) => LEFT + ((value - x0) / (x1 - x0 || 1)) * (width - LEFT - 12);
+  const marks = ticks(y0, y1);
+  const names = written(marks).map(String);
+  const left = 16 + LETTER * Math.max(4, ...names.map((name) => name.length));
+  const x = (value) => left + ((value - x0) / (x1 - x0 || 1)) * (width - left - 12);
   const y = (value) => 12 + (1 - (value - y0) / (y1 - y0 || 1)) * (HEIGHT - BOTTOM - 20);
   const steps = ticks(x0, x1).filter(Number.isInteger);
   const drawn = lines.filter((line) => line.points.length);
@@ -58,9 +72,9 @@ function chart(key, width, lines) {
     h("figcaption", {}, h("h2", {}, key), h("p", { class: "legend" }, drawn.map(({ run }, place) =>
       h("span", { class: `line-${place}` }, run)))),
     s("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": `${key} by epoch. ${told}` },
-      ticks(y0, y1).map((value) => [
-        s("line", { class: "grid", x1: LEFT, x2: width - 12, y1: y(value), y2: y(value) }),
-        s("text", { x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }, short(value))]).flat(),
+      marks.map((value, place) => [
+        s("line", { class: "grid", x1: left, x2: width - 12, y1: y(value), y2: y(value) }),
+        s("text", { x: left - 8, y: y(value) + 4, "text-anchor": "end" }, names[place])]).flat(),
       steps.map((value) => s("text", { x: x(value), y: HEIGHT - 12, "text-anchor": "middle" }, String(value))),
       drawn.map(({ points: row }, place) => [
         s("polyline", { class: `curve line-${place}`, points: row.map(([a, b]) => `${x(a)},${y(b)}`).join(" ") }),

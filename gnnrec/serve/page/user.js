@@ -116,9 +116,9 @@ const framed = ({ name, list, error }, named) =>
 function arrange({ name, compared, found, order, list }, columns, items, user) {
   const before = new Map([...list.children].map((child) => [child.dataset.id, child.getBoundingClientRect()]));
   const other = columns.find((column) => column.list !== list);
-  const by = { compared, run: other && name };
   const cards = order.map((place, row) => {
     const candidate = found.items[place];
+    const by = { compared, run: other && name, title: candidate.title };
     const there = other && other.order.findIndex((theirs) => other.found.items[theirs].id === candidate.id) + 1;
     return card(items.get(candidate.id), { ...candidate, rank: row + 1 }, {
       was: candidate.rank,

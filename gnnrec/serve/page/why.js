@@ -6,16 +6,16 @@ import { failure, h, notice, openDialog, plural, s, say } from "./dom.js";
 import { nameOf } from "./sliders.js";
 
 const PATHS = 5; // pieces of evidence that are drawn
-const ONE = { compared: false, run: null };
+const ONE = { compared: false, run: null, title: null };
 
-/** What is asked of a run: of two that are shown, `by` has whether it is the second one, and its name. */
+/** What is asked of a run: of two that are shown, `by` has whether it is the second one, its name, and its title of the item. */
 const asked = ({ compared }, query) => (compared ? { ...query, compared } : query);
 const named = ({ run }) => (run ? ` from ${run}` : "");
 
 /** The dialog of an item; with a user also why she gets it, by one of the runs. */
 export async function showItem(id, user, by = ONE) {
   const item = (await itemsAtHand([id])).get(id);
-  const title = titleOf(item, { id });
+  const title = titleOf(item, { id, title: by.title });
   const reasons = h("section", { class: "reasons", "aria-label": "Why", "aria-live": "polite" });
   openDialog(title, h("div", { class: "item" },
     cover(item, id),
@@ -75,11 +75,11 @@ function fit(text, space, size) {
 
 /** User -> pieces -> item; a line is as thick as the score falls without its piece. */
 function evidenceGraph(pieces, user, title, space) {
-  const width = Math.max(Math.min(space || 600, 680), 270);
+  const width = Math.max(Math.min(space || 600, 740), 270);
   const row = 62;
   const height = row * pieces.length + 16;
   const narrow = width < 420;
-  const [side, gap] = narrow ? [46, 16] : [110, 44];
+  const [side, gap] = narrow ? [46, 16] : [width < 600 ? 110 : 160, 40];
   const box = width - 2 * side - 2 * gap;
   const most = Math.max(...pieces.map((piece) => piece.drop));
   const [left, right, middle] = [side, width - side, height / 2];
@@ -126,9 +126,10 @@ function way(path) {
   return last === "item" ? "had together with it" : `alike in ${nameOf(last).toLowerCase()}`;
 }
 
-/** Of each modality its weight in the fusion, and its share of what content adds to this score. */
+/** Of each modality its weight in the fusion, and its share of what content adds to this score; none where none counts. */
 function shares(modalities) {
-  const names = Object.keys(modalities);
+  const counts = ({ attention, drop_share }) => attention !== undefined || drop_share > 0;
+  const names = Object.keys(modalities).filter(() => Object.values(modalities).some(counts));
   if (!names.length) return "";
   const part = (label, share) => bar(label, share, `${Math.round(100 * share)} %`);
   return h("div", { class: "shares" }, h("h3", {}, "How much its content counts"),
@@ -148,14 +149,14 @@ function table(evidence) {
 }
 
 export async function showSimilar(id, by = ONE) {
-  const title = titleOf((await itemsAtHand([id])).get(id), { id });
+  const title = titleOf((await itemsAtHand([id])).get(id), { id, title: by.title });
   const list = h("div", { "aria-live": "polite" }, h("p", { class: "waiting" }, "Looking around…"));
   openDialog(`Like ${title}${by.run ? `, by ${by.run}` : ""}`, list);
   try {
     const { items } = await ask("/similar", asked(by, { item: id, k: 12 }));
     const known = await itemsAtHand(items.map((item) => item.id));
     list.replaceChildren(h("ul", { class: "cards" }, items.map((place) =>
-      card(known.get(place.id), place, { actions: [["Similar", () => showSimilar(place.id, by)]] }))));
+      card(known.get(place.id), place, { actions: [["Similar", () => showSimilar(place.id, { ...by, title: place.title })]] }))));
     say(`${plural(items.length, "item")} like ${title}.`);
   } catch (error) {
     list.replaceChildren(failure(error, () => showSimilar(id, by)));

@@ -114,12 +114,36 @@ def site(runs: tuple[Path, Path]) -> Iterator[str]:
 
 
 @pytest.fixture
+def bare_site(shop: Path, runs: tuple[Path, Path], tmp_path: Path) -> Iterator[str]:
+    """The address of a service whose run knows ids alone, started with a second one that has titles."""
+    (tmp_path / "bare").mkdir()
+    shutil.copy(shop / "log.csv", tmp_path / "bare")
+    (tmp_path / "bare" / "dataset.toml").write_text(DESCRIBED.partition("[items]")[0])
+    run = train(Dataset.load(tmp_path / "bare"), tmp_path / "run", load_recipe("item_knn")).folder
+    service = Service(run, tmp_path, tmp_path / "told.jsonl", ServeConfig(timeout=60), runs[0])
+    with served(build_app(service, None, None, LOCAL)) as url:
+        yield url
+
+
+@pytest.fixture
 def few_words_site(shop: Path, tmp_path: Path) -> Iterator[str]:
     """The address of a service whose run reads texts and pictures, and no sounds."""
     how = ["train.epochs=1", "model.dim=8", "encoders.image=opencv", "encoders.audio=none", "encoders.speech=none"]
     run = train(Dataset.load(shop), tmp_path / "run", load_recipe(overrides=how)).folder
     with served(build_app(Service(run, tmp_path, tmp_path / "told.jsonl", ServeConfig()), None, None, LOCAL)) as url:
         yield url
+
+
+@pytest.fixture
+def curve_site(
+    runs: tuple[Path, Path], tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[tuple[str, list[float]]]:
+    """The address of a service whose run has these losses, one an epoch, in its log; and the losses."""
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    rows = [{"epoch": epoch, "loss": loss, "seconds": 1.0} for epoch, loss in enumerate(request.param, start=1)]
+    (run / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with served(build_app(Service(run, tmp_path, tmp_path / "told.jsonl", ServeConfig()), None, None, LOCAL)) as url:
+        yield url, request.param
 
 
 @pytest.fixture

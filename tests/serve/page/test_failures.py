@@ -100,6 +100,24 @@ def test_trying_again_is_not_offered_for_a_refusal(visit, status):
     expect(page.get_by_role("button", name="Try again")).to_have_count(0)
 
 
+def test_a_key_can_be_entered_later_and_a_wrong_one_is_told(visit, locked_site):
+    url, key = locked_site
+    visitor = visit(url=url)
+    page = visitor.page
+    page.goto(f"{url}/#/user/u1")
+    expect(page.get_by_role("dialog").get_by_role("heading")).to_have_text("This service needs a key")
+    page.keyboard.press("Escape")
+    expect(page.locator(".lists [role=alert] p")).to_have_text("This service needs a key.")
+    expect(page.get_by_role("button", name="Try again")).to_have_count(0)
+    page.get_by_role("button", name="Enter a key").click()
+    page.get_by_role("textbox", name="Key").fill("wrong")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("dialog").get_by_role("heading")).to_have_text("The key is none of this service")
+    page.get_by_role("textbox", name="Key").fill(key)
+    page.get_by_role("button", name="Go on").click()
+    page.wait_for_selector(READY)
+
+
 def test_what_is_no_json_is_a_failure_that_may_pass(visit):
     visitor = visit()
     visitor.page.route("**/candidates?*", lambda route: route.fulfill(status=200, body="<html>"), times=1)

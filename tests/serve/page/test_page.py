@@ -162,6 +162,9 @@ def test_why_and_similar_are_those_of_the_run_whose_card_it_is(visit, column, na
     said = [sentence["text"] for sentence in told["explanation"]]
     expect(dialog.locator(".sentences li")).to_have_text(said)
     expect(dialog.locator("tbody td.number")).to_have_text([f"{piece['drop']:.3f}" for piece in told["evidence"]])
+    counted = any(part.get("attention", 0) + part["drop_share"] > 0 for part in told["modalities"].values())
+    assert counted == (name == "first")  # the second one is of popularity alone
+    expect(dialog.get_by_text("How much its content counts")).to_have_count(int(counted))
     dialog.get_by_role("button", name="What is like it").click()
     expect(dialog.locator("#dialog-title")).to_contain_text(f", by {name}")
     if name == "first":

@@ -106,3 +106,23 @@ def test_the_dialog_of_an_item_has_its_words_and_how_often_it_was_taken(visit, n
     times = f"{item['interactions']} time{'s' * (item['interactions'] != 1)}"
     assert dialog.locator("dd").all_text_contents() == [kinds, WORDS, times]
     assert dialog.locator("audio").count() == (number != 3)
+
+
+def test_without_titles_items_have_ids_and_a_second_run_has_its_own_titles(visit, bare_site):
+    visitor = visit(url=bare_site)
+    page = visitor.go("user/u1", READY)
+    ids = visitor.ids()
+    assert page.locator(f"{READY} h3").all_text_contents() == [f"Item {id}" for id in ids]
+    page.get_by_role("button", name="Why").first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("heading", level=2)).to_have_text(f"Item {ids[0]}")
+    expect(dialog.locator(".sentences li").first).to_contain_text("Because you had “item i")
+    page.keyboard.press("Escape")
+    page.get_by_label("Two runs side by side").check()
+    card = page.locator(".column:nth-child(2) .card").first
+    title = card.locator("h3").text_content()
+    assert title.startswith("Title ")
+    for button, heading in (("Why", title), ("Similar", f"Like {title}, by first")):
+        card.get_by_role("button", name=button).click()
+        expect(dialog.get_by_role("heading", level=2)).to_have_text(heading)
+        page.keyboard.press("Escape")
