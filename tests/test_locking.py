@@ -1,5 +1,6 @@
 """One writer at a time, and who it is."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -49,3 +50,19 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None
     with pytest.raises(UserError, match="cannot be written"), alone_in(tmp_path / "run"):
         pass
     assert (tmp_path / "letter").read_text() == "mine"
+
+
+def test_a_lock_that_was_taken_away_before_it_was_held_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who held it ends, and a third one begins, between our open and our lock: two would write."""
+    usual, third = fcntl.flock, tmp_path / "third"
+
+    def late(descriptor: int, how: int) -> None:
+        (tmp_path / FILE).unlink()
+        third.touch()
+        third.rename(tmp_path / FILE)
+        usual(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(UserError, match="another process has just written into it; try again"), alone_in(tmp_path):
+        pass
+    assert (tmp_path / FILE).exists()

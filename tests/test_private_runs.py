@@ -93,3 +93,14 @@ def test_rows_that_go_or_train_by_what_others_did_are_refused(planted_folder) ->
     no_validation = np.where(dataset.published_split == 1, 0, dataset.published_split)
     with pytest.raises(UserError, match="found published, without validation rows"):
         check(dataclasses.replace(dataset, published_split=no_validation), recipe)
+
+
+def test_an_encoder_that_learnt_a_log_is_refused(planted_folder, tmp_path) -> None:
+    """It would bring the log into what counts as public content."""
+    dataset, recipe = Dataset.load(planted_folder), load_recipe("dp_filter", [f"encoders.text={tmp_path}"])
+    facts = {"kind": "lsa", "modality": "text"}
+    (tmp_path / "encoder.json").write_text(json.dumps(facts | {"learnt_from": {"data": "a log", "split": "its train"}}))
+    with pytest.raises(UserError, match=r"encoders\.text: .* learnt a log without privacy; allowed with dp_filter"):
+        check(dataset, recipe)
+    (tmp_path / "encoder.json").write_text(json.dumps(facts))
+    check(dataset, recipe)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from safetensors.numpy import save_file
 
 from gnnrec.errors import UserError
 from gnnrec.privacy.anonymity import audit, group_sizes
@@ -51,3 +52,22 @@ def test_an_export_leaves_out_who_is_rare(run, tmp_path, run_command, one_docume
 def test_a_column_of_file_names_is_looked_at_too(run, one_document):
     found = one_document("audit-export", run.folder)
     assert found["columns"][:3] == ["age", "city", "avatar"] and found["unique"] == 40  # a picture of one's own
+
+
+def test_lists_that_go_out_are_those_of_who_is_left(run, tmp_path, run_command):
+    """Of a run that ranks by lists: each user's are told from all others' by their scores."""
+    ages = pl.read_parquet(run.folder / "users.parquet").with_columns(
+        age=pl.when(pl.col("__id__").is_in(["u5", "u6"])).then(pl.lit("99")).otherwise(pl.lit("20"))
+    )
+    ages.write_parquet(run.folder / "users.parquet")
+    scores = np.arange(2 * len(run.user_ids), 0, -1, dtype=np.float32).reshape(-1, 2)
+    items = np.tile(np.array([0, 1], dtype=np.int32), (len(scores), 1))
+    save_file({"item": items, "score": scores}, run.folder / "lists.safetensors")
+    told = json.loads((run.folder / "run.json").read_text()) | {"by_embeddings": False}
+    (run.folder / "run.json").write_text(json.dumps(told))
+    for name, options in (("all", ()), ("some", ("--k-anonymity", 3, "--columns", "age"))):
+        status, _, err = run_command("export", run.folder, "--to", tmp_path / name, "--format", "npy", *options)
+        assert status == 0, err
+    whole, some = (pl.read_parquet(tmp_path / name / "lists.parquet") for name in ("all", "some"))
+    assert {*whole["user"]} - {*some["user"]} == {"u5", "u6"}
+    assert some.equals(whole.filter(~pl.col("user").is_in(["u5", "u6"])))
