@@ -32,9 +32,8 @@ and what the process has anyway. The peak is the larger of two moments:
               32 B d (8 tables of B rows) and 2^22 scores, in the softmax of every later step
 
 Of measured trainings of 10,000 to 10 million interactions (docs/scale.md, scripts/bench/plan.py) the predicted step was
-off by at most STEP_ERROR, the peak by PEAK_ERROR, the making of the graph by GRAPH_ERROR, an epoch and an evaluation of
-up to five minutes by EPOCH_ERROR and EVALUATION_ERROR; nothing larger was measured, and traffic and machines are
-arithmetic alone.
+off by at most STEP_ERROR, the peak by PEAK_ERROR, the making of the graph by GRAPH_ERROR; nothing larger was measured,
+and traffic and machines are arithmetic alone.
 
 Data-parallel on M machines each has all tables and E / M of the edges' work; a step sends 2 (M - 1) / M 4 N d bytes
 (ring all-reduce of the gradients). Where the tables do not fit, they are divided too, so M is at least bytes / memory.

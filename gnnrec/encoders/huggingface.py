@@ -192,8 +192,11 @@ class HuggingFaceAudioEncoder:
         windows = [sound[start : start + size] for start in range(0, len(sound), size)]
         if len(windows) > 1 and len(windows[-1]) < self.sampling_rate:  # less than a second
             windows.pop()
-        # One by one: models differ in how they take padding, and some mistake it for sound.
-        return [self._extractor(window, sampling_rate=self.sampling_rate, return_tensors="pt") for window in windows]
+        with torch.autocast(
+            self._device.type, enabled=False
+        ):  # a training's bfloat16 is for the model, not for spectra
+            # One by one: models differ in how they take padding, and some mistake it for sound.
+            return [self._extractor(one, sampling_rate=self.sampling_rate, return_tensors="pt") for one in windows]
 
     def _embedded(self, ready: Sequence[Sequence[Any]]) -> Tensor:
         means = [torch.stack([recomputed(self._vector, window) for window in windows]).mean(dim=0) for windows in ready]

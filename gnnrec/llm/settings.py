@@ -48,10 +48,6 @@ class LLMConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         ModelConfig.__post_init__(self)
-        if not self.model:
-            if self.provider == "openai":
-                raise UserError("llm.model: found ''; allowed with openai: the name of a model of the server")
-            object.__setattr__(self, "model", SHIPPED)
         self.check_least_one("history", "user_tokens", "field_tokens", "window", "beam", "cap", "val_users")
         if self.past not in ("", *PASTS):
             raise UserError(f"llm.past: found {self.past!r}; allowed: {', '.join(PASTS)}")
@@ -64,6 +60,9 @@ class LLMConfig(ModelConfig):
         # Also where the provider chose the scorer: what a list leaves out would stand at the mean, unasked.
         if self.chosen_scorer in ("permutation", "letters") and self.window > 20:
             raise UserError(f"llm.window: found {self.window}; allowed with {self.chosen_scorer}: 20 or less")
+        if self.base_url and not self.model:
+            raise UserError("llm.model: found ''; allowed with openai: the name of a model of the server")
+        object.__setattr__(self, "model", self.model or SHIPPED)
 
     def cards(self, talks: bool) -> CardConfig:
         """`talks`: whether the model answers in words; by default such a one is told more than titles, since what

@@ -8,6 +8,7 @@ import torch
 from test_finetuned import COLOUR, config_of, corpus_of, fitted, same_colour, texts, training
 from test_huggingface import save_bert
 
+from gnnrec import ranking
 from gnnrec.encoders.augment import AugmentConfig, augmented
 from gnnrec.encoders.catalogue import open_encoder
 from gnnrec.encoders.features import recomputed
@@ -54,7 +55,10 @@ def of_views(one: LogTraining, items: np.ndarray, first: torch.Tensor, second: t
 
 
 @pytest.mark.parametrize("objective", ["log", "views", "both"])
-def test_a_step_follows_the_gradient_of_its_objective(objective: str, base: Path) -> None:
+def test_a_step_follows_the_gradient_of_its_objective(
+    objective: str, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "fast_bfloat16", lambda device: False)  # to compare to five places
     one = training(base, corpus_of(texts()), objective=objective, users=2)
     items = one.learnt[:7]
     contents = [texts()[item] for item in items]

@@ -90,8 +90,10 @@ def test_pieces_of_words_are_read_as_in_the_folder(tmp_path: Path) -> None:
 def test_a_smaller_file_is_near_to_it(made, how: str) -> None:
     """Weights are rounded as the type says (Q8_0: to a 127th of the largest of 32, itself in half precision). Log
     probabilities move by a part of themselves, since a word of random weights is as unlikely as a word can be."""
-    exact, rounded = map(opened, made("llama", how))
-    weight, found = (lm.model.state_dict()["model.layers.1.mlp.down_proj.weight"] for lm in (exact, rounded))
+    paths = made("llama", how)
+    exact, rounded = map(opened, paths)
+    unpacked = [LocalLM(path, "tiny@1", torch.device("cpu"), trainable=True) for path in paths]
+    weight, found = (lm.model.state_dict()["model.layers.1.mlp.down_proj.weight"] for lm in unpacked)
     blocks = weight.view(-1, 32)
     if how == "Q8_0":
         assert (
