@@ -192,10 +192,9 @@ class HuggingFaceAudioEncoder:
         windows = [sound[start : start + size] for start in range(0, len(sound), size)]
         if len(windows) > 1 and len(windows[-1]) < self.sampling_rate:  # less than a second
             windows.pop()
-        with torch.autocast(
-            self._device.type, enabled=False
-        ):  # a training's bfloat16 is for the model, not for spectra
-            # One by one: models differ in how they take padding, and some mistake it for sound.
+        # One by one: models differ in how they take padding, and some mistake it for sound. In float32: a training's
+        # bfloat16 is for the model, not for spectra.
+        with torch.autocast(self._device.type, enabled=False):
             return [self._extractor(one, sampling_rate=self.sampling_rate, return_tensors="pt") for one in windows]
 
     def _embedded(self, ready: Sequence[Sequence[Any]]) -> Tensor:

@@ -61,7 +61,7 @@ class EvidenceFinder:
         self._whole: tuple[int, Tensor] | None = None  # of the user asked last, her scores on the whole graph [I]
 
     def score(self, user: int, item: int, graph: HeteroData | None = None) -> float:
-        """On the whole graph: what every piece is held against."""
+        """On a graph without something; on the whole one, which every piece is held against, made once a user."""
         if graph is not None:
             return float(user_scores(self.run.model, graph, user)[item])
         if self._whole is None or self._whole[0] != user:
