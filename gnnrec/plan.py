@@ -1,7 +1,7 @@
 """What a training would cost at a size that nobody has run yet: memory, seconds, traffic and machines, by formula.
 
 LightGCN with the softmax and the rules of `training.TrainConfig` for batches and negatives. Rates are measured on this
-machine in half a minute (`calibrate`), by the product's own kernels and training steps; what follows is arithmetic.
+machine in a minute (`calibrate`), by the product's own kernels and training steps; what follows is arithmetic.
 Letters: U users, I items, N = U + I, E interactions, d dimensions, L layers, B rows of a batch, C items that a batch is
 scored against (all up to train.whole_catalogue, else train.shared_negatives).
 
@@ -17,9 +17,11 @@ gather and dense are seconds per number as a function of the bytes of the table:
 faster than in memory. They are measured at SIZES and interpolated in the logarithm; above the largest they stay.
 
     epoch = step ceil(E / B)              B = max(train.batch_size, E / train.max_steps)
-    graph = E build(E)                    edges, both operators and their transposes, what the trainer keeps of them;
+    graph = making + E build(E)           edges, both operators and their transposes, what the trainer keeps of them;
                                           build grows with log E (sorts), also beyond what was measured
-    evaluation = U I d rank               ranking everything for everybody, in one pass
+    evaluation = U I d rank(I)            ranking everything for everybody in one pass; of few items lists cost more
+               + E seen                   what each user has, put in order and masked
+               + 2 L E d gather(4 N d / 2) + overhead
 
 Bytes. What is there throughout is 80 E: the log and the trainer's own 16, edges 24 (int64, both ways share a row),
 operators 32 (columns int32, values float32; both ways and transposed), the order of the rows 8; features 4 F per item;
@@ -31,15 +33,15 @@ and what the process has anyway. The peak is the larger of two moments:
     training  20 N d (weights, average, best, two moments) and 8 N d (the embeddings and their sums), beside the batch,
               32 B d (8 tables of B rows) and 2^22 scores, in the softmax of every later step
 
-Of measured trainings of 10,000 to 10 million interactions (docs/scale.md, scripts/bench/plan.py) the predicted step was
-off by at most STEP_ERROR, the peak by PEAK_ERROR, the making of the graph by GRAPH_ERROR; nothing larger was measured,
-and traffic and machines are arithmetic alone.
+Of measured trainings of 10,000 to 10 million interactions (docs/scale.md, scripts/bench/plan.py) each prediction was
+off by at most MEASURED_ERROR; nothing larger was measured, and traffic and machines are arithmetic alone.
 
 Data-parallel on M machines each has all tables and E / M of the edges' work; a step sends 2 (M - 1) / M 4 N d bytes
 (ring all-reduce of the gradients). Where the tables do not fit, they are divided too, so M is at least bytes / memory.
 """
 
 import math
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,13 +62,18 @@ from gnnrec.training import TrainConfig, Trainer
 SIZES = (1 << 19, 1 << 23, 1 << 25, 1 << 27)  # bytes of a table: in the core's own cache, shared cache, memory
 LEAST_SECONDS = 0.5  # of a measurement: short ones are noisy
 REPEATS = 3  # of which the fastest counts: what else runs on the machine can only slow a measurement
-BUILT = (15_000, 100_000, 700_000, 5_000_000)  # interactions of measured graphs
+SCORED = (512, 4096)  # items of measured softmaxes
+# Users and items of measured rankings: below and above ranking.MANY_SCORES, where another kernel ranks them.
+RANKED = ((2_000, 100), (2_000, 300), (2_000, 1_000), (2_500, 2_500), (1_500, 10_000), (1_000, 40_000), (400, 160_000))
+BUILT = (20_000, 100_000, 700_000, 5_000_000)  # interactions of measured graphs
+SMALLEST = 1_000  # of the one that tells what a graph takes however small it is
 FEW, BUILDS = 100_000, 5  # interactions of those that are made so often, since they take milliseconds
 ENTRIES = 1_000_000  # of a measured product
 GRAPH_BYTES, MAKING_BYTES = 80, 40  # per interaction
 # Bytes per number of the tables, and of what a pass makes of them.
 TABLES_MAKING, PASS_MAKING, TABLES_TRAINING, PASS_TRAINING = 12, 20, 20, 8
-STEP_ERROR, PEAK_ERROR, GRAPH_ERROR = 0.14, 0.06, 0.27  # the largest ones of results/plan.json, which a test looks at
+# The largest ones of results/plan.json, which a test looks at.
+MEASURED_ERROR = {"step": 0.21, "epoch": 0.17, "evaluation": 0.23, "graph": 0.15, "memory": 0.05}
 BATCH_BYTES = 32  # per number of a batch
 
 
@@ -117,18 +124,23 @@ class Rates:
     softmax: float
     batch: float
     overhead: float
+    making: float
     build: Curve
-    rank: float
+    rank: Curve  # by items
+    seen: float
     base_bytes: float  # of the process before there is data
 
 
 def calibrate(dim: int) -> Rates:
-    """Measure this machine; takes half a minute, and 2.5 GB at most."""
+    """Measure this machine; takes a minute, and 2.5 GB at most."""
     random = torch.Generator().manual_seed(0)
-    _step(1 << 14, dim)  # loads what is loaded late
+    _step(1 << 14, dim)  # loads what is loaded late, as does the next
+    top_k(embedding_scorer(*torch.zeros(2, 2_100, dim)), torch.arange(2_100), 20)
     base = resident_bytes()
     # First of all, while memory is as new as it is in a training.
-    build = Curve(sizes=BUILT, seconds=tuple(_build(size, dim) for size in BUILT), grows=True)
+    making = _build(SMALLEST, dim)
+    slopes = tuple(max(_build(size, dim) - making, 0.0) / size for size in BUILT)
+    build = Curve(sizes=BUILT, seconds=slopes, grows=True)
     gather = Curve(sizes=SIZES, seconds=tuple(_gather(size, dim, random) for size in SIZES))
     softmax = _softmax(dim, random)
     batch = _batch(dim, softmax)
@@ -142,8 +154,13 @@ def calibrate(dim: int) -> Rates:
         softmax=softmax,
         batch=batch,
         overhead=overhead,
+        making=making,
         build=build,
-        rank=_rank(dim, random),
+        rank=Curve(
+            sizes=tuple(items for _, items in RANKED),
+            seconds=tuple(_rank(users, items, dim, random) / (users * items * dim) for users, items in RANKED),
+        ),
+        seen=_seen(dim, random),
         base_bytes=base,
     )
 
@@ -163,10 +180,24 @@ def step_seconds(work: Workload, rates: Rates, config: TrainConfig | None = None
     )
 
 
+def graph_seconds(work: Workload, rates: Rates) -> float:
+    return rates.making + work.interactions * rates.build.at(work.interactions)
+
+
+def evaluation_seconds(work: Workload, rates: Rates) -> float:
+    forward = _products(work, rates.gather) / 2
+    scores = work.users * work.items * work.dim * rates.rank.at(work.items)
+    return forward + scores + work.interactions * rates.seen + rates.overhead
+
+
 def _known(work: Workload, gather: Curve, softmax: float, per_row: float, config: TrainConfig | None = None) -> float:
     batch, scored = batch_of(work, config or TrainConfig())
-    products = 4 * work.layers * work.interactions * work.dim * gather.at(2 * work.numbers)
-    return products + batch * work.dim * (scored * softmax + per_row)
+    return _products(work, gather) + batch * work.dim * (scored * softmax + per_row)
+
+
+def _products(work: Workload, gather: Curve) -> float:
+    """Of a step, forward and backward."""
+    return 4 * work.layers * work.interactions * work.dim * gather.at(2 * work.numbers)
 
 
 def memory(work: Workload, rates: Rates, config: TrainConfig | None = None) -> dict[str, float]:
@@ -215,8 +246,7 @@ def plan(
     traffic = 2 * (count - 1) / count * 4 * work.numbers  # bytes of a step, to and from each machine
     compute, sending = step / count, traffic * 8 / (gigabits * 1e9)
     epoch = steps * (compute + sending)
-    build = work.interactions * rates.build.at(work.interactions) / count
-    evaluation = work.users * work.items * work.dim * rates.rank / count
+    build, evaluation = graph_seconds(work, rates) / count, evaluation_seconds(work, rates) / count
     return {
         "steps_per_epoch": steps,
         "batch": batch,
@@ -233,7 +263,7 @@ def plan(
         "traffic_bytes_per_step": round(traffic),
         "traffic_bytes": round(traffic * steps * work.epochs),
         "hours": (build + work.epochs * epoch + evaluation) / 3600,
-        "measured_error": {"step": STEP_ERROR, "memory": PEAK_ERROR, "graph": GRAPH_ERROR},
+        "measured_error": MEASURED_ERROR,
     }
 
 
@@ -269,18 +299,23 @@ def _gather(size: int, dim: int, random: torch.Generator) -> float:
 
 
 def _softmax(dim: int, random: torch.Generator) -> float:
-    batch, scored = 2048, 4096
+    """Seconds per score and dimension: many items less few, so that what a row costs is left to `_batch`."""
+    batch, (few, scored) = 2048, SCORED
     query = torch.nn.functional.normalize(torch.randn(batch, dim, generator=random), dim=1).requires_grad_()
     items = torch.nn.functional.normalize(torch.randn(scored, dim, generator=random), dim=1).requires_grad_()
-    target, drawn = torch.randint(scored, (batch,), generator=random), torch.arange(scored)
+    target = torch.randint(scored, (batch,), generator=random)
     low = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    run = lambda: shared_softmax(query * 5, items[target], items, target, drawn, 10.0, low).backward()  # noqa: E731
-    return _fastest(run) / (batch * scored * dim)
+
+    def seconds(count: int) -> float:
+        own, drawn = target % count, torch.arange(count)
+        return _fastest(lambda: shared_softmax(query * 5, items[own], items[:count], own, drawn, 10.0, low).backward())
+
+    return max(seconds(scored) - seconds(few), 0.0) / (batch * (scored - few) * dim)
 
 
 def _batch(dim: int, softmax: float) -> float:
     """Seconds per row and dimension of a batch, beside its softmax: a large batch less a small one, on one table."""
-    work = Workload(users=3_000, items=1_000, interactions=40_000, dim=dim)
+    work = Workload(users=3_000, items=100, interactions=40_000, dim=dim)  # few, so that a row outweighs its scores
     trainer = _trainer(work)
     sizes = 2_048, 16_384
     small, large = (_fastest(lambda size=size: trainer.step(torch.arange(size))) for size in sizes)  # type: ignore[misc]
@@ -313,24 +348,34 @@ def _trainer_of(log: Interactions, work: Workload) -> Trainer:
 
 
 def _build(size: int, dim: int) -> float:
-    """Seconds per interaction of a graph and its operators: the fastest of a few where they are small, else made once,
-    while memory is new, as it is in a training."""
-    return min(_build_once(size, dim) for _ in range(BUILDS if size <= FEW else 1))
+    """Seconds of a graph and its operators: the median of a few where they are small, else made once.
+
+    As in a training, memory is new (what was made before stays until the end) and so are the shapes of products, for
+    which oneDNN makes code (another item each time).
+    """
+    clock, kept, spent = _clock(), list[Trainer](), list[float]()
+    for number in range(BUILDS if size <= FEW else 1):
+        work = Workload(users=max(size // 30, 100), items=max(size // 100, 100) + number, interactions=size, dim=dim)
+        log = powerlaw(work.users, work.items, size).interactions.unordered()
+        began = clock()
+        trainer = _trainer_of(log, work)
+        batch = torch.randperm(len(log))[: trainer.batch_size]
+        trainer.step(batch)
+        first = clock() - began
+        spent.append(max(first - _fastest(lambda: trainer.step(batch), 1), 0.0))  # noqa: B023
+        kept.append(trainer)
+    return statistics.median(spent)
 
 
-def _build_once(size: int, dim: int) -> float:
-    work = Workload(users=size // 30, items=size // 100, interactions=size, dim=dim)
-    log = powerlaw(work.users, work.items, work.interactions).interactions.unordered()
-    clock = _clock()
-    began = clock()
-    trainer = _trainer_of(log, work)
-    batch = torch.randperm(len(log))[: trainer.batch_size]
-    trainer.step(batch)
-    first = clock() - began
-    return max(first - _fastest(lambda: trainer.step(batch), 1), 0.0) / len(log)
+def _seen(dim: int, random: torch.Generator) -> float:
+    """Seconds per interaction that is left out of a ranking."""
+    users, items = 2_500, 2_500
+    log = powerlaw(users, items, 40 * users).interactions
+    plain, masked = (_rank(users, items, dim, random, known) for known in (None, log))
+    return max(masked - plain, 0.0) / len(log)
 
 
-def _rank(dim: int, random: torch.Generator) -> float:
-    user, item = (torch.randn(rows, dim, generator=random) for rows in (1_000, 40_000))
-    scorer = embedding_scorer(user, item)
-    return _fastest(lambda: top_k(scorer, torch.arange(len(user)), 20)) / (len(user) * len(item) * dim)
+def _rank(users: int, items: int, dim: int, random: torch.Generator, log: Interactions | None = None) -> float:
+    """Seconds of ranking the items for each user, less those in the log."""
+    scorer = embedding_scorer(*(torch.randn(rows, dim, generator=random) for rows in (users, items)))
+    return _fastest(lambda: top_k(scorer, torch.arange(users), 20, None if log is None else log.matrix()))

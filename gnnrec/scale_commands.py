@@ -117,7 +117,7 @@ def plan(options: argparse.Namespace) -> None:
     work = Workload(**sizes, features=options.features)
     here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     machine = here if options.memory is None else options.memory * GIGABYTE
-    remarks(options)("measuring this machine; half a minute")
+    remarks(options)("measuring this machine; a minute")
     document = plan_training(
         work, calibrate(work.dim), machine_bytes=machine, gigabits=options.network, machines=options.machines
     )

@@ -58,7 +58,8 @@ def plan_tables(document: Mapping[str, Any]) -> str:
     drawn.append(f"{batch}; {sent}; {document['hours']:,.1f} hours in all")
     error = {name: f"{100 * share:.0f} %" for name, share in document["measured_error"].items()}
     drawn.append(
-        f"beside trainings of up to 10 million interactions a step was off by up to {error['step']}, memory by "
-        f"{error['memory']}, the graph by {error['graph']} (docs/scale.md)"
+        f"beside trainings of up to 10 million interactions a step was off by up to {error['step']}, an epoch by "
+        f"{error['epoch']}, evaluation by {error['evaluation']}, the graph by {error['graph']}, memory by "
+        f"{error['memory']} (docs/scale.md)"
     )
     return "\n\n".join(drawn)

@@ -48,6 +48,9 @@ class TrainConfig:
     # A step passes over all edges, so that steps in proportion to the log would make an epoch's cost its square.
     max_steps: int = 50  # of an epoch
     epochs: int = 100
+    minutes: float = (
+        0.0  # of steps and validations, earlier calls' too, after which the running epoch is the last; 0: any
+    )
     validate_every: int = 2  # epochs
     patience: int = 10  # validations without a new best before training stops
     # What a step sees: whole | neighbours, sampled | temporal, of those before the step's first interaction
@@ -76,7 +79,7 @@ class TrainConfig:
         for key in ("batch_size", "max_steps", "shared_negatives", "epochs", "validate_every", "patience"):
             if getattr(self, key) < 1:
                 raise UserError(f"train.{key}: found {getattr(self, key)}; allowed: 1 or more")
-        for key in ("negatives", "whole_catalogue", "weight_decay", "temperature"):
+        for key in ("negatives", "whole_catalogue", "weight_decay", "temperature", "minutes"):
             if not getattr(self, key) >= 0:
                 raise UserError(f"train.{key}: found {getattr(self, key)}; allowed: 0 or more")
         if not 0 <= self.average < 1:
@@ -181,7 +184,7 @@ class Trainer:
             self._resume(checkpoint)
 
     def epoch(self, stopped: threading.Event) -> None:
-        state, began = self.state, time.monotonic()
+        state, began, over = self.state, time.monotonic(), False
         self.model.train()
         resumed_random = self.generator.get_state() if state.step else None
         self.generator.set_state(self.epoch_start)
@@ -191,22 +194,26 @@ class Trainer:
         for batch in batches[state.step :]:
             state.loss_sum += self.step(batch)
             state.step += 1
-            late = time.monotonic() - self.saved_at > CHECKPOINT_SECONDS
-            stop, due = self.workers.any(stopped.is_set(), late)
+            now = time.monotonic()
+            late, spent = now - self.saved_at > CHECKPOINT_SECONDS, state.seconds + now - began
+            stop, due, over = self.workers.any(stopped.is_set(), late, 0 < 60 * self.config.minutes < spent)
             if stop:
-                state.seconds += time.monotonic() - began
+                state.seconds = spent
                 raise Interrupted(
                     f"stopped in epoch {state.epoch + 1}"
                     + ("; the state is saved and the same command goes on" if self.checkpoint else "")
                 )
+            if over:
+                break
             if due:
+                state.seconds, began = spent, now
                 self.save()
         if not np.isfinite(state.loss_sum):
             raise UserError(f"training: the loss is not finite in epoch {state.epoch + 1}; lower train.learning_rate")
-        row = {"epoch": state.epoch + 1, "loss": state.loss_sum / len(batches)}
+        row = {"epoch": state.epoch + 1, "loss": state.loss_sum / max(state.step, 1)}
         state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
         self.epoch_start = self.generator.get_state()
-        last = state.epoch == self.config.epochs
+        last = state.epoch == self.config.epochs or over
         if not len(self.val) or state.epoch % self.config.validate_every == 0 or last:
             with self.weights.averaged(state.updates):
                 if len(self.val):

@@ -170,6 +170,29 @@ def test_the_best_epoch_is_kept_and_patience_ends_training(monkeypatch: pytest.M
     assert [row.get("ndcg@20") for row in state.history[:4]] == [None, 0.1, None, 0.3]
 
 
+def test_a_training_whose_time_is_up_ends_with_what_it_has(tmp_path: Path) -> None:
+    """In its second step, of an epoch that is validated then, and the same for who is called once more."""
+    graph, val = problem()
+    steps = Trainer(start(graph), graph, val, QUICK)
+    losses = [steps.step(batch) for batch in steps._batches()[:2]]
+
+    class Clock:
+        seconds = -100.0
+
+        def monotonic(self) -> float:
+            Clock.seconds += 7.0
+            return Clock.seconds
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(gnnrec.training, "time", Clock())  # the first step ends 7 s after the epoch began
+        model = start(graph)
+        state = fit(model, graph, val, replace(QUICK, minutes=0.2), checkpoint=tmp_path / "kept")
+    (row,) = state.history
+    assert row["loss"] == sum(losses) / 2 and row["ndcg@20"] == state.best_metric and state.finished
+    again = fit(start(graph), graph, val, replace(QUICK, minutes=0.2), checkpoint=tmp_path / "kept")
+    assert again.history == state.history
+
+
 def test_without_validation_rows_the_last_epoch_is_kept() -> None:
     graph, val = problem()
     empty = val.rows(np.zeros(0, np.int64))
@@ -263,6 +286,7 @@ OTHER: dict[str, Any] = {
     "weight_decay": 0.1,
     "batch_size": 90,
     "epochs": 2,
+    "minutes": 1e-9,
     "validate_every": 3,
     "patience": 1,
     "metric": "recall@1",
@@ -315,6 +339,7 @@ def test_the_temperature_falls_with_the_catalogue_unless_it_is_set() -> None:
         ("whole_catalogue", -1),
         ("epochs", -1),
         ("negatives", -1),
+        ("minutes", -1.0),
         ("temperature", -0.1),
         ("temperature", float("nan")),
         ("learning_rate", float("nan")),

@@ -48,6 +48,7 @@ def goals(load: Any) -> list[list[str]]:
         *_serve(load("serve")),
         *_private(load("private")),
         *_sampling(load("sample"), load("huge")),
+        *_plan(load("plan")),
         *_language(load("rerank"), load("rerank_speed"), load("explain")),
     ]
     verdict = {True: "yes", False: "no"}
@@ -309,3 +310,18 @@ def _sampling(sample: list[dict[str, Any]], large: list[dict[str, Any]]) -> list
     shown = "" if memory is None else f"{memory:.1f} GB"
     goals.append(at_most("memory with 200 million interactions, mapped pages too", 20, " GB", memory, shown, ""))
     return goals
+
+
+def _plan(entries: list[dict[str, Any]]) -> list[Goal]:
+    ratios = {
+        (entry["variant"], name): value
+        for entry in entries
+        for name, value in entry["metrics"].items()
+        if name.endswith("_ratio")
+    }
+    if not ratios:
+        return []
+    (size, name), worst = max(ratios.items(), key=lambda one: abs(one[1] - 1))
+    what = "gnnrec plan over measured runs of 10,000 to 10 million interactions, largest error"
+    beside = f"{len(ratios)} of them; {name.removesuffix('_ratio')} of {size}"
+    return [at_most(what, 0.25, "", abs(worst - 1), f"{abs(worst - 1):.2f}", beside)]

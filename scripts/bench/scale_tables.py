@@ -38,28 +38,14 @@ def ray_encode() -> str:
 def plan() -> str:
     rows = []
     for entry in sorted(load("plan"), key=lambda entry: entry["metrics"]["peak_measured"]):
-        found = entry["metrics"]
-        rows.append(
-            [
-                entry["variant"],
-                f"{1000 * found['step_measured']:,.1f}",
-                f"{found['step_ratio']:.2f}",
-                f"{found['peak_measured'] / 1e9:,.2f}",
-                f"{found['peak_ratio']:.2f}",
-                f"{found['graph_measured']:,.2f}",
-                f"{found['graph_ratio']:.2f}",
-            ]
-        )
-    columns = [
-        "log",
-        "step, ms",
-        "predicted / measured",
-        "peak, GB",
-        "predicted / measured",
-        "graph, s",
-        "predicted / measured",
-    ]
-    return table(columns, rows)
+        found, cells = entry["metrics"], [entry["variant"]]
+        for name, unit in (("step", 1e-3), ("epoch", 1), ("evaluation", 1), ("graph", 1), ("peak", 1e9)):
+            there = f"{name}_measured" in found
+            cells.append(f"{found[f'{name}_measured'] / unit:,.3g}" if there else "")
+            cells.append(f"{found[f'{name}_ratio']:.2f}" if there else "")
+        rows.append(cells)
+    parts = ("step, ms", "epoch, s", "evaluation, s", "graph, s", "peak, GB")
+    return table(["log", *(column for part in parts for column in (part, "predicted / measured"))], rows)
 
 
 def index_shards() -> str:
