@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gnnrec import metrics
 from gnnrec.errors import count
 from gnnrec.llm.blend import blended, bounded_order, standardized
-from gnnrec.llm.list_scorers import SHAKE, LetterScorer, ListScorer
+from gnnrec.llm.list_scorers import SHAKE, LetterScorer, ListScorer, NullScorer
 from gnnrec.llm.past import Past, Told, past_with, pasts_of
 from gnnrec.ranking import top_k
 from gnnrec.recommend import Recommendation, Recommender
@@ -69,7 +69,7 @@ class Weight:
 
     def describe(self) -> str:
         if not self.users:
-            return "weight 0: no user of validation took one of her candidates, so the order stays"
+            return "weight 0: no user of validation told what it is worth, so the order stays"
         if self.unanswered:
             asked = f"of {count(self.unanswered, 'list')} of validation it could not be asked"
             return f"weight 0: what the language model is worth is not known ({asked}), so the order stays"
@@ -220,7 +220,9 @@ def weight_for(
     say: Callable[[str], None] = lambda line: None,
     check: Callable[[], None] | None = None,
 ) -> Weight:
-    """As `choose_weight`, kept in `folder` for this run, scorer and window."""
+    """As `choose_weight`, kept in `folder` for this run, scorer and window. There is nothing to choose of no scorer."""
+    if isinstance(scorer, NullScorer):
+        return NO_WEIGHT
     path = weight_file(run, scorer, config, folder)
     if path.exists():
         return Weight(**json.loads(read_text(path)))

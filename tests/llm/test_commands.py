@@ -126,13 +126,13 @@ def test_a_server_is_not_asked_for_a_model_that_nobody_named(run_command, tiny_r
 
 
 @pytest.mark.guarantee("G4")
-def test_no_scorer_is_the_graph_alone(one_document, tiny_run):
+def test_no_scorer_is_the_graph_alone(one_document, run_command, tiny_run):
     base = [place.id for place in Recommender(tiny_run).recommend("u3", 5)]
-    found = one_document("recommend", tiny_run.folder, "--user", "u3", "-k", 5, "--rerank", "--set", "llm.scorer=none")[
-        "items"
-    ]
+    how = ("recommend", tiny_run.folder, "--user", "u3", "-k", 5, "--rerank", "--set", "llm.scorer=none")
+    found = one_document(*how)["items"]
     assert [place["id"] for place in found] == base
     assert {place["llm_score"] for place in found} == {None}
+    assert "chosen on validation" not in run_command(*how)[2]
 
 
 def test_scores_are_told_also_where_the_order_stays(one_document, tiny_run, llama_folder):
