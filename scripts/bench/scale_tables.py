@@ -39,12 +39,12 @@ def plan() -> str:
     rows = []
     for entry in sorted(load("plan"), key=lambda entry: entry["metrics"]["peak_measured"]):
         found, cells = entry["metrics"], [entry["variant"]]
-        for name, unit in (("step", 1e-3), ("epoch", 1), ("evaluation", 1), ("graph", 1), ("peak", 1e9)):
-            there = f"{name}_measured" in found
-            cells.append(f"{found[f'{name}_measured'] / unit:,.3g}" if there else "")
+        for name in ("step", "epoch", "evaluation", "graph", "peak"):
+            there, unit = f"{name}_measured" in found, 1e9 if name == "peak" else 1
+            cells.append(f"{found[f'{name}_measured'] / unit:.3g}" if there else "")
             cells.append(f"{found[f'{name}_ratio']:.2f}" if there else "")
         rows.append(cells)
-    parts = ("step, ms", "epoch, s", "evaluation, s", "graph, s", "peak, GB")
+    parts = ("step, s", "epoch, s", "evaluation, s", "graph, s", "peak, GB")
     return table(["log", *(column for part in parts for column in (part, "predicted / measured"))], rows)
 
 
