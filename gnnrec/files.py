@@ -156,13 +156,13 @@ def exchange(first: Path, second: Path) -> None:
     sync_folder(first.parent)
 
 
-def write_text(target: Path, text: str) -> None:
-    with atomic_path(target) as temporary:
+def write_text(target: Path, text: str, mode: int = 0o644) -> None:
+    with atomic_path(target, mode) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(target: Path, document: Any) -> None:
-    write_text(target, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+def write_json(target: Path, document: Any, mode: int = 0o644) -> None:
+    write_text(target, json.dumps(document, indent=2, ensure_ascii=False) + "\n", mode)
 
 
 def sha256_of_file(path: Path) -> str:

@@ -93,14 +93,15 @@ def add_key(path: Path, name: str, role: str = "client") -> str:
 
     Raises UserError where the file has one of this name.
     """
-    keys = []
+    keys, mode = [], 0o644
     if path.exists():
         _read(path)
+        mode = stat.S_IMODE(path.stat().st_mode)  # who closed it to others finds it closed
         keys = json.loads(path.read_text(encoding="utf-8"))["keys"]
     if name in {key["name"] for key in keys}:
         raise UserError(f"{path}: has a key named {name!r}; allowed: another name, or take its line out first")
     key = PREFIX + secrets.token_urlsafe(32)
-    write_json(path, {"keys": [*keys, {"name": name, "role": role, "sha256": _digest(key)}]})
+    write_json(path, {"keys": [*keys, {"name": name, "role": role, "sha256": _digest(key)}]}, mode)
     return key
 
 

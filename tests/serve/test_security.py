@@ -90,6 +90,14 @@ def test_no_rate_is_no_limit():
     assert {limit.wait("a") for _ in range(1000)} == {0.0}
 
 
+def test_a_file_of_keys_that_is_closed_to_others_stays_so(tmp_path):
+    path = tmp_path / "keys.json"
+    add_key(path, "shop")
+    path.chmod(0o640)
+    key = add_key(path, "another")
+    assert path.stat().st_mode & 0o777 == 0o640 and Keys(path).caller(key).name == "another"
+
+
 def test_a_file_into_which_anybody_may_write_lets_nobody_in(tmp_path):
     path = tmp_path / "keys.json"
     shop = add_key(path, "shop")
