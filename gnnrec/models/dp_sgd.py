@@ -13,6 +13,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -120,16 +121,21 @@ def noise_multiplier(config: DPSGDConfig) -> float:
     """Noise over clip by which all steps together spend epsilon, by Opacus' accountant; 0 for an epsilon of inf."""
     if math.isinf(config.epsilon):
         return 0.0
+    return _multiplier(config.epsilon, config.delta, config.batches, config.epochs)
+
+
+@cache  # the search takes seconds, and trials of a study ask for the same
+def _multiplier(epsilon: float, delta: float, batches: int, epochs: int) -> float:
     from opacus.accountants.utils import get_noise_multiplier
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the search's first guesses
         return float(
             get_noise_multiplier(
-                target_epsilon=config.epsilon,
-                target_delta=config.delta,
-                sample_rate=1 / config.batches,
-                steps=config.epochs * config.batches,
+                target_epsilon=epsilon,
+                target_delta=delta,
+                sample_rate=1 / batches,
+                steps=epochs * batches,
                 accountant="prv",
             )
         )
