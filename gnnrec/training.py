@@ -48,9 +48,8 @@ class TrainConfig:
     # A step passes over all edges, so that steps in proportion to the log would make an epoch's cost its square.
     max_steps: int = 50  # of an epoch
     epochs: int = 100
-    minutes: float = (
-        0.0  # of steps and validations, earlier calls' too, after which the running epoch is the last; 0: any
-    )
+    # Of steps and validations, earlier calls' too, after which the running epoch ends and is the last; 0: no limit
+    minutes: float = 0.0
     validate_every: int = 2  # epochs
     patience: int = 10  # validations without a new best before training stops
     # What a step sees: whole | neighbours, sampled | temporal, of those before the step's first interaction

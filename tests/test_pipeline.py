@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 import gnnrec
+import gnnrec.pipeline
 from gnnrec.cli import main
 from gnnrec.datasets import Dataset, SplitConfig, powerlaw, split
 from gnnrec.errors import UserError
@@ -23,6 +25,7 @@ from gnnrec.pipeline import evaluate, train
 from gnnrec.recipe import load_recipe
 from gnnrec.run_folder import Run
 from gnnrec.tracking import Tracker, read_log
+from gnnrec.training import Trainer
 
 LONG = ["train.epochs=40", "train.patience=40", "train.batch_size=64", "model.dim=16"]
 
@@ -31,6 +34,26 @@ LONG = ["train.epochs=40", "train.patience=40", "train.batch_size=64", "model.di
 def whole(planted_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A training that nobody disturbed."""
     return train(Dataset.load(planted_folder), tmp_path_factory.mktemp("whole") / "run", load_recipe(overrides=LONG))
+
+
+@pytest.mark.parametrize("tables", ["whole", "mapped"])
+def test_what_a_full_disk_kept_from_being_saved_needs_no_step_again(
+    tables: str, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ("train.epochs=2", "model.dim=8", "model.recent=0", "train.sampling=neighbours", f"train.tables={tables}")
+    data, recipe, out = Dataset.load(tiny_data), load_recipe(overrides=few), tmp_path / "run"
+    undisturbed = train(data, tmp_path / "whole", recipe)
+
+    def full(*arguments: Any) -> None:
+        raise UserError("graph.safetensors: cannot be written (No space left on device)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gnnrec.pipeline, "save_run", full)
+        with pytest.raises(UserError, match="No space left"):
+            train(data, out, recipe)
+    monkeypatch.setattr(Trainer, "step", full)
+    name = "weights.safetensors"
+    assert sha256_of_file(train(data, out, recipe).folder / name) == sha256_of_file(undisturbed.folder / name)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

@@ -6,12 +6,14 @@ Made first (huge.py): Parquet files of a power-law log with times and of its ite
 .npy file; the last two rows of 10,000 users are validation and test. Then `gnnrec train` on sampled pieces, `evaluate`
 and `export` run as they are typed, each in a process of its own whose memory is looked at every 20 ms: RssAnon, which
 has to be there, apart from RssFile, pages of mapped files, which the kernel may drop. Stages of a training are told by
-its functions. --scale 1: 5 million users, 1 million items, 200 million interactions. --checkout: another checkout of
+its functions. --scale 1: 5 million users, 1 million items, 200 million interactions. Where a command fails, what it
+measured before the stage that it failed in is kept, and this ends with an error. --checkout: another checkout of
 gnnrec, to be measured in the same way.
 """
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -114,8 +116,9 @@ def memory(process: int) -> tuple[float, float]:
     return int(found.get("RssAnon", 0)) / 2**20, int(found.get("RssFile", 0)) / 2**20
 
 
-def measured(checkout: Path, name: str, typed: list[str], until: str | None) -> dict[str, dict[str, float]]:
-    """Of each stage of a command: seconds of CPU, and the most GB at any time in it."""
+def measured(checkout: Path, name: str, typed: list[str], until: str | None) -> tuple[dict[str, Any], int]:
+    """Of each finished stage of a command: seconds of CPU, and the most GB at any time in it; and the exit status, 0
+    where it was stopped at `until`."""
     environment = os.environ | {"PYTHONPATH": str(checkout)}
     process = subprocess.Popen(
         [sys.executable, "-c", MARKED, *typed], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment
@@ -147,9 +150,10 @@ def measured(checkout: Path, name: str, typed: list[str], until: str | None) -> 
         found["seconds"], last = found["seconds"] + cpu - last, cpu
         found["own_gb"], found["mapped_gb"] = max(found["own_gb"], own), max(found["mapped_gb"], mapped)
     listener.join()
-    if process.returncode and now[0] != until:
-        raise SystemExit(f"{name}: ended with {process.returncode}")
-    return stages
+    status = 0 if now[0] == until else process.returncode
+    if status or now[0] == until:
+        stages.pop(now[0], None)
+    return stages, status
 
 
 def main() -> None:
@@ -177,22 +181,26 @@ def main() -> None:
         }
         stages: dict[str, Any] = {}
         for name, typed in commands.items():
-            stages |= measured(options.checkout.resolve(), name, typed, options.until)
-            for stage, found in stages.items():
-                if stage.startswith(name):
-                    print(stage, {key: round(value, 2) for key, value in found.items()}, flush=True)
-            if options.until:
+            found, status = measured(options.checkout.resolve(), name, typed, options.until)
+            stages |= found
+            for stage, spent in found.items():
+                print(stage, {key: round(value, 2) for key, value in spent.items()}, flush=True)
+            if status or options.until:
                 break
     finally:
         shutil.rmtree(folder)
-    stages.pop(options.until, None)
+    if not stages:
+        raise SystemExit(f"{name}: ended with {status} before its first stage did")
     values = {f"{stage} {key}": value for stage, found in stages.items() for key, value in found.items()} | {
         "own_gb": max(found["own_gb"] for found in stages.values())
     }
     variant = f"{sizes[0]:,} users, {sizes[1]:,} items, {sizes[2]:,} interactions; {options.variant}"
-    command = f"python scripts/bench/stream.py --scale {options.scale} --variant {options.variant}"
+    typed = ["python", "scripts/bench/stream.py", "--scale", f"{options.scale:g}", "--variant", options.variant]
+    command = shlex.join([*typed, *(("--set", *options.set) if options.set else ())])
     seconds = time.perf_counter() - began
     save("stream", [row("synthetic power law", variant, [0], [values], seconds, stages=stages, command=command)])
+    if status:
+        raise SystemExit(f"{name}: ended with {status}")
 
 
 if __name__ == "__main__":
