@@ -14,15 +14,19 @@ pictures: the same of the first posters (--most), decoded and cut to size before
 
 embeddings: exported, read back, all users of test ranked by inner products alone (paths from item to item, which the
 run's own lists have on top, are in neither); change against the fp32 export. Size: users and items, without ids.
+Speed: of reading them back as float32, and of the lists made of what was read, one thread, CPU time, median of REPEATS.
 """
 
 import argparse
 import logging
 import shutil
+import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -46,7 +50,8 @@ from gnnrec.ranking import embedding_scorer, top_k, unseen
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import Run
 
-CUT, BATCH = 10, 32
+CUT, BATCH, REPEATS = 10, 32, 5
+T = TypeVar("T")
 ENCODERS: dict[str, tuple[str, Any]] = {
     "onnx_fp32": ("compact", CompactConfig(how="onnx_fp32")),
     "onnx_int8": ("compact", CompactConfig()),
@@ -171,6 +176,16 @@ def quartiles_apart(spent: dict[str, list[float]], name: str) -> float:
     return float(np.subtract(*np.quantile(ratios, (0.75, 0.25))))
 
 
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    """What it returns, and the median of its CPU seconds."""
+    spent = []
+    for _ in range(REPEATS):
+        began = time.process_time()
+        found = work()
+        spent.append(time.process_time() - began)
+    return found, statistics.median(spent)
+
+
 def embeddings(folder: Path) -> None:
     run = Run.load(folder)
     user, item = run.embeddings.user.numpy(), run.embeddings.item.numpy()
@@ -184,18 +199,21 @@ def embeddings(folder: Path) -> None:
         work = Path(tempfile.mkdtemp())
         began = time.process_time()
         paths = export_embeddings(user, item, run.user_ids, run.item_ids, work, **how)
-        back = import_embeddings(work, how["formats"][0])
         seconds = time.process_time() - began
+        back, reading = timed(partial(import_embeddings, work, how["formats"][0]))
         size = sum(path.stat().st_size for path in paths if not path.name.endswith(".ids.json"))
         shutil.rmtree(work)
         scorer = embedding_scorer(torch.from_numpy(back.user), torch.from_numpy(back.item))
-        lists = top_k(scorer, users, CUT, run.known.matrix()).items.numpy()
+        ranked, ranking = timed(partial(top_k, scorer, users, CUT, run.known.matrix()))
+        lists = ranked.items.numpy()
         figure = float(ndcg(hits_of(lists, users, wanted), relevant, CUT).mean())
         whole = whole or (figure, lists)
         same = [len(set(own) & set(other)) / CUT for own, other in zip(lists, whole[1])]
         values = {
             "mb": size / 1e6,
             "times_smaller": (user.nbytes + item.nbytes) / size,
+            "read_ms": 1000 * reading,
+            "users_per_second": len(users) / ranking,
             "overlap@10": float(np.mean(same)),
             "ndcg@10": figure,
             "change": figure / whole[0] - 1,

@@ -135,10 +135,13 @@ def exports() -> str:
             f"{entry['metrics']['overlap@10']:.3f}",
             f"{entry['metrics']['ndcg@10']:.4f}",
             f"{entry['metrics']['change']:+.1%}",
+            f"{entry['metrics']['read_ms']:.1f}",
+            f"{entry['metrics']['users_per_second']:,.0f}",
         ]
         for entry in compressed("embeddings")
     ]
-    return table(["embeddings of movies", "MB", "times smaller", "top-10 overlap", "NDCG@10", "change"], rows)
+    names = ["MB", "times smaller", "top-10 overlap", "NDCG@10", "change", "read back, ms", "lists, users/s"]
+    return table(["embeddings of movies", *names], rows)
 
 
 def targets() -> str:

@@ -51,6 +51,8 @@ VARIANTS = {
     "lora, recommender": ("finetuned", ["encoder.how=lora", "encoder.signal=recommender"]),
     "full, recommender": ("finetuned", ["encoder.how=full", "encoder.signal=recommender"]),
     "lora, augment": ("finetuned", ["encoder.how=lora", "encoder.augment=true"]),
+    "lora, views": ("finetuned", ["encoder.how=lora", "encoder.objective=views"]),
+    "lora, both": ("finetuned", ["encoder.how=lora", "encoder.objective=both"]),
     "full, augment": ("finetuned", ["encoder.how=full", "encoder.augment=true"]),
     "recurrent": ("recurrent", ["encoder.objective=log"]),
     "recurrent, augment": ("recurrent", ["encoder.objective=log", "encoder.augment=true"]),
