@@ -107,8 +107,8 @@ def unsupported(text: str, pieces: Sequence[Evidence], item: int, title: Title, 
 
     Allowed are the titles of the evidence and of the item, with their ratings and counts in the very words of the
     templates, as many friends as the evidence has, WORDS, and the SOURCES that the evidence has. Every other word,
-    number and sign is named, and so are titles of the catalogue (`titles`, cleaned) made of allowed words. Errs
-    towards refusing.
+    number and sign is named, and so are titles of the catalogue (`titles`, cleaned) made of allowed words, and that
+    there is no word at all. Errs towards refusing.
     """
     left = clean_text(text)
     told = sorted((piece for piece in pieces if piece.item is not None), key=lambda p: -len(title_of(p, title)))
@@ -121,6 +121,8 @@ def unsupported(text: str, pieces: Sequence[Evidence], item: int, title: Title, 
     for name in sorted({title(item), *(title(piece.item) for piece in told if piece.item is not None)}, key=len)[::-1]:
         left = re.sub(rf"(?<!\w)[“\"]?{re.escape(name)}[”\"]?(?!\w)", " ", left)
     wrong = [f"title {name!r}" for name in _named(left, titles)]
+    if not any(letter.isalpha() for letter in text):
+        wrong.append("no words")
     known = {piece.modality for piece in pieces} | {name for piece in pieces for name, _ in piece.alike}
     allowed = set(WORDS)
     for source, words in SOURCES.items():

@@ -98,6 +98,7 @@ def test_the_templates_pass_the_check() -> None:
         ("It is the be\u200bst.", ["word 'best'"]),
         ("He\u200bat is like it", ["title 'Heat'", "word 'Heat'"]),
         ("Ｈｅａｔ is like it", ["title 'Heat'", "word 'Heat'"]),
+        ("… ; ! -", ["no words"]),
         ("It is like it <3 @you #1 $", ["word '<'", "word '3'", "word '@'", "word '#'", "word '1'", "word '$'"]),
     ],
 )
