@@ -1,8 +1,10 @@
 """What each modality is worth: the recipe trained with all, without one, with one alone, and with none.
 
 One training gives two measures, on rows of train and validation alone: NDCG@10 on validation, and NDCG@10 among a fold
-of items whose rows were all taken out of the training, so that only content can rank them. Weights are kept and closed
-forms weighed by validation, which favours all variants alike. A finished training is kept and not repeated.
+of items whose rows were all taken out of the training, so that only content can rank them. On validation these cold
+items are no candidates: what users took of them was taken out, so that whoever ranks them where they belong would be
+held to err. Weights are kept and closed forms weighed by validation, which favours all variants alike. A finished
+training is kept and not repeated.
 
 Letters: n users measured, I items.
 """
@@ -34,6 +36,7 @@ from gnnrec.words.content import Written
 
 METRIC = "ndcg@10"
 MEASURES = ("validation", "cold items")
+MEASURED = "among warm items, among cold items"  # by which figures of another protocol are told from these
 COLD_SHARE = 0.2  # of the items that have training rows
 
 Values = dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]  # measure -> users [n], their values [n]
@@ -120,7 +123,9 @@ def measured(trial: Trial, recipe: Recipe, kept: tuple[str, ...], seed: int, out
     model.eval()
     scorer = model_scorer(model, graph)
     train = trial.parts.train
-    warm = evaluate_ranking(scorer, relevant=trial.parts.val, train=train, seen=train, ks=(10,), resamples=0)
+    warm = evaluate_ranking(
+        scorer, relevant=trial.parts.val, train=train, seen=train, ks=(10,), candidates=~trial.cold, resamples=0
+    )
     cold = evaluate_ranking(
         scorer, relevant=trial.cold_rows, train=train, seen=None, ks=(10,), candidates=trial.cold, resamples=0
     )
@@ -132,7 +137,7 @@ def measured(trial: Trial, recipe: Recipe, kept: tuple[str, ...], seed: int, out
 
 def _identity(trial: Trial, recipe: Recipe, kept: tuple[str, ...]) -> str:
     """A hash of all that a training depends on."""
-    digest = hashlib.sha256((recipe.to_toml() + fingerprint(trial.dataset)).encode())
+    digest = hashlib.sha256((MEASURED + recipe.to_toml() + fingerprint(trial.dataset)).encode())
     for log in (trial.parts.train, trial.parts.val):
         digest.update(log.user.tobytes() + log.item.tobytes())
     digest.update(b"-" if trial.dataset.friends is None else trial.dataset.friends.tobytes())

@@ -86,7 +86,9 @@ def content_values(trial: Trial) -> Values:
     train = trial.parts.train
     user = torch.from_numpy(unit_length(train.matrix() @ item)).float()
     scorer = embedding_scorer(user, torch.from_numpy(item).float())
-    warm = evaluate_ranking(scorer, relevant=trial.parts.val, train=train, seen=train, ks=(10,), resamples=0)
+    warm = evaluate_ranking(
+        scorer, relevant=trial.parts.val, train=train, seen=train, ks=(10,), candidates=~trial.cold, resamples=0
+    )
     return {"validation": (warm.users, warm.per_user[METRIC])} | cold_by_content(trial, "mean of content")
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import ortho_group
 
 from gnnrec.datasets import Dataset, Interactions, planted, split
 from gnnrec.encoders.encode import from_array
 from gnnrec.errors import UserError
 from gnnrec.modalities import ablation, study_modalities
-from gnnrec.modalities.ablation import ablate, prepare, variants
+from gnnrec.modalities.ablation import MEASURES, ablate, measured, prepare, variants
 from gnnrec.modalities.agreement import agreement, cka, neighbour_overlap
 from gnnrec.modalities.cold import METHODS, cold_by_content
 from gnnrec.modalities.consumption import co_consumption, draw_pairs, weighted_auc
@@ -53,6 +54,16 @@ def test_cka_is_that_of_the_kernels_it_never_makes() -> None:
 
     assert cka(x, y) == pytest.approx(hsic(x, y) / np.sqrt(hsic(x, x) * hsic(y, y)))
     assert cka(x, x[:, :1] * 0) == 0
+
+
+def test_cold_items_are_no_candidates_on_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who puts every user's cold things first, and what she took on validation next, errs nowhere."""
+    dataset = planted("text", num_users=80, num_items=60)
+    trial = prepare(dataset, split(dataset), {}, {}, seed=1)
+    taken = torch.from_numpy(2 * trial.cold_rows.matrix().toarray() + trial.parts.val.matrix().toarray()).float()
+    monkeypatch.setattr(ablation, "model_scorer", lambda model, graph: lambda users: taken[users])
+    found = measured(trial, load_recipe("popularity"), (), 0)
+    assert {name: values.min() for name, (users, values) in found.items() if len(users)} == dict.fromkeys(MEASURES, 1)
 
 
 def test_a_rotated_copy_agrees_wholly_and_independent_features_do_not() -> None:
