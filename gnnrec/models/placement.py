@@ -116,13 +116,17 @@ def _fit(
     _, penalty = leave_one_out_error(embeddings, sample, weighted(parts, found))
     weights = torch.zeros(len(modalities), device=rows.device)
     weights[list(chosen)] = torch.tensor(found, device=rows.device)
-    near = mixed(graph, weights, items[:FIT_BLOCK], landmarks)  # [n, L], a block at a time
-    left, right = near.T @ near, near.T @ (rows[:FIT_BLOCK] - mean)
-    for first in range(FIT_BLOCK, len(items), FIT_BLOCK):
-        block = mixed(graph, weights, items[first : first + FIT_BLOCK], landmarks)
-        left += block.T @ block
-        right += block.T @ (rows[first : first + FIT_BLOCK] - mean)
-    left += penalty * near[: len(landmarks)]  # landmarks are the first of the items
+    if len(items) == len(landmarks):  # plainly, which what follows approximates
+        left, right = mixed(graph, weights, items, items), rows - mean
+        left.diagonal().add_(penalty)
+    else:
+        near = mixed(graph, weights, items[:FIT_BLOCK], landmarks)  # [n, L], a block at a time
+        left, right = near.T @ near, near.T @ (rows[:FIT_BLOCK] - mean)
+        for first in range(FIT_BLOCK, len(items), FIT_BLOCK):
+            block = mixed(graph, weights, items[first : first + FIT_BLOCK], landmarks)
+            left += block.T @ block
+            right += block.T @ (rows[first : first + FIT_BLOCK] - mean)
+        left += penalty * near[: len(landmarks)]  # landmarks are the first of the items
     left.diagonal().add_(JITTER * left.diagonal().mean())
     coefficients = torch.linalg.solve(left, right)
     return weights, mean.float(), landmarks, coefficients.float()
