@@ -160,7 +160,7 @@ def content_similarity(graph: HeteroData) -> Tensor:
     similarities = []
     for modality in item_modalities(graph):
         index = owners(graph, modality)
-        if index[-1] == last:
+        if len(index) and index[-1] == last:  # of a modality that the run knows the catalogue may have nothing
             scale = graph[modality].scale.nan_to_num(posinf=0.0)  # infinite where all items are the same
             unit = F.normalize(graph[modality].x * scale, dim=1)
             cosine = (unit[:-1] @ unit[-1]).masked_fill(graph[modality].imputed[:-1], 0)

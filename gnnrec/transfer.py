@@ -23,6 +23,7 @@ from gnnrec.comparison import difference_of
 from gnnrec.datasets import Dataset, Interactions, Split, split
 from gnnrec.datasets.pseudonyms import without_ids
 from gnnrec.encoders import Features, encode_dataset, unusable_content
+from gnnrec.encoders.encode import MODALITIES
 from gnnrec.errors import UserError, count
 from gnnrec.evaluation import evaluate_ranking
 from gnnrec.files import claim_folder
@@ -68,9 +69,13 @@ def place(model: Any, recipe: Recipe, source: HeteroData, encoders: Mapping[str,
     """
     if not isinstance(model, EmbeddingModel) or not model.takes_other_graphs:
         raise UserError(f"transfer: the model {recipe.model_name} knows its own items and users only; allowed: tower")
-    recipe = replace(recipe, split={}).resolved(dataset)
+    known = item_modalities(source)
+    left_out: dict[str, Any] = {
+        name: "none" for name in MODALITIES if name not in known
+    }  # nobody listens to what these would cost
+    recipe = replace(recipe, split={}, encoders=replace(recipe.encoders, **left_out)).resolved(dataset)
     check_encoders(dataset, recipe)
-    parts, known = split(dataset, recipe.split_config(dataset)), item_modalities(source)
+    parts = split(dataset, recipe.split_config(dataset))
     items = {name: made for name, made in encode_dataset(dataset, recipe.encoders)[0].items() if name in known}
     if not items:
         raise UserError(f"{dataset.root}: no content of the kinds that the model was trained on: {', '.join(known)}")

@@ -11,12 +11,15 @@ import torch
 from gnnrec.cli import main
 from gnnrec.datasets import Dataset, planted
 from gnnrec.errors import UserError
+from gnnrec.graph import GraphConfig
+from gnnrec.graph_growth import add_items
 from gnnrec.models import model_scorer
 from gnnrec.pipeline import evaluate, train
+from gnnrec.query import content_similarity
 from gnnrec.recipe import load_recipe
 from gnnrec.recommend import Recommender
 from gnnrec.run_folder import Run
-from gnnrec.transfer import OWN, QUESTIONS, keep, measure_transfer, place_run
+from gnnrec.transfer import OWN, QUESTIONS, keep, measure_transfer, place, place_run
 
 ITEMS = 600
 
@@ -104,9 +107,20 @@ def test_a_catalogue_that_lacks_a_modality_is_ranked_by_the_others(run: Run, who
     again, before = (model_scorer(model, placed.graph)(users) for model in (kept.model, placed.model))
     assert torch.equal(again, before)
     assert kept.graph["image"].num_nodes == 0 and "smell" not in kept.graph.node_types
+    asked = content_similarity(add_items(kept.graph, {"text": text_only.item_features["text"][7:8]}, GraphConfig()))
+    assert int(asked.argmax()) == 7 and float(asked.max()) == pytest.approx(1)
     back = place_run(kept, half(whole, True))  # from there to where all modalities are
     with torch.no_grad():
         assert torch.equal(back.model(back.graph).user, run.model(run.graph).user)
+
+
+def test_what_the_model_does_not_know_is_not_encoded(tiny_data: Path, tmp_path: Path) -> None:
+    dataset = Dataset.load(tiny_data)
+    own = train(dataset, tmp_path / "run", load_recipe("tower", ["encoders.image=none", "train.epochs=1"]))
+    assert own.recipe.encoders.image == "none" and place_run(own, dataset).recipe.encoders.image == "none"
+    other = replace(own.recipe, encoders=replace(own.recipe.encoders, image="no such encoder", audio="none such"))
+    placed = place(own.model, other, own.graph, own.provenance["encoders"]["items"], dataset)
+    assert set(placed.items) == {"text"} and placed.recipe.encoders.audio == "none"
 
 
 def test_what_does_not_fit_is_refused_in_one_line(run: Run, whole: Dataset, planted_run: Run) -> None:

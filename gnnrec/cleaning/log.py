@@ -3,6 +3,7 @@
 Letters: E rows of the log, U users.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -53,15 +54,18 @@ def find_ratings(contents: Contents, config: CleanConfig) -> Iterator[Finding]:
     """ratings: outside of the scale that rating_share of the rows use.
 
     Where there are more than MOST_POINTS kinds of ratings on it, they are amounts, which have no edge: then only what
-    is off by more than the whole width.
+    is off by more than the whole width; so too where that share leaves less than a row at either end, which may be the
+    one that a scale's last point has.
     """
     if "rating" not in contents.log.columns or not len(contents.log):
         return
     rating = contents.log["rating"]
-    tail = int(len(rating) * (1 - config.rating_share) / 2)  # rows that may be off at either end
+    share = len(rating) * (1 - config.rating_share) / 2  # of rows that may be off at either end
+    tail = min(math.ceil(round(share, 6)), (len(rating) - 1) // 2)
     ordered = rating.sort()
     low, high = ordered[tail], ordered[len(ordered) - 1 - tail]
-    slack = high - low if rating.filter(rating.is_between(low, high)).n_unique() > MOST_POINTS else 0
+    amounts = rating.filter(rating.is_between(low, high)).n_unique() > MOST_POINTS
+    slack = high - low if amounts or share < 1 else 0
     off = (rating < low - slack) | (rating > high + slack)
     reason = f"outside of {low:g} to {high:g}, which {config.rating_share:.1%} of the ratings use"
     yield from rows(contents, off, "ratings", "rating", reason, lambda value: f"{value:g}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from gnnrec import plots
 from gnnrec.inspect.folder import save
 from gnnrec.modalities.ablation import MEASURES, METRIC
+from gnnrec.modalities.missing import NONE
 
 
 def draw_study(study: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -21,6 +23,11 @@ def draw_study(study: Mapping[str, Any], folder: Path) -> list[Path]:
         chance = max(row["knn_chance"] for row in study["agreement"])
         finding = f"share of the nearest items that two modalities have in common; by chance {chance:.3f}"
         made.append(_map("Common neighbours", finding, names, study["agreement"], "knn_overlap"))
+        pairs = [f"{row['first']}, {row['second']}" for row in study["agreement"]]
+        firsts = [row["canonical"][0] for row in study["agreement"]]
+        finding = "the first, on items that it was not fitted on; 1 = one direction of both is the same; orange: 95 %"
+        intervals = [row["canonical_interval"] for row in study["agreement"]]
+        made.append(plots.bars("Canonical correlation", finding, pairs, firsts, "correlation", intervals))
     if rows := study.get("alignment"):
         made.append(
             plots.bars(
@@ -38,6 +45,14 @@ def draw_study(study: Mapping[str, Any], folder: Path) -> list[Path]:
         names, intervals = [row["modality"] for row in rows], [row["auc_interval"] for row in rows]
         made.append(plots.bars("Taken together", finding, names, [row["auc"] for row in rows], "AUC", intervals, 0.5))
     made += value_plots(study)
+    if rows := study.get("missing"):
+        cold = MEASURES[1]
+        by_seed = [[seed[cold] for seed in row["values"]] for row in rows]
+        (least,) = (fmean(values) for row, values in zip(rows, by_seed) if row["removed"] == NONE)
+        finding = f"NDCG@10 among {cold} where contents are missing, beyond no content at all; orange: the seeds"
+        means, ranges = [fmean(values) for values in by_seed], [[min(values), max(values)] for values in by_seed]
+        names = [row["removed"] for row in rows]
+        made.append(plots.bars("Missing content", finding, names, means, "NDCG@10", ranges, least))
     return save(made, folder)
 
 

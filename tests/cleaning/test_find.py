@@ -248,6 +248,25 @@ def test_ratings(shelf):
     assert found.value.endswith(": 50")
 
 
+@pytest.mark.parametrize(
+    ("rows", "odd", "found"), [(900, "99", 1), (900, "0.5", 0), (1500, "-20", 1), (2400, "0.5", 1)]
+)
+def test_ratings_of_a_small_log(shelf, rows, odd, found):
+    """One row of 900 may be the only one with half a star; one of 99 is none."""
+    lines = shelf.lines("log.csv")[: rows + 1]
+    (shelf.folder / "log.csv").write_text("\n".join(lines) + "\n")
+    shelf.change("log.csv", 50, 2, odd)
+    off = [finding for finding in shelf.find() if finding.kind == "ratings"]
+    assert len(off) == found and all(finding.value.endswith(f": {odd}") for finding in off)
+
+
+def test_two_odd_ratings_of_one_kind_are_found(shelf):
+    """Within the tenth of a percent, but both at the same end."""
+    for row in (50, 90):
+        shelf.change("log.csv", row, 2, "99")
+    assert [finding.kind for finding in shelf.find()] == ["ratings", "ratings"]
+
+
 def test_amounts_have_no_edge(shelf):
     amounts = np.random.default_rng(0).uniform(10, 20, 2400).round(4)
     amounts[7], amounts[9] = 24, 4000

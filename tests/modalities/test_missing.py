@@ -1,5 +1,7 @@
 """Contents taken away: as many as asked for, at random or a group's whole modality, and nothing is left of them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from gnnrec.graph import MISSING
 from gnnrec.modalities import study_modalities
 from gnnrec.modalities.ablation import MEASURES, measured, prepare
 from gnnrec.modalities.missing import GROUPS, PATTERNS, gain_left, remove_contents
+from gnnrec.modalities.pictures import draw_study
 from gnnrec.recipe import load_recipe
 
 ITEMS = 600
@@ -85,13 +88,14 @@ def test_what_is_left_of_the_gain_is_that_of_the_trainings_behind_it() -> None:
     assert found["no content"]["values"][1] == {name: bare[name][1].mean() for name in MEASURES}
 
 
-def test_the_study_takes_contents_away_where_it_is_asked() -> None:
+def test_the_study_takes_contents_away_where_it_is_asked(tmp_path: Path) -> None:
     dataset = planted("text", num_users=60, num_items=60)
     recipe = load_recipe(None, ["model.dim=8", "model.factors=false", "model.spectrum=false", "model.paths=false"])
     skip = ("agreement", "alignment", "consumption", "ablation")
     study = study_modalities(dataset, recipe, epochs=1, skip=skip, missing=[0.5])
     assert len(study["missing"]) == 2 + len(PATTERNS) * len(MISSING)
     assert "50% blocks, zero" in study_tables(study) and "gain kept" in study_tables(study)
+    assert [path.name for path in draw_study(study, tmp_path)] == ["missing_content.png"]
     assert "missing" not in study_modalities(dataset, recipe, epochs=1, skip=skip)
     with pytest.raises(UserError, match="--missing: found 1; allowed: above 0, below 1"):
         study_modalities(dataset, recipe, skip=skip, missing=[1.0])

@@ -216,7 +216,7 @@ def test_the_command_prints_draws_and_goes_on(
         *(("audio", "image"), ("audio", "text"), ("image", "text"))
     ]
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {Path(name).name for name in document["pictures"]}
-    assert len(document["pictures"]) == 5 and document["alignment"] == []  # 60 items are too few to retrieve among
+    assert len(document["pictures"]) == 6 and document["alignment"] == []  # 60 items are too few to retrieve among
     assert len(list((tmp_path / "kept").iterdir())) == 8
     status, out, err = run_command("modalities", *options, "--skip", "agreement", "alignment", "consumption")
     assert status == 0 and "what each modality adds" in out and "which modalities agree" not in out
