@@ -21,6 +21,7 @@ SETTING: dict[str, Any] = {  # of --set
     "help": "settings laid over the recipe",
 }
 
+ENCODER_KINDS = ("lsa", "recurrent", "compact", "distilled", "word_vectors", "finetuned")
 FORMATS = ("parquet", "npy", "safetensors", "faiss")  # without a word
 MORE_FORMATS = ("faiss-pq",)
 TARGETS = ("lancedb", "qdrant", "postgresql", "postgres")  # what an address that is no folder begins with

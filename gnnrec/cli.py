@@ -23,7 +23,18 @@ from gnnrec import (
     scoring_commands,
     serve_commands,
 )
-from gnnrec.arguments import SETTING, Command, file, folder, length, one_of, parallel_arguments, port, recipe
+from gnnrec.arguments import (
+    ENCODER_KINDS,
+    SETTING,
+    Command,
+    file,
+    folder,
+    length,
+    one_of,
+    parallel_arguments,
+    port,
+    recipe,
+)
 from gnnrec.errors import UserError
 from gnnrec.progress import without_progress
 
@@ -235,10 +246,12 @@ def build_parser() -> argparse.ArgumentParser:
         "gnnrec fit-encoder data/movies --kind lsa --out encoders/lsa",
     )
     fitting.add_argument("data", type=folder, help="dataset folder")
-    fitting.add_argument("--kind", required=True, help="gnnrec/encoders/fitted/kinds.py has all")
+    fitting.add_argument("--kind", required=True, help=" | ".join(ENCODER_KINDS))
     fitting.add_argument("--out", type=Path, required=True, help="new folder of the encoder")
     fitting.add_argument("--recipe", type=recipe, help="a shipped recipe or a .toml file (default: default)")
-    fitting.add_argument("--set", **SETTING | {"help": "encoder.key=value for the kind, and settings of the recipe"})
+    fitting.add_argument(
+        "--set", **SETTING | {"help": "encoder.key=value of the kind, augment.key=value, settings of the recipe"}
+    )
 
     describe = add(
         "describe",
@@ -280,7 +293,7 @@ def build_parser() -> argparse.ArgumentParser:
     clean.add_argument("data", type=folder, help="dataset folder")
     clean.add_argument("--to", type=Path, help="new folder for the cleaned copy, with a list of all findings in it")
     clean.add_argument(
-        "--repair", metavar="KIND,KIND", help="what the copy has repaired, or all (default: what is safe)"
+        "--repair", metavar="KIND,KIND", help="which findings the copy has repaired, or all (default: what is safe)"
     )
     clean.add_argument("--set", **SETTING | {"help": "clean.key=value; gnnrec/cleaning/settings.py has all"})
 

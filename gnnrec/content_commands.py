@@ -109,14 +109,16 @@ def fit_encoder(options: argparse.Namespace) -> None:
         raise UserError(f"fit-encoder --kind: found {options.kind!r}; allowed: {', '.join(KINDS)}")
     from gnnrec import fitting
     from gnnrec.datasets import Dataset
+    from gnnrec.encoders.augment import AugmentConfig
     from gnnrec.recipe import load_recipe, load_settings
     from gnnrec.tables import fitted_table
 
-    own = [override for override in options.set if override.startswith("encoder.")]
+    own = [override for override in options.set if override.startswith(("encoder.", "augment."))]
     recipe = load_recipe(options.recipe, [override for override in options.set if override not in own])
-    (config,) = load_settings({"encoder": KINDS[options.kind].config}, own)
+    config, augment = load_settings({"encoder": KINDS[options.kind].config, "augment": AugmentConfig}, own)
     dataset = Dataset.load(options.data)
-    made = fitting.fit_encoder(dataset, options.out, options.kind, config, recipe=recipe, say=remarks(options))
+    how = {"recipe": recipe, "augment": augment, "say": remarks(options)}
+    made = fitting.fit_encoder(dataset, options.out, options.kind, config, **how)
     use = f"use it: gnnrec train {options.data} --out RUN --set encoders.{made['modality']}={options.out}"
     show(options, {"folder": str(options.out)} | made, lambda: f"{fitted_table(made)}\n{use}")
 

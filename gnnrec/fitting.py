@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 import gnnrec
 from gnnrec.datasets import Dataset, Split, split
 from gnnrec.encoders import default_device
+from gnnrec.encoders.augment import AugmentConfig
 from gnnrec.encoders.catalogue import open_encoder
 from gnnrec.encoders.encode import encode_contents
 from gnnrec.encoders.fitted.corpus import Corpus, content_ndcg
@@ -31,13 +32,14 @@ def fit_encoder(
     recipe: Recipe | None = None,
     parts: Split | None = None,
     users: NDArray[np.float32] | None = None,
+    augment: AugmentConfig | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Fit an encoder of a kind of KINDS to the content of the items, and where it learns the log to the train rows.
 
     config: of the kind, by default its own. parts: by default the recipe's split; its test rows are not looked at.
-    users: [U, D] what a recommender of the same train rows makes of them, for kinds that learn from one. A stopped
-    call of a kind that keeps its state goes on.
+    users: [U, D] what a recommender of the same train rows makes of them, for kinds that learn from one. augment: how
+    strongly, for kinds that learn from augmented copies. A stopped call of a kind that keeps its state goes on.
     Returns what stands in encoder.json, and "ndcg@10": of lists by content alone on validation, by encoder.
     Raises UserError where the items have no such content, and where `out` holds something.
     """
@@ -56,12 +58,14 @@ def fit_encoder(
         device=default_device(),
         audio_seconds=recipe.encoders.audio_seconds,
         users=users,
+        augment=augment or AugmentConfig(),
         checkpoint=(checkpoint := out.with_name(f"{out.name}.checkpoint.safetensors")),
     )
     facts = {
         "kind": kind,
         "modality": modality,
         "settings": asdict(config),
+        "augment": asdict(corpus.augment),
         "gnnrec": gnnrec.__version__,
         "learnt_from": learnt_from(dataset, recipe) if made.learns_log else None,
     }

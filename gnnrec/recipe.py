@@ -22,6 +22,7 @@ from gnnrec.recipes import read_recipe
 from gnnrec.training import TrainConfig
 from gnnrec.words.settings import DescribeConfig, ProfilesConfig
 
+FINETUNE = ".finetune"
 FINETUNED = "encoders"  # folder of a run's own encoders, by modality
 SECTIONS: dict[str, Any] = {  # beside model and split
     "encoders": EncodersConfig,
@@ -134,6 +135,8 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
 def _override(document: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     section, dot, name = key.strip().partition(".")
+    if section == "encoders" and name.endswith(FINETUNE):  # encoders.text.finetune says finetune.text
+        section, name = "finetune", name.removesuffix(FINETUNE)
     if not (equals and dot and section and name):
         raise UserError(f"--set {override!r}: expected section.key=value, as in train.epochs=20")
     try:

@@ -57,6 +57,7 @@ def test_set_lays_values_over_a_recipe() -> None:
             "train.epochs=4",
         ],
     )
+    assert load_recipe(overrides=["encoders.text.finetune=lora"]).finetune.text == "lora"
     assert recipe.model.dim == 16 and recipe.model.similarity == "dot"
     assert recipe.train.learning_rate == 1.0 and isinstance(recipe.train.learning_rate, float)
     assert (recipe.train.metric, recipe.train.epochs, recipe.train.loss) == ("recall@10", 4, "bpr")

@@ -10,11 +10,13 @@ import torch
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from gnnrec.arguments import ENCODER_KINDS
 from gnnrec.cli import main
 from gnnrec.datasets import Dataset, Interactions
 from gnnrec.encoders.catalogue import open_encoder
 from gnnrec.encoders.features import Features
 from gnnrec.encoders.fitted.corpus import Corpus, content_ndcg
+from gnnrec.encoders.fitted.kinds import KINDS
 from gnnrec.encoders.fitted.lsa import LsaConfig, fit_lsa
 from gnnrec.errors import UserError
 from gnnrec.fitting import fit_encoder
@@ -84,16 +86,21 @@ def test_content_alone_finds_what_is_like_the_past() -> None:
     assert content_ndcg(features, replace(corpus, val=far)) == pytest.approx((1 / np.log2(ranks + 1)).mean())
 
 
+def test_the_help_names_the_kinds() -> None:
+    assert tuple(KINDS) == ENCODER_KINDS and ", ".join(ENCODER_KINDS) == ALL
+
+
 def test_the_command_makes_a_folder_that_train_takes(
     tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "lsa"
     command = ["fit-encoder", str(tiny_data), "--kind", "lsa", "--out", str(out)]
-    arguments = [*command, "--set", "encoder.dim=4", "encoders.text=none", "--json"]
+    arguments = [*command, "--set", "encoder.dim=4", "encoders.text=none", "augment.token_dropout=0.5", "--json"]
     assert main(arguments) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["settings"]["dim"] == 4 and list(made["ndcg@10"]) == [str(out)]
-    assert json.loads((out / "encoder.json").read_text())["kind"] == "lsa"
+    kept = json.loads((out / "encoder.json").read_text())
+    assert kept["kind"] == "lsa" and kept["augment"]["token_dropout"] == 0.5
     assert main(arguments) == 2  # never written over
     assert "there is something already" in capsys.readouterr().err
 
@@ -107,6 +114,9 @@ def test_the_command_makes_a_folder_that_train_takes(
         ),
         (["--kind", "lsa", "--set", "encoder.dim=0"], "encoder.dim: found 0; allowed: 1 or more"),
         (["--kind", "lsa", "--set", "encoder.colour=1"], "unknown key 'colour'"),
+        (["--kind", "finetuned", "--set", "augment.crop=2"], "augment.crop: found 2.0; allowed: 0 to 0.95"),
+        (["--kind", "compact", "--set", "encoder.base=use"], "encoder.base: found use; allowed: minilm, or a text"),
+        (["--kind", "distilled", "--set", "encoder.base=musicnn"], "encoder.base: found musicnn; allowed: minilm, or"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(

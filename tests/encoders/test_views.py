@@ -1,5 +1,6 @@
 """Encoders that learn from augmented copies alone: two copies of one item find each other."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,14 @@ def test_copies_in_another_order_teach_that_order_does_not_matter(base: Path, tm
     assert same_colour(open_encoder("text", str(base)).encode(made)) < 0.6
     assert same_colour(encoder.encode(made)) > 0.85
     assert max(found["held_out"]) > found["held_out"][0] + 0.1
+
+
+def test_copies_are_as_strong_as_they_are_asked_for(base: Path) -> None:
+    none = AugmentConfig(**{field.name: 0.0 for field in dataclasses.fields(AugmentConfig)})
+    one, other = (training(base, corpus_of(texts(), **how)) for how in ({"augment": none}, {}))
+    same, changed = (side._augmented(texts(), np.random.default_rng(0)) for side in (one, other))
+    assert same == texts() and sum(first != second for first, second in zip(changed, texts())) > 20
+    assert one._identity() != other._identity()  # what was begun with one does not go on with the other
 
 
 def of_views(one: LogTraining, items: np.ndarray, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

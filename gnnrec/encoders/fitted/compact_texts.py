@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from gnnrec.encoders.classes import ENCODERS
 from gnnrec.encoders.fitted import onnx_model
 from gnnrec.encoders.fitted.bases import base_folder, prefix_of
 from gnnrec.encoders.fitted.compact_ways import CompactConfig, smaller
 from gnnrec.encoders.fitted.corpus import Corpus
 from gnnrec.encoders.fitted.folder import read_facts
 from gnnrec.encoders.huggingface import HuggingFaceTextEncoder, copy_text_files, load_config, save_model
+from gnnrec.encoders.pretrained import PRETRAINED
 from gnnrec.errors import UserError
 
 AT_ONCE = 8  # texts of like length: little padding, and activations whose one scale fits them all
@@ -98,6 +100,9 @@ def fit_texts(corpus: Corpus, config: CompactConfig, base: str, folder: Path) ->
 
 def open_base(name: str, folder: Path) -> tuple[HuggingFaceTextEncoder, dict[str, Any]]:
     """The encoder to make something of, its files but the weights in `folder`, and what encoder.json keeps of it."""
+    of_texts = name not in PRETRAINED or PRETRAINED[name].task == "text"
+    if not of_texts or ENCODERS["text"].get(name, HuggingFaceTextEncoder) is not HuggingFaceTextEncoder:
+        raise UserError(f"encoder.base: found {name}; allowed: minilm, or a text model of Hugging Face")
     source, prefix = base_folder(name), prefix_of(name)
     encoder = HuggingFaceTextEncoder(source, name, torch.device("cpu"), prefix)
     if encoder.pools_itself:

@@ -4,7 +4,7 @@ Letters: U users, I items, d dimensions of a feature, D of a recommender's, n us
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gnnrec.datasets.interactions import Interactions
+from gnnrec.encoders.augment import AugmentConfig
 from gnnrec.encoders.features import Features, mean_and_scale
 from gnnrec.metrics import hits_of, ndcg
 from gnnrec.ranking import embedding_scorer, top_k, unseen
@@ -32,6 +33,7 @@ class Corpus:
     device: torch.device
     audio_seconds: float  # of each sound that are listened to
     users: NDArray[np.float32] | None = None  # [U, D] of a recommender of these train rows, where there is one
+    augment: AugmentConfig = field(default_factory=AugmentConfig)  # how strongly, where copies are augmented
     checkpoint: Path | None = None  # where a long fitting keeps its state, to go on from after a stop
 
 

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gnnrec.checkpoint import TrainState, load_checkpoint, save_checkpoint
-from gnnrec.encoders.augment import AugmentConfig, Sound, augmented
+from gnnrec.encoders.augment import Sound, augmented
 from gnnrec.encoders.features import AudioEncoder, TrainableEncoder, mean_and_scale
 from gnnrec.encoders.fitted.corpus import Corpus, ndcg_among
 from gnnrec.encoders.media import Unreadable, reader_of
@@ -165,7 +165,8 @@ class LogTraining:
         digest = hashlib.sha256(json.dumps([str(content) for content in self.corpus.contents]).encode())
         for array in (self.corpus.train.user, self.corpus.train.item, self.corpus.users):
             digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
-        return json.dumps([asdict(self.config), self.encoder.name, sorted(self.weights), digest.hexdigest()])
+        settings = [asdict(self.config), asdict(self.corpus.augment)]
+        return json.dumps([*settings, self.encoder.name, sorted(self.weights), digest.hexdigest()])
 
     def _batches(self, random: Generator) -> list[NDArray[np.int64]]:
         order, size = random.permutation(self.learnt), self.config.batch
@@ -204,9 +205,9 @@ class LogTraining:
         """Another copy of each content, as encoders take it."""
         seed = int(random.integers(2**31))
         if not isinstance(self.encoder, AudioEncoder):
-            return augmented(contents, self.modality, AugmentConfig(), seed)
+            return augmented(contents, self.modality, self.corpus.augment, seed)
         sounds = [Sound(samples, self.encoder.sampling_rate) for samples in contents]
-        return [sound.samples for sound in augmented(sounds, self.modality, AugmentConfig(), seed)]
+        return [sound.samples for sound in augmented(sounds, self.modality, self.corpus.augment, seed)]
 
     def vectors(self, rows: Tensor, items: NDArray[np.int64]) -> Tensor:
         """Features of items as they are now -> of unit length, without the way that all of them went since the epoch

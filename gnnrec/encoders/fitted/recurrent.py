@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gnnrec.encoders.augment import AugmentConfig, Sound, augmented
+from gnnrec.encoders.augment import Sound, augmented
 from gnnrec.encoders.fitted.corpus import Corpus, ndcg_among
 from gnnrec.encoders.fitted.folder import read_facts
 from gnnrec.encoders.log_mel import BANDS, HOP, LogMel
@@ -143,7 +143,7 @@ def fit_recurrent(corpus: Corpus, config: RecurrentConfig, folder: Path) -> dict
 
 class _Training:
     def __init__(self, corpus: Corpus, config: RecurrentConfig) -> None:
-        self.config, self.device = config, corpus.device
+        self.config, self.device, self.augment = config, corpus.device, corpus.augment
         # Rows of the catalogue, a spectrogram of each, and where it is augmented the sound itself.
         self.items, self.frames, self.sounds = _read(corpus, config)
         self.mel = LogMel(RATE)
@@ -218,7 +218,7 @@ class _Training:
             samples = self.sounds[sound]
             start = int(torch.randint(max(len(samples) - length, 0) + 1, ()))
             cuts.append(Sound(np.resize(samples[start : start + length], length).astype(np.float32), RATE))
-        views = augmented(cuts, "audio", AugmentConfig(), int(torch.randint(2**31, ())))
+        views = augmented(cuts, "audio", self.augment, int(torch.randint(2**31, ())))
         return self._standardized([self.mel(torch.from_numpy(view.samples)) for view in views])
 
     def _standardized(self, frames: Sequence[Tensor]) -> Tensor:
