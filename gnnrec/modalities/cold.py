@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from gnnrec.alignment import ContrastConfig, fit_contrastive, fit_ridge
+from gnnrec.alignment import ContrastConfig, fit_cca, fit_contrastive, fit_ridge
 from gnnrec.encoders.features import Features, mean_and_scale
 from gnnrec.errors import UserError
 from gnnrec.evaluation import evaluate_ranking
@@ -19,13 +19,14 @@ from gnnrec.models.ials import user_factors
 from gnnrec.ranking import embedding_scorer
 from gnnrec.vectors import unit_length
 
-METHODS = ("ridge", "infonce", "mean of content")
+METHODS = ("ridge", "cca", "infonce", "mean of content")
 
 
 def cold_by_content(trial: Trial, method: str, seed: int = 0) -> Values:
     """NDCG@10 among the cold items, by user.
 
     ridge            iALS factors of cold items predicted from the standardized features of all modalities side by side
+    cca              features and iALS factors in the space of their canonical correlations; a user as with infonce
     infonce          features and iALS factors in one space; a user is the mean of what she took, in it
     mean of content  no alignment: a user is the mean of the features of what she took, by cosine
     """
@@ -44,7 +45,11 @@ def cold_by_content(trial: Trial, method: str, seed: int = 0) -> Values:
         item = torch.from_numpy(ridge.predict(x)).float()
         user = user_factors(history, torch.from_numpy(y), l2, confidence)
     else:
-        if method == "infonce":
+        if method == "cca":
+            cca = fit_cca(content.values[known], factors.values[known])
+            placed = unit_length(cca.project(0, content.values)) * content.mask[:, None]
+            taken = unit_length(cca.project(1, factors.values)) * factors.mask[:, None]
+        elif method == "infonce":
             views = {**trial.items, COLLABORATIVE: factors}
             fit, choose, rest = deal(known, seed)
             aligner = fit_contrastive(views, np.concatenate([fit, rest]), choose, ContrastConfig(seed=seed))

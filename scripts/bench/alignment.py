@@ -19,7 +19,7 @@ from rows import row, save, save_tests, tested
 from gnnrec.datasets import Dataset, split
 from gnnrec.encoders import encode_dataset
 from gnnrec.modalities.ablation import MEASURES, measured, prepare
-from gnnrec.modalities.cold import cold_by_content
+from gnnrec.modalities.cold import METHODS, cold_by_content
 from gnnrec.modalities.meeting import retrieval
 from gnnrec.recipe import load_recipe
 from gnnrec.significance import compare
@@ -66,7 +66,7 @@ def main() -> None:
         found[variant] = runs
         print(variant, [{name: f"{part[1].mean():.4f}" for name, part in run.items()} for run in runs], flush=True)
         rows.append(entry_of(options.dataset, variant, options.seeds, runs, began))
-    for method in ("ridge", "infonce", "mean of content"):
+    for method in METHODS:
         began = time.monotonic()
         found[method] = [cold_by_content(trial, method, seed) for seed in options.seeds]
         rows.append(entry_of(options.dataset, method, options.seeds, found[method], began))

@@ -201,7 +201,7 @@ def test_cold_items_are_placed_by_content_alone(trial: ablation.Trial) -> None:
     chance = ablation.measured(trial, load_recipe(overrides=SMALL), (), 0)["cold items"][1].mean()
     for method in METHODS:
         assert cold_by_content(trial, method)["cold items"][1].mean() > 2 * chance
-    with pytest.raises(UserError, match="allowed: ridge, infonce"):
+    with pytest.raises(UserError, match="allowed: ridge, cca, infonce"):
         cold_by_content(trial, "magic")
 
 
