@@ -25,9 +25,11 @@ def fail(page, pattern: str, times: int, status: int = 503) -> list[str]:
     return asked
 
 
-def loaded(page, picture) -> None:
-    picture.scroll_into_view_if_needed()
-    page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=picture.element_handle())
+def loaded(page, id: str) -> None:
+    """Of an item: looked for anew each time, since the page puts another picture in the place of one that failed."""
+    page.locator(f".lists [data-id={id}]").scroll_into_view_if_needed()
+    shown = "name => { const image = document.querySelector(name); return image?.complete && image.naturalWidth > 0; }"
+    page.wait_for_function(shown, arg=f".lists [data-id={id}] img.front")
 
 
 @pytest.mark.parametrize("status", [503, 429, 0])
@@ -41,7 +43,7 @@ def test_pictures_and_words_come_once_items_are_told_again(visit, status):
     assert visitor.ids() == order
     for id in order:
         if id != "i3":
-            loaded(page, page.locator(f".lists [data-id={id}] img.front"))
+            loaded(page, id)
 
 
 def test_a_slider_reorders_while_items_cannot_be_told(visit):
@@ -64,8 +66,7 @@ def test_a_picture_that_failed_is_asked_for_again(visit):
     page.wait_for_selector(f"{READY} svg.tile")
     for id in visitor.ids():
         if id != "i3":
-            page.locator(f".lists [data-id={id}]").scroll_into_view_if_needed()
-            loaded(page, page.locator(f".lists [data-id={id}] img.front"))
+            loaded(page, id)
     assert len(asked) > 20
 
 
