@@ -117,8 +117,9 @@ def fit_encoder(options: argparse.Namespace) -> None:
     recipe = load_recipe(options.recipe, [override for override in options.set if override not in own])
     config, augment = load_settings({"encoder": KINDS[options.kind].config, "augment": AugmentConfig}, own)
     dataset = Dataset.load(options.data)
-    how = {"recipe": recipe, "augment": augment, "say": remarks(options)}
-    made = fitting.fit_encoder(dataset, options.out, options.kind, config, **how)
+    made = fitting.fit_encoder(
+        dataset, options.out, options.kind, config, recipe=recipe, augment=augment, say=remarks(options)
+    )
     use = f"use it: gnnrec train {options.data} --out RUN --set encoders.{made['modality']}={options.out}"
     show(options, {"folder": str(options.out)} | made, lambda: f"{fitted_table(made)}\n{use}")
 

@@ -30,6 +30,7 @@ from gnnrec.fingerprints import fingerprint
 from gnnrec.models import model_scorer
 from gnnrec.pipeline import fit_model, training_graph
 from gnnrec.progress import progress
+from gnnrec.ranking import Scorer
 from gnnrec.recipe import Recipe
 from gnnrec.significance import compare, holm
 from gnnrec.words.content import Written
@@ -39,7 +40,8 @@ MEASURES = ("validation", "cold items")
 MEASURED = "among warm items, among cold items"  # by which figures of another protocol are told from these
 COLD_SHARE = 0.2  # of the items that have training rows
 
-Values = dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]  # measure -> users [n], their values [n]
+Measured = tuple[NDArray[np.int64], NDArray[np.float64]]  # users [n], their values [n]
+Values = dict[str, Measured]  # by measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +124,27 @@ def measured(trial: Trial, recipe: Recipe, kept: tuple[str, ...], seed: int, out
     model, _ = fit_model(graph, trial.parts.val, recipe)
     model.eval()
     scorer = model_scorer(model, graph)
-    train = trial.parts.train
-    warm = evaluate_ranking(
-        scorer, relevant=trial.parts.val, train=train, seen=train, ks=(10,), candidates=~trial.cold, resamples=0
-    )
-    cold = evaluate_ranking(
-        scorer, relevant=trial.cold_rows, train=train, seen=None, ks=(10,), candidates=trial.cold, resamples=0
-    )
-    values = {name: (part.users, part.per_user[METRIC]) for name, part in zip(MEASURES, (warm, cold))}
+    values = dict(zip(MEASURES, (on_validation(trial, scorer), among_cold_items(trial, scorer))))
     if path is not None:
         write_json(path, {name: {"users": who.tolist(), METRIC: own.tolist()} for name, (who, own) in values.items()})
     return values
+
+
+def on_validation(trial: Trial, scorer: Scorer) -> Measured:
+    """Cold items are no candidates, see above."""
+    train = trial.parts.train
+    found = evaluate_ranking(
+        scorer, relevant=trial.parts.val, train=train, seen=train, ks=(10,), candidates=~trial.cold, resamples=0
+    )
+    return found.users, found.per_user[METRIC]
+
+
+def among_cold_items(trial: Trial, scorer: Scorer) -> Measured:
+    train = trial.parts.train
+    found = evaluate_ranking(
+        scorer, relevant=trial.cold_rows, train=train, seen=None, ks=(10,), candidates=trial.cold, resamples=0
+    )
+    return found.users, found.per_user[METRIC]
 
 
 def _identity(trial: Trial, recipe: Recipe, kept: tuple[str, ...]) -> str:

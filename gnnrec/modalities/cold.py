@@ -11,8 +11,7 @@ import torch
 from gnnrec.alignment import ContrastConfig, fit_cca, fit_contrastive, fit_ridge
 from gnnrec.encoders.features import Features, mean_and_scale
 from gnnrec.errors import UserError
-from gnnrec.evaluation import evaluate_ranking
-from gnnrec.modalities.ablation import METRIC, Trial, Values
+from gnnrec.modalities.ablation import Trial, Values, among_cold_items
 from gnnrec.modalities.meeting import COLLABORATIVE, RIDGE_L2, collaborative, deal
 from gnnrec.models.factors import SETTINGS
 from gnnrec.models.ials import user_factors
@@ -59,16 +58,7 @@ def cold_by_content(trial: Trial, method: str, seed: int = 0) -> Values:
         else:
             placed = taken = unit_length(content.values)
         user, item = torch.from_numpy(unit_length(history @ taken)).float(), torch.from_numpy(placed).float()
-    found = evaluate_ranking(
-        embedding_scorer(user, item),
-        relevant=trial.cold_rows,
-        train=train,
-        seen=None,
-        ks=(10,),
-        candidates=trial.cold,
-        resamples=0,
-    )
-    return {"cold items": (found.users, found.per_user[METRIC])}
+    return {"cold items": among_cold_items(trial, embedding_scorer(user, item))}
 
 
 def side_by_side(features: Mapping[str, Features]) -> Features:

@@ -30,11 +30,10 @@ from gnnrec.encoders.encode import encode_contents
 from gnnrec.encoders.features import Features
 from gnnrec.encoders.fitted.finetuned import DEFAULTS
 from gnnrec.encoders.fitted.kinds import KINDS
-from gnnrec.evaluation import evaluate_ranking
 from gnnrec.files import write_json
 from gnnrec.finetuning import users_of
 from gnnrec.fitting import fit_encoder
-from gnnrec.modalities.ablation import MEASURES, METRIC, Trial, Values, measured, prepare
+from gnnrec.modalities.ablation import MEASURES, METRIC, Trial, Values, measured, on_validation, prepare
 from gnnrec.modalities.cold import cold_by_content, side_by_side
 from gnnrec.pipeline import fit_model, training_graph
 from gnnrec.ranking import embedding_scorer
@@ -83,13 +82,9 @@ def fitted(trial: Trial, modality: str, variant: str, seed: int, recipe: Recipe,
 def content_values(trial: Trial) -> Values:
     """NDCG@10 by content alone, by user."""
     item = unit_length(side_by_side(trial.items).values)
-    train = trial.parts.train
-    user = torch.from_numpy(unit_length(train.matrix() @ item)).float()
+    user = torch.from_numpy(unit_length(trial.parts.train.matrix() @ item)).float()
     scorer = embedding_scorer(user, torch.from_numpy(item).float())
-    warm = evaluate_ranking(
-        scorer, relevant=trial.parts.val, train=train, seen=train, ks=(10,), candidates=~trial.cold, resamples=0
-    )
-    return {"validation": (warm.users, warm.per_user[METRIC])} | cold_by_content(trial, "mean of content")
+    return {"validation": on_validation(trial, scorer)} | cold_by_content(trial, "mean of content")
 
 
 def main() -> None:
