@@ -17,7 +17,7 @@ from gnnrec.datasets.catalog import Catalog
 from gnnrec.datasets.dataset import Dataset
 from gnnrec.encoders.cache import FeatureCache, Row
 from gnnrec.encoders.catalogue import open_encoder
-from gnnrec.encoders.features import Encoder, Features, StagedEncoder
+from gnnrec.encoders.features import Encoder, Features, SizedEncoder, StagedEncoder
 from gnnrec.encoders.huggingface import AUTO, POOLINGS
 from gnnrec.encoders.media import Unreadable, reader_of
 from gnnrec.encoders.pretrained import cache_root
@@ -211,7 +211,9 @@ def encode_batches(
 
 def feature_name(modality: str, encoder: Encoder, config: EncodersConfig) -> str:
     """What features are kept under: whatever decides the numbers."""
-    return f"{encoder.name}:{config.audio_seconds:g}s" if modality == "audio" else encoder.name
+    if modality == "audio":
+        return f"{encoder.name}:{config.audio_seconds:g}s"
+    return f"{encoder.name}:{encoder.picture_side}px" if isinstance(encoder, SizedEncoder) else encoder.name
 
 
 class _Found:

@@ -82,6 +82,13 @@ class AudioEncoder(Encoder, Protocol):
     sampling_rate: int  # of the sound it takes, in samples a second
 
 
+@runtime_checkable
+class SizedEncoder(Encoder, Protocol):
+    """An encoder of pictures that sees little of large ones."""
+
+    picture_side: int  # pixels: a JPEG may be decoded at a fraction of its size that leaves this many on either side
+
+
 class TrainableEncoder(Encoder, Protocol):
     """One whose weights can learn; it stays in evaluation mode."""
 

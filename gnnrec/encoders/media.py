@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec.encoders.features import AudioEncoder, Encoder
+from gnnrec.encoders.features import AudioEncoder, Encoder, SizedEncoder
 from gnnrec.encoders.mel import resample
 from gnnrec.errors import count, missing_extra
 
@@ -37,7 +37,8 @@ class Unreadable(Exception):
 def reader_of(modality: str, encoder: Encoder, seconds: float) -> Callable[[Any], Any]:
     """Content as it stands in a catalogue -> content as the encoder takes it; of a sound the first `seconds`."""
     if modality == "image":
-        return read_image
+        side = encoder.picture_side if isinstance(encoder, SizedEncoder) else JPEG_SIDE
+        return lambda path: read_image(path, side)
     if modality == "audio":
         assert isinstance(encoder, AudioEncoder)
         rate = encoder.sampling_rate
@@ -50,8 +51,9 @@ def read_text(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def read_image(path: Path) -> Any:
-    """A picture as PIL image, RGB, upright, on white where it is transparent, the first frame where it moves.
+def read_image(path: Path, side: int = JPEG_SIDE) -> Any:
+    """A picture as PIL image, RGB, upright, on white where it is transparent, the first frame where it moves; a JPEG
+    at the smallest of an eighth, a quarter, a half and the whole of its size that has `side` pixels either way.
 
     Raises Unreadable, whatever the file holds.
     """
@@ -65,7 +67,7 @@ def read_image(path: Path) -> Any:
                 raise Unreadable(f"{width} x {height} pixels, at most {MAX_PIXELS // 1_000_000} million are read")
             if max(width, height) > MAX_LENGTH * min(width, height):
                 raise Unreadable(f"{width} x {height} pixels, at most {MAX_LENGTH} times as long as wide are read")
-            image.draft(None, (JPEG_SIDE, JPEG_SIDE))
+            image.draft(None, (side, side))
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return _rgb(image)

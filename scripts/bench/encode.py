@@ -45,8 +45,8 @@ from gnnrec.datasets import Dataset
 from gnnrec.encoders import EncodersConfig
 from gnnrec.encoders.catalogue import open_encoder
 from gnnrec.encoders.encode import encode_contents
-from gnnrec.encoders.features import AudioEncoder, Encoder, StagedEncoder
-from gnnrec.encoders.media import read_audio, read_image
+from gnnrec.encoders.features import Encoder, StagedEncoder
+from gnnrec.encoders.media import read_audio, reader_of
 from gnnrec.encoders.opencv import OpenCVEncoder
 from gnnrec.encoders.pretrained import cache_root
 from gnnrec.encoders.use import UseEncoder
@@ -80,10 +80,7 @@ def resnet(folder: Path) -> str:
 
 def batches_of(contents: Sequence[Any], modality: str, encoder: Encoder, config: EncodersConfig) -> list[Any]:
     """What the network takes, in the batches of `encode_contents`."""
-    read: Callable[[Any], Any] = read_image if modality == "image" else str
-    if isinstance(encoder, AudioEncoder):
-        rate = encoder.sampling_rate
-        read = lambda path: read_audio(path, rate, config.audio_seconds)  # noqa: E731
+    read = reader_of(modality, encoder, config.audio_seconds)
     prepare = encoder.prepare if isinstance(encoder, StagedEncoder) else list
     ordered = sorted(contents, key=len) if modality == "text" else contents
     size = config.batch_size

@@ -9,10 +9,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageCms
 
-from gnnrec.encoders.media import MAX_PIXELS, Unreadable, read_image
+from gnnrec.encoders import EncodersConfig
+from gnnrec.encoders.catalogue import open_encoder
+from gnnrec.encoders.encode import feature_name
+from gnnrec.encoders.media import MAX_PIXELS, Unreadable, read_image, reader_of
 
+POSTERS = sorted((Path(__file__).parents[2] / "data" / "movies" / "posters").iterdir())[:120:10]
 RED, GREEN, BLUE, YELLOW, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 255, 255)
 QUARTERS = (RED, GREEN, BLUE, YELLOW)
 WIDTH, HEIGHT = 48, 32
@@ -210,3 +215,33 @@ def test_large_jpegs_are_read_smaller_and_upright(tmp_path: Path) -> None:
     picture = read_image(tmp_path / "a.jpg")
     assert picture.size == (WIDTH * 20, HEIGHT * 20)  # a quarter: 640 pixels at least on either side
     assert_quarters(picture.resize((WIDTH, HEIGHT), Image.Resampling.BOX))
+
+
+def test_a_jpeg_is_read_no_larger_than_an_encoder_looks_at(tmp_path: Path) -> None:
+    """At 224 pixels: a half of 600 x 900 is enough, a half of 500 x 900 is not. Colours stay where they are, and the
+    features are kept apart from those of whole pictures."""
+    encoder = open_encoder("image", "efficientnet_lite0", torch.device("cpu"))
+    read = reader_of("image", encoder, 0)
+    for size, expected in (((600, 900), (300, 450)), ((500, 900), (500, 900)), ((2400, 1200), (600, 300))):
+        quarters().resize(size, Image.Resampling.NEAREST).save(tmp_path / "a.jpg", quality=95)
+        picture = read(tmp_path / "a.jpg")
+        assert picture.size == expected
+        assert_quarters(picture.resize((WIDTH, HEIGHT), Image.Resampling.BOX))
+    assert feature_name("image", encoder, EncodersConfig()) == f"{encoder.name}:288px"
+
+
+def test_what_is_read_smaller_has_nearly_the_same_features(tmp_path: Path) -> None:
+    """Nearer to those of the whole pictures than those of the same pictures saved once more are."""
+    encoder = open_encoder("image", "efficientnet_lite0", torch.device("cpu"))
+    read = reader_of("image", encoder, 0)
+    near = []
+    for poster in POSTERS:
+        Image.open(poster).convert("RGB").resize((600, 900)).save(tmp_path / "once.jpg", quality=90)
+        whole = read_image(tmp_path / "once.jpg")
+        assert whole.size == (600, 900)
+        whole.save(tmp_path / "twice.jpg", quality=85)
+        features = encoder.encode([whole, read(tmp_path / "once.jpg"), read_image(tmp_path / "twice.jpg")])
+        features /= np.linalg.norm(features, axis=1, keepdims=True)
+        near.append(features[1:] @ features[0])
+    smaller, again = np.mean(near, axis=0)
+    assert again < smaller < 1

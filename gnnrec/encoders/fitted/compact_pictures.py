@@ -12,13 +12,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gnnrec.encoders.efficientnet import CPU_BATCH, EfficientNetEncoder, EfficientNetLite0, scaled, squares
+from gnnrec.encoders.efficientnet import (
+    CPU_BATCH,
+    PICTURE_SIDE,
+    EfficientNetEncoder,
+    EfficientNetLite0,
+    scaled,
+    squares,
+)
 from gnnrec.encoders.fitted import onnx_model
 from gnnrec.encoders.fitted.bases import base_folder
 from gnnrec.encoders.fitted.compact_ways import CompactConfig, smaller
 from gnnrec.encoders.fitted.corpus import Corpus
 from gnnrec.encoders.fitted.folder import read_facts
-from gnnrec.encoders.media import Unreadable, grey_picture, read_image
+from gnnrec.encoders.media import JPEG_SIDE, Unreadable, grey_picture, read_image
 from gnnrec.encoders.torchvision_models import PREFIX, TorchvisionEncoder, bare_network, transform_of
 from gnnrec.errors import UserError, damaged
 
@@ -57,6 +64,7 @@ class CompactPictureEncoder:
         assert facts is not None
         self.name, how, base = name, facts["settings"]["how"], facts["base"]
         self._prepare = prepared_by(base)
+        self.picture_side = JPEG_SIDE if base.startswith(PREFIX) else PICTURE_SIDE
         self._session: Any = None
         if how.startswith("onnx"):
             self._session = onnx_model.open_session(folder)
