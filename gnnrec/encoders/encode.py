@@ -18,10 +18,11 @@ from gnnrec.datasets.dataset import Dataset
 from gnnrec.encoders.cache import FeatureCache, Row
 from gnnrec.encoders.catalogue import open_encoder
 from gnnrec.encoders.features import Encoder, Features, SizedEncoder, StagedEncoder
-from gnnrec.encoders.huggingface import AUTO, POOLINGS
+from gnnrec.encoders.huggingface import AUTO
 from gnnrec.encoders.media import Unreadable, reader_of
 from gnnrec.encoders.pretrained import cache_root
 from gnnrec.encoders.read_ahead import read_ahead
+from gnnrec.encoders.sentence_transformer import POOLINGS
 from gnnrec.errors import UserError
 from gnnrec.files import sha256_of_file
 from gnnrec.progress import progress

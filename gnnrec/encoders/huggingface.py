@@ -5,7 +5,7 @@ Letters: n rows, t tokens, d dimensions.
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from gnnrec.encoders.features import recomputed
 from gnnrec.encoders.media import grey_picture
+from gnnrec.encoders.sentence_transformer import POOLINGS, max_seq_length, read_readout, weight_files
 from gnnrec.errors import UserError, missing_extra
 from gnnrec.files import sha256_of_file
-from gnnrec.untrusted import parse_json, refusing
+from gnnrec.untrusted import refusing
 
 MAX_TOKENS = 512  # of a text, where the model does not say less
 AUTO = "auto"  # pooling as the folder says
@@ -35,14 +35,6 @@ NOT_NEEDED = (
 )  # parts of tensors' names
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 NOT_COPIED = ("encoder.json", "source.json")  # what the source is, which the copy is not
-POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # [n, t, d], mask [n, t, 1] -> [n, d]
-    "mean": lambda tokens, mask: (tokens * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1),
-    "cls": lambda tokens, mask: tokens[:, 0],
-    "max": lambda tokens, mask: tokens.masked_fill(mask == 0, -torch.inf).amax(dim=1),
-    "lasttoken": lambda tokens, mask: tokens[
-        torch.arange(len(tokens), device=tokens.device), mask.cumsum(dim=1).argmax(dim=1)[:, 0]
-    ],
-}
 
 
 class HuggingFaceTextEncoder:
@@ -53,19 +45,21 @@ class HuggingFaceTextEncoder:
     """
 
     def __init__(self, folder: Path, name: str, device: torch.device, prefix: str = "", pooling: str = AUTO) -> None:
-        self.name = f"{name}@{revision(folder)}" + (f":{pooling}" if pooling != AUTO else "")
         self.model: Any = None
         self._pooled: Any = None
-        self._folder, self._device, self._prefix = folder, device, prefix
+        self._folder, self._device = folder, device
         config = self._open_model(folder)
         self.tokenizer = load_part(_transformers().AutoTokenizer, folder)
         self.tokenizer.pad_token = self.tokenizer.pad_token or self.tokenizer.eos_token
-        self._pooling, self._normalize = _sentence_transformer(folder)
         self.tokenizer.padding_side = "right"  # places count from the first word, whatever stands in the batch
-        if pooling != AUTO:
-            if self._pooled is not None:
-                raise UserError(f"encoders.pooling: found {pooling!r}, but {name} pools by itself; allowed: {AUTO}")
-            self._pooling = pooling
+        readout = read_readout(folder, config.get_text_config().hidden_size)
+        if pooling != AUTO and self._pooled is not None:
+            raise UserError(f"encoders.pooling: found {pooling!r}, but {name} pools by itself; allowed: {AUTO}")
+        self._pooling, self._after = readout.pooling if pooling == AUTO else pooling, readout.after.to(device)
+        prompt, self._prefix = ("", prefix) if prefix else readout.prompt
+        self.name = ":".join(
+            [f"{name}@{revision(folder)}", *filter(None, (pooling if pooling != AUTO else "", prompt))]
+        )
         self._max_tokens = _max_tokens(folder, self.tokenizer, config)
         # SigLIP was trained on texts of one length.
         self._padding = "max_length" if config.model_type.startswith("siglip") else True
@@ -109,7 +103,7 @@ class HuggingFaceTextEncoder:
     def pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """[n, t, d], [n, t] -> [n, d]"""
         pooled = POOLINGS[self._pooling](tokens, mask[:, :, None].float())
-        return F.normalize(pooled, dim=1) if self._normalize else pooled
+        return self._after(pooled)
 
     @property
     def pools_itself(self) -> bool:
@@ -251,9 +245,10 @@ def _save_trained(model: Any, source: Path, folder: Path) -> None:
 
 
 def copy_text_files(source: Path, target: Path) -> None:
-    """All that an encoder needs beside its weights: settings, vocabulary, how to prepare and pool; no code, no
-    weights."""
-    for path in sorted(path for ending in TEXT_FILES for path in source.rglob(ending)):
+    """All that an encoder needs beside the weights of its model: settings, vocabulary, how to prepare and pool, what
+    comes after that; no code."""
+    texts = sorted(path for ending in TEXT_FILES for path in source.rglob(ending))
+    for path in [*texts, *weight_files(source)]:
         if path.name not in NOT_COPIED and not path.name.endswith(".index.json"):
             copy = target / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -297,44 +292,6 @@ def _pool(output: Any) -> Tensor:
     return hidden.mean(dim=1) if hidden.ndim == 3 else hidden.mean(dim=(2, 3))
 
 
-def _sentence_transformer(folder: Path) -> tuple[str, bool]:
-    """How to pool, and whether to normalise, as the files of sentence-transformers say; else ("mean", False)."""
-    pooling, normalize = "mean", False
-    path = folder / "modules.json"
-    for module in _json(path, []):
-        if not (isinstance(module, dict) and all(isinstance(module.get(key), str) for key in ("type", "path"))):
-            raise UserError(f"{path}: found {str(module)[:40]!r}; expected objects with type and path")
-        kind = module["type"].rsplit(".", 1)[-1]
-        if kind == "Pooling":
-            if module["path"] != Path(module["path"]).name:
-                raise UserError(f"{path}: {module['path'][:40]!r} is no folder in this one")
-            pooling = _pooling(_json(folder / module["path"] / "config.json", {}))
-            if pooling not in POOLINGS:
-                raise UserError(f"{folder}: pooling {pooling!r} is not known: allowed are {', '.join(POOLINGS)}")
-        elif kind == "Normalize":
-            normalize = True
-        elif kind != "Transformer":
-            raise UserError(f"{folder}: modules.json asks for {kind}: allowed are Transformer, Pooling, Normalize")
-    return pooling, normalize
-
-
-def _pooling(settings: dict[str, Any]) -> str:
-    """Of sentence-transformers before 6 there is a flag for each mode, since then a name."""
-    flags = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max", "lasttoken": "lasttoken"}
-    chosen = [key.removeprefix("pooling_mode_") for key, value in settings.items() if value is True]
-    old = "+".join(flags.get(mode, mode) for mode in chosen if mode != "include_prompt")
-    return settings.get("pooling_mode") or old
-
-
 def _max_tokens(folder: Path, tokenizer: Any, config: Any) -> int:
-    said = _json(folder / "sentence_bert_config.json", {}).get("max_seq_length")
-    if said is not None and (not isinstance(said, int) or said < 1):
-        raise UserError(
-            f"{folder}/sentence_bert_config.json: max_seq_length: found {str(said)[:40]!r}; allowed: 1 or more"
-        )
     positions = getattr(getattr(config, "text_config", config), "max_position_embeddings", MAX_TOKENS)
-    return int(min(said or MAX_TOKENS, tokenizer.model_max_length, positions))
-
-
-def _json(path: Path, default: Any) -> Any:
-    return parse_json(path.read_bytes(), path, type(default)) if path.exists() else default
+    return int(min(max_seq_length(folder) or MAX_TOKENS, tokenizer.model_max_length, positions))

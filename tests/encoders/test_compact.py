@@ -10,6 +10,7 @@ import torch
 from onnx import TensorProto, helper
 from safetensors.torch import load_file
 from test_huggingface import WORDS, save_bert
+from test_sentence_transformer import save_dense, save_modules
 
 from gnnrec.datasets import Interactions
 from gnnrec.encoders.catalogue import open_encoder
@@ -35,7 +36,8 @@ def corpus() -> Corpus:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT with weights large enough that what it gives depends on the text; normalised, to see that this is kept."""
+    """A BERT with weights large enough that what it gives depends on the text; behind it a linear layer, and
+    normalised, to see that these are kept."""
     folder = tmp_path_factory.mktemp("base")
     model = save_bert(folder)
     with torch.no_grad():
@@ -45,11 +47,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
             elif "LayerNorm.weight" in name:
                 weight[3] = 6  # one dimension far larger than the others, as in models that were trained
     model.save_pretrained(folder)
-    kinds = ("Transformer", "Pooling", "Normalize")
-    modules = [{"path": "" if kind == "Transformer" else kind, "type": f"models.{kind}"} for kind in kinds]
-    (folder / "modules.json").write_text(json.dumps(modules))
-    (folder / "Pooling").mkdir()
-    (folder / "Pooling" / "config.json").write_text('{"pooling_mode": "mean"}')
+    save_modules(folder, "Transformer", "Pooling", "Dense", "Normalize")
+    save_dense(folder / "2_Dense", (16, 12), "linear.Identity")
     return folder
 
 
@@ -215,6 +214,7 @@ def test_a_graph_that_gives_something_else_than_tokens_is_refused(int8: Path) ->
 
 def test_a_graph_that_fails_at_a_later_text_is_one_line_too(base: Path, tmp_path: Path) -> None:
     made(base, tmp_path / "fp32", "onnx_fp32")
+    save_modules(tmp_path / "fp32", "Transformer", "Pooling", "Normalize")  # of however many dimensions
     node = helper.make_node("Reshape", ["ids", "shape"], ["tokens"])
     (tmp_path / "fp32" / FILE).write_bytes(graph_of(node, shape=[1, 3, 1]))
     encoder = open_encoder("text", str(tmp_path / "fp32"))  # which tries a text of one word

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from test_huggingface import SMALL, WORDS, save_bert, save_tokenizer
+from test_sentence_transformer import save_dense, save_modules
 from torch.nn import functional as F
 from transformers import AutoModel, T5Config, T5Model, ViTConfig, ViTImageProcessor, ViTModel
 
@@ -162,6 +163,18 @@ def test_an_encoder_goes_back_to_the_decoder_it_was_taken_from(tmp_path: Path) -
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed and all(name.startswith(("encoder.", "shared.")) for name in changed)
     assert not np.allclose(encoder.encode(texts()), open_encoder("text", str(tmp_path / "t5")).encode(texts()))
+
+
+def test_a_linear_layer_behind_the_model_stays_as_it_was(tmp_path: Path) -> None:
+    """It is part of what learns, and no part of what is learnt."""
+    base = tmp_path / "base"
+    save_bert(base)
+    save_modules(base, "Transformer", "Pooling", "Dense")
+    weight, bias = save_dense(base / "2_Dense")
+    _, encoder = fitted(tmp_path / "fitted", corpus_of(texts()), config_of(base, how="full", epochs=2))
+    save_modules(tmp_path / "fitted", "Transformer", "Pooling")
+    bare = torch.from_numpy(open_encoder("text", str(tmp_path / "fitted")).encode(texts()[:8]))
+    np.testing.assert_allclose(encoder.encode(texts()[:8]), torch.tanh(bare @ weight.T + bias).numpy(), atol=1e-5)
 
 
 def test_full_moves_the_word_vectors_too(base: Path, tmp_path: Path) -> None:

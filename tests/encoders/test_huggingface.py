@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from torch.nn import functional as F
 from transformers import (
     AutoImageProcessor,
     BertConfig,
@@ -72,27 +71,6 @@ def test_text_is_the_mean_over_tokens_without_padding(tmp_path: Path) -> None:
     assert encoder.name == f"{tmp_path}@{revision(tmp_path)}"
     expected = np.stack([tokens_of(model, text).mean(dim=0).numpy() for text in TEXTS])
     np.testing.assert_allclose(encoder.encode(TEXTS), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "settings", [{"pooling_mode": "cls"}, {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}]
-)
-def test_a_sentence_transformers_folder_is_respected(tmp_path: Path, settings: dict[str, object]) -> None:
-    model = save_bert(tmp_path)
-    modules = [
-        {"path": "", "type": "sentence_transformers.models.Transformer"},
-        {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
-        {"path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
-    ]
-    (tmp_path / "modules.json").write_text(json.dumps(modules))
-    (tmp_path / "1_Pooling").mkdir()
-    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps(settings))
-    expected = np.stack([F.normalize(tokens_of(model, text)[0], dim=0).numpy() for text in TEXTS])
-    np.testing.assert_allclose(open_encoder("text", str(tmp_path)).encode(TEXTS), expected, atol=1e-5)
-
-    (tmp_path / "modules.json").write_text(json.dumps([*modules, {"path": "3", "type": "x.models.Dense"}]))
-    with pytest.raises(UserError, match="asks for Dense"):
-        open_encoder("text", str(tmp_path))
 
 
 def direct(states: torch.Tensor, pooling: str) -> np.ndarray:

@@ -18,7 +18,6 @@ from gnnrec.encoders.fitted.folder import facts_of, read_facts
 from gnnrec.encoders.fitted.log_training import LearningConfig, LogTraining, check_learning
 from gnnrec.encoders.huggingface import (
     AUTO,
-    POOLINGS,
     HuggingFaceAudioEncoder,
     HuggingFaceImageEncoder,
     HuggingFaceTextEncoder,
@@ -27,6 +26,7 @@ from gnnrec.encoders.huggingface import (
 from gnnrec.encoders.lora import add_adapters, merge_adapters, pointwise_layers
 from gnnrec.encoders.musicnn import MusicnnEncoder
 from gnnrec.encoders.resemblyzer import ResemblyzerEncoder
+from gnnrec.encoders.sentence_transformer import POOLINGS
 from gnnrec.encoders.torchvision_models import PREFIX
 from gnnrec.errors import UserError
 
