@@ -55,6 +55,7 @@ def same(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
     assert found[-1]["ndcg@20"] == pytest.approx(expected[-1]["ndcg@20"], abs=0.002)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_both_and_one_process_goes_on(planted_folder: Path, tmp_path: Path) -> None:
     process = command(planted_folder, tmp_path / "run", "--nproc", "2")
     wait_for(process, lambda: len(rows(tmp_path / "run")) >= 5)

@@ -83,6 +83,7 @@ def test_two_workers_cannot_map_one_file(two: Any) -> None:
     assert all("found 'mapped'; allowed with --nproc 2: whole, sharded" in one["refused"] for one in two[1])
 
 
+@pytest.mark.slow
 def test_two_go_on_with_what_one_began_and_one_with_what_two_began(two: Any) -> None:
     folder, found = two
     whole = two_shards.found_by(*CASES["modality_gnn"])
