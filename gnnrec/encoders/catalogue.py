@@ -54,7 +54,7 @@ def _open(modality: str, name: str, device: torch.device, pooling: str) -> Encod
         return _open_fitted(facts, folder, modality, device)
     with refusing(folder, "cannot be used"):
         if modality == "text":
-            prefix = PRETRAINED[name].prefix if name in PRETRAINED else ""
+            prefix = PRETRAINED[name].prefix or None if name in PRETRAINED else None
             return HuggingFaceTextEncoder(folder, name, device, prefix, pooling)
         other: Encoder = HUGGING_FACE[modality](folder, name, device)
         return other

@@ -19,7 +19,7 @@ from gnnrec.encoders.cache import FeatureCache, Row
 from gnnrec.encoders.catalogue import open_encoder
 from gnnrec.encoders.features import Encoder, Features, SizedEncoder, StagedEncoder
 from gnnrec.encoders.huggingface import AUTO
-from gnnrec.encoders.media import Unreadable, reader_of
+from gnnrec.encoders.media import JPEG_SIDE, Unreadable, reader_of
 from gnnrec.encoders.pretrained import cache_root
 from gnnrec.encoders.read_ahead import read_ahead
 from gnnrec.encoders.sentence_transformer import POOLINGS
@@ -214,7 +214,9 @@ def feature_name(modality: str, encoder: Encoder, config: EncodersConfig) -> str
     """What features are kept under: whatever decides the numbers."""
     if modality == "audio":
         return f"{encoder.name}:{config.audio_seconds:g}s"
-    return f"{encoder.name}:{encoder.picture_side}px" if isinstance(encoder, SizedEncoder) else encoder.name
+    if isinstance(encoder, SizedEncoder) and encoder.picture_side != JPEG_SIDE:
+        return f"{encoder.name}:{encoder.picture_side}px"
+    return encoder.name
 
 
 class _Found:

@@ -40,11 +40,15 @@ NOT_COPIED = ("encoder.json", "source.json")  # what the source is, which the co
 class HuggingFaceTextEncoder:
     """Texts -> the last layer's states pooled: their mean, or as `pooling` or a sentence-transformers folder says.
 
+    prefix: what every text begins with; by default the prompt for documents of a sentence-transformers folder.
+
     A causal language model is taken without its head, an encoder-decoder without its decoder, of CLIP and its like
     the text side.
     """
 
-    def __init__(self, folder: Path, name: str, device: torch.device, prefix: str = "", pooling: str = AUTO) -> None:
+    def __init__(
+        self, folder: Path, name: str, device: torch.device, prefix: str | None = None, pooling: str = AUTO
+    ) -> None:
         self.model: Any = None
         self._pooled: Any = None
         self._folder, self._device = folder, device
@@ -56,7 +60,7 @@ class HuggingFaceTextEncoder:
         if pooling != AUTO and self._pooled is not None:
             raise UserError(f"encoders.pooling: found {pooling!r}, but {name} pools by itself; allowed: {AUTO}")
         self._pooling, self._after = readout.pooling if pooling == AUTO else pooling, readout.after.to(device)
-        prompt, self._prefix = ("", prefix) if prefix else readout.prompt
+        prompt, self.prefix = readout.prompt if prefix is None else ("", prefix)
         self.name = ":".join(
             [f"{name}@{revision(folder)}", *filter(None, (pooling if pooling != AUTO else "", prompt))]
         )
@@ -69,7 +73,7 @@ class HuggingFaceTextEncoder:
         return self.forward(self.prepare(batch))
 
     def prepare(self, batch: Iterable[Any]) -> Any:
-        texts = [self._prefix + text for text in batch]
+        texts = [self.prefix + text for text in batch]
         return self.tokenizer(
             texts, padding=self._padding, truncation=True, max_length=self._max_tokens, return_tensors="pt"
         )

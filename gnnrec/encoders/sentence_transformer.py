@@ -24,16 +24,25 @@ POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # [n, t, d], mask [
     ],
 }
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "Identity": nn.Identity,
-    "Tanh": nn.Tanh,
-    "ReLU": nn.ReLU,
-    "GELU": nn.GELU,
-    "Sigmoid": nn.Sigmoid,
+    "torch.nn.modules.linear.Identity": nn.Identity,
+    "torch.nn.modules.activation.Tanh": nn.Tanh,
+    "torch.nn.modules.activation.ReLU": nn.ReLU,
+    "torch.nn.modules.activation.GELU": nn.GELU,
+    "torch.nn.modules.activation.Sigmoid": nn.Sigmoid,
 }
+TANH = "torch.nn.modules.activation.Tanh"  # where nothing is said
 KINDS = ("Transformer", "Pooling", "Dense", "Normalize")
 DENSE = "model.safetensors"
+DENSE_KEYS = (
+    "in_features",
+    "out_features",
+    "bias",
+    "activation_function",
+    "module_input_name",
+    "module_output_name",
+)  # of its config.json
 POOLED = "sentence_embedding"  # what a Dense part works on, in the words of sentence-transformers
-DOCUMENTS = ("document", "passage", "corpus")  # names of the prompt for what is searched, the first that is there
+DOCUMENTS = ("document", "passage", "corpus")  # names of the prompt for what is searched
 
 
 class Normalize(nn.Module):
@@ -103,17 +112,9 @@ def _modules(folder: Path) -> Iterator[tuple[str, Path]]:
         if not (isinstance(module, dict) and all(isinstance(module.get(key), str) for key in ("type", "path"))):
             raise UserError(f"{path}: found {str(module)[:40]!r}; expected objects with type and path")
         kind = module["type"].rsplit(".", 1)[-1]
-        if module["path"] != Path(module["path"]).name:
+        if module["path"] != Path(module["path"]).name or module["path"] == "..":
             raise UserError(f"{path}: {module['path'][:40]!r} is no folder in this one")
         yield kind, folder / module["path"]
-
-
-def _pooling(settings: dict[str, Any]) -> str:
-    """Of sentence-transformers before 6 there is a flag for each mode, since then a name."""
-    flags = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max", "lasttoken": "lasttoken"}
-    chosen = [key.removeprefix("pooling_mode_") for key, value in settings.items() if value is True]
-    old = "+".join(flags.get(mode, mode) for mode in chosen if mode != "include_prompt")
-    return settings.get("pooling_mode") or old
 
 
 def _dense(folder: Path, width: int) -> tuple[Sequence[nn.Module], int]:
@@ -122,12 +123,13 @@ def _dense(folder: Path, width: int) -> tuple[Sequence[nn.Module], int]:
 
     path, where = folder / DENSE, folder / "config.json"
     settings = read_json(where, {})
-    name = str(settings.get("activation_function", "Tanh")).rsplit(".", 1)[-1]
-    if name not in ACTIVATIONS:
-        raise UserError(f"{where}: activation_function: found {name[:40]!r}; allowed: {', '.join(ACTIVATIONS)}")
-    for key in ("module_input_name", "module_output_name"):
+    if (name := str(settings.get("activation_function", TANH))) not in ACTIVATIONS:
+        raise UserError(f"{where}: activation_function: found {name[:60]!r}; allowed: {', '.join(ACTIVATIONS)}")
+    for key in DENSE_KEYS[-2:]:
         if (said := settings.get(key)) not in (None, POOLED):
             raise UserError(f"{where}: {key}: found {str(said)[:40]!r}; allowed: {POOLED}")
+    if unknown := [key for key, value in settings.items() if value and key not in DENSE_KEYS]:  # such as use_residual
+        raise UserError(f"{where}: found {str(unknown[0])[:40]!r}; allowed: {', '.join(DENSE_KEYS)}")
     if not path.is_file():
         raise UserError(f"{path} is missing: weights are read as safetensors only")
     with refusing(path):
@@ -144,11 +146,21 @@ def _dense(folder: Path, width: int) -> tuple[Sequence[nn.Module], int]:
 
 
 def _prompt(folder: Path) -> tuple[str, str]:
-    """Name and text of the prompt for documents, else of the one that is the default."""
+    """Name and text of the first of DOCUMENTS that there is. Unlike `encode_document` of sentence-transformers, which
+    takes an empty "document" for granted, a "passage" counts; a default prompt, which is often that of queries, does
+    not."""
     path = folder / "config_sentence_transformers.json"
-    settings = read_json(path, {})
-    prompts, default = settings.get("prompts") or {}, settings.get("default_prompt_name")
-    if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
+    prompts = read_json(path, {}).get("prompts") or {}
+    if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
         raise UserError(f"{path}: prompts: found {str(prompts)[:40]!r}; expected texts by name")
-    name = next((name for name in (*DOCUMENTS, default) if name in prompts), None)
-    return ("", "") if name is None or not prompts[name] else (str(name), prompts[name])
+    name = next((name for name in DOCUMENTS if prompts.get(name)), "")
+    return name, prompts[name] or "" if name else ""
+
+
+def _pooling(settings: dict[str, Any]) -> str:
+    """Of sentence-transformers before 6 there is a flag for each mode, since then a name or a list of them; the mean
+    where nothing is said."""
+    flags = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max", "lasttoken": "lasttoken"}
+    chosen = [key.removeprefix("pooling_mode_") for key, value in settings.items() if value is True]
+    named = settings.get("pooling_mode") or [flags.get(mode, mode) for mode in chosen if mode != "include_prompt"]
+    return "+".join(map(str, named if isinstance(named, list) else [named])) or "mean"

@@ -22,7 +22,10 @@ TEXTS = ("a heist in space", "a heist", "in space", "space a")
 
 def encoder_targets(place: Path) -> Iterator[tuple[str, Callable[[], Target]]]:
     for maker, names in (
-        (hugging_face, ("config.json", "tokenizer.json", "modules.json", "1_Pooling/config.json", "model.safetensors")),
+        (
+            hugging_face,
+            ("config.json", "tokenizer.json", "modules.json", "1_Pooling/config.json", "model.safetensors", *SENTENCE),
+        ),
         (lsa, ("terms.json", "model.safetensors")),
         (compact, ("model.onnx", "encoder.json")),
     ):
@@ -49,6 +52,7 @@ def of_folder(place: Path, maker: Callable[[Path], object], name: str) -> Target
 
 def hugging_face(folder: Path) -> None:
     """A BERT of one layer, with a tokenizer of nine words and the files of sentence-transformers."""
+    from safetensors.torch import save_file
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
@@ -62,9 +66,16 @@ def hugging_face(folder: Path) -> None:
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
+    (folder / "2_Dense").mkdir()
+    dense = {"in_features": 8, "out_features": 4, "bias": False}
+    (folder / "2_Dense" / "config.json").write_text(json.dumps(dense))
+    save_file({"linear.weight": torch.randn(4, 8)}, folder / "2_Dense" / "model.safetensors")
+    prompts = {"prompts": {"query": "find ", "document": "a "}, "default_prompt_name": None}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
 
 
-MODULES = ((0, "Transformer"), (1, "Pooling"), (2, "Normalize"))
+SENTENCE = ("2_Dense/config.json", "2_Dense/model.safetensors", "config_sentence_transformers.json")
+MODULES = ((0, "Transformer"), (1, "Pooling"), (2, "Dense"), (3, "Normalize"))
 
 
 def lsa(folder: Path) -> None:

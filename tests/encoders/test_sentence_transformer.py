@@ -88,13 +88,37 @@ def test_texts_begin_with_the_prompt_for_documents(tmp_path: Path) -> None:
     found = [
         encoded({"query": "red ", "document": "blue "}, "query"),
         encoded({"query": "red ", "passage": "blue "}, None),
-        encoded({"query": "red ", "house": "a house "}, "house"),
+        encoded({"query": "red ", "document": "", "corpus": "a house "}, None),
         encoded({"query": "red ", "document": ""}, None),
-        encoded({"query": "red "}, None),
+        encoded({"query": "red "}, "query"),
     ]
-    assert [name for name, _ in found] == [":document", ":passage", ":house", "", ""]
+    assert [name for name, _ in found] == [":document", ":passage", ":corpus", "", ""]
     for (_, values), text in zip(found, ("blue car", "blue car", "a house car", "car", "car")):
         np.testing.assert_allclose(values, expected(text), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["compact", "finetuned"])
+def test_what_was_fitted_keeps_the_prompt_that_it_was_fitted_with(kind: str, tmp_path: Path) -> None:
+    """Whatever its folder says of prompts."""
+    for prefix in ("", "blue "):
+        folder = tmp_path / f"with {prefix}"
+        model = save_bert(folder)
+        (folder / "config_sentence_transformers.json").write_text('{"prompts": {"document": "a red "}}')
+        settings = {"how": "bf16" if kind == "compact" else "full", "pooling": "auto"}
+        facts = {"kind": kind, "modality": "text", "base": "x", "prefix": prefix, "settings": settings}
+        (folder / "encoder.json").write_text(json.dumps(facts))
+        found = open_encoder("text", str(folder)).encode(["car"])[0]
+        expected = tokens_of(model, f"{prefix}car").mean(dim=0).numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-5 if kind == "finetuned" else 0.03)
+
+
+def test_pooling_asked_for_comes_before_the_linear_layer(tmp_path: Path) -> None:
+    model = save_bert(tmp_path)
+    save_modules(tmp_path, "Transformer", "Pooling", "Dense")
+    weight, bias = save_dense(tmp_path / "2_Dense", activation="activation.GELU")
+    found = open_encoder("text", str(tmp_path), pooling="cls").encode(TEXTS)
+    expected = np.stack([F.gelu(tokens_of(model, text)[0] @ weight.T + bias).numpy() for text in TEXTS])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def other_kind(folder: Path) -> None:
@@ -107,6 +131,15 @@ def before_pooling(folder: Path) -> None:
 
 def elsewhere(folder: Path) -> None:
     save_modules(folder, "Transformer", "Pooling", "Dense:../2_Dense")
+
+
+def above(folder: Path) -> None:
+    (folder.parent / "config.json").write_text((folder / "2_Dense/config.json").read_text())
+    save_modules(folder, "Transformer", "Pooling", "Dense:..")
+
+
+def residual(folder: Path) -> None:
+    save_dense(folder / "2_Dense", use_residual=True)
 
 
 def pickled(folder: Path) -> None:
@@ -151,10 +184,15 @@ def prompt_not_pooled(folder: Path) -> None:
         (other_kind, "asks for WeightedLayerPooling: allowed are Transformer, Pooling, Dense, Normalize"),
         (before_pooling, "asks for Dense before Pooling"),
         (elsewhere, "is no folder in this one"),
+        (above, "'..' is no folder in this one"),
+        (residual, "found 'use_residual'; allowed: in_features, out_features, bias"),
         (pickled, "2_Dense/model.safetensors is missing: weights are read as safetensors only"),
         (cut, "2_Dense/model.safetensors: damaged or missing"),
         (too_narrow, r"found {.*\(5, 15\).*say {.*\(5, 16\)"),
-        (other_activation, "activation_function: found 'system'; allowed: Identity, Tanh"),
+        (
+            other_activation,
+            "activation_function: found 'torch.nn.modules.activation.os.system'; allowed: torch.nn.modules",
+        ),
         (of_tokens, "module_input_name: found 'token_embeddings'; allowed: sentence_embedding"),
         (no_bias, "say {.*linear.bias"),
         (prompts, "prompts: found .*; expected texts by name"),

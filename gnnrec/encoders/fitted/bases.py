@@ -16,6 +16,6 @@ def base_folder(name: str) -> Path:
     return source
 
 
-def prefix_of(name: str) -> str:
-    """What a text has to begin with for this base."""
-    return PRETRAINED[name].prefix if name in PRETRAINED else ""
+def prefix_of(name: str) -> str | None:
+    """What a text has to begin with for this base; None: as its folder says."""
+    return PRETRAINED[name].prefix or None if name in PRETRAINED else None

@@ -64,7 +64,7 @@ class CompactPictureEncoder:
         assert facts is not None
         self.name, how, base = name, facts["settings"]["how"], facts["base"]
         self._prepare = prepared_by(base)
-        self.picture_side = JPEG_SIDE if base.startswith(PREFIX) else PICTURE_SIDE
+        self.picture_side = side_of(base)
         self._session: Any = None
         if how.startswith("onnx"):
             self._session = onnx_model.open_session(folder)
@@ -99,7 +99,7 @@ def fit_pictures(corpus: Corpus, config: CompactConfig, base: str, folder: Path)
         return {"base": base}
     onnx_model.export_pictures(network, prepare([grey_picture()] * 2), folder)
     if config.how == "onnx_int8":
-        onnx_model.quantize_convolutions(folder, _some(corpus, prepare))
+        onnx_model.quantize_convolutions(folder, _some(corpus, prepare, side_of(base)))
     return {"base": base}
 
 
@@ -109,6 +109,11 @@ def open_network(base: str) -> Scaled | Flat:
         return Flat(TorchvisionEncoder(base, torch.device("cpu")).network).eval()
     _check(base)
     return Scaled(EfficientNetEncoder(base_folder(base), base, torch.device("cpu")).model).eval()
+
+
+def side_of(base: str) -> int:
+    """How small JPEGs may be decoded for the network of a base."""
+    return JPEG_SIDE if base.startswith(PREFIX) else PICTURE_SIDE
 
 
 def prepared_by(base: str) -> Callable[[Iterable[Any]], Tensor]:
@@ -140,13 +145,13 @@ def _with_weights(base: str, path: Path) -> nn.Module:
     return bare.eval().to(memory_format=torch.channels_last)
 
 
-def _some(corpus: Corpus, prepare: Callable[[Iterable[Any]], Tensor]) -> Iterator[Tensor]:
+def _some(corpus: Corpus, prepare: Callable[[Iterable[Any]], Tensor], side: int) -> Iterator[Tensor]:
     """MEASURED pictures from all over the catalogue, as far as they can be read, in small batches."""
     paths = [Path(content) for content in corpus.contents if content is not None]
     pictures = []
     for path in paths[:: max(1, len(paths) // MEASURED)][:MEASURED]:
         try:
-            pictures.append(read_image(path))
+            pictures.append(read_image(path, side))
         except Unreadable:
             continue
     if not pictures:

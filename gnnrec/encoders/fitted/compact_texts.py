@@ -55,7 +55,7 @@ class CompactTextEncoder(SavedTextEncoder):
         """By ONNX Runtime: the order of the texts by length, and what the model takes, AT_ONCE texts at a time."""
         if self._session is None:
             return super().prepare(batch)
-        texts = [self._prefix + text for text in batch]
+        texts = [self.prefix + text for text in batch]
         rows = self.tokenizer(texts, truncation=True, max_length=self._max_tokens)
         lengths = [len(ids) for ids in rows["input_ids"]]
         order = sorted(range(len(texts)), key=lengths.__getitem__)
@@ -103,9 +103,9 @@ def open_base(name: str, folder: Path) -> tuple[HuggingFaceTextEncoder, dict[str
     of_texts = name not in PRETRAINED or PRETRAINED[name].task == "text"
     if not of_texts or ENCODERS["text"].get(name, HuggingFaceTextEncoder) is not HuggingFaceTextEncoder:
         raise UserError(f"encoder.base: found {name}; allowed: minilm, or a text model of Hugging Face")
-    source, prefix = base_folder(name), prefix_of(name)
-    encoder = HuggingFaceTextEncoder(source, name, torch.device("cpu"), prefix)
+    source = base_folder(name)
+    encoder = HuggingFaceTextEncoder(source, name, torch.device("cpu"), prefix_of(name))
     if encoder.pools_itself:
         raise UserError(f"encoder.base: found {name}, a model of texts and pictures; allowed: one of texts alone")
     copy_text_files(source, folder)
-    return encoder, {"base": name, "prefix": prefix}
+    return encoder, {"base": name, "prefix": encoder.prefix}

@@ -106,7 +106,7 @@ def fit_finetuned(corpus: Corpus, config: FinetunedConfig, folder: Path) -> dict
     encoder.save(folder)
     return {
         "base": base,
-        "prefix": prefix_of(base),
+        "prefix": encoder.prefix if isinstance(encoder, HuggingFaceTextEncoder) else "",
         "epochs": len(training.history) - 1,
         "best_epoch": training.best_epoch,
         "held_out": training.history,
@@ -137,7 +137,7 @@ def _class_of(modality: str, base: str) -> Any:
 
 
 def _opened(
-    modality: str, base: str, folder: Path, prefix: str, pooling: str, device: torch.device
+    modality: str, base: str, folder: Path, prefix: str | None, pooling: str, device: torch.device
 ) -> TrainableEncoder:
     how = {"prefix": prefix, "pooling": pooling} if modality == "text" else {}
     encoder: TrainableEncoder = _class_of(modality, base)(folder, base, device, **how)
