@@ -11,7 +11,7 @@ from gnnrec.encoders.features import Encoder
 from gnnrec.encoders.fitted.folder import FILE, read_facts
 from gnnrec.encoders.fitted.kinds import KINDS
 from gnnrec.encoders.huggingface import AUTO, HuggingFaceTextEncoder, revision
-from gnnrec.encoders.pretrained import PRETRAINED, locate, require
+from gnnrec.encoders.pretrained import PRETRAINED, locate, prefix_of, require
 from gnnrec.encoders.torchvision_models import PREFIX, TorchvisionEncoder
 from gnnrec.errors import UserError
 from gnnrec.untrusted import refusing
@@ -54,8 +54,7 @@ def _open(modality: str, name: str, device: torch.device, pooling: str) -> Encod
         return _open_fitted(facts, folder, modality, device)
     with refusing(folder, "cannot be used"):
         if modality == "text":
-            prefix = PRETRAINED[name].prefix or None if name in PRETRAINED else None
-            return HuggingFaceTextEncoder(folder, name, device, prefix, pooling)
+            return HuggingFaceTextEncoder(folder, name, device, prefix_of(name), pooling)
         other: Encoder = HUGGING_FACE[modality](folder, name, device)
         return other
 

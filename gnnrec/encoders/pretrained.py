@@ -265,6 +265,11 @@ def listed() -> list[dict[str, Any]]:
     ]
 
 
+def prefix_of(name: str) -> str | None:
+    """What a text has to begin with for this model; None: as its folder says."""
+    return PRETRAINED[name].prefix or None if name in PRETRAINED else None
+
+
 def locate(name: str, cache: Path | None = None) -> Path | None:
     """The folder of a model that is here, by its name in PRETRAINED or any hub id; None where it is not. No network."""
     model = PRETRAINED.get(name)

@@ -33,14 +33,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 TANH = "torch.nn.modules.activation.Tanh"  # where nothing is said
 KINDS = ("Transformer", "Pooling", "Dense", "Normalize")
 DENSE = "model.safetensors"
-DENSE_KEYS = (
-    "in_features",
-    "out_features",
-    "bias",
-    "activation_function",
-    "module_input_name",
-    "module_output_name",
-)  # of its config.json
+WORKED_ON = ("module_input_name", "module_output_name")  # keys of a Dense part's config.json, which allows POOLED
+DENSE_KEYS = ("in_features", "out_features", "bias", "activation_function", *WORKED_ON)
 POOLED = "sentence_embedding"  # what a Dense part works on, in the words of sentence-transformers
 DOCUMENTS = ("document", "passage", "corpus")  # names of the prompt for what is searched
 
@@ -125,7 +119,7 @@ def _dense(folder: Path, width: int) -> tuple[Sequence[nn.Module], int]:
     settings = read_json(where, {})
     if (name := str(settings.get("activation_function", TANH))) not in ACTIVATIONS:
         raise UserError(f"{where}: activation_function: found {name[:60]!r}; allowed: {', '.join(ACTIVATIONS)}")
-    for key in DENSE_KEYS[-2:]:
+    for key in WORKED_ON:
         if (said := settings.get(key)) not in (None, POOLED):
             raise UserError(f"{where}: {key}: found {str(said)[:40]!r}; allowed: {POOLED}")
     if unknown := [key for key, value in settings.items() if value and key not in DENSE_KEYS]:  # such as use_residual
@@ -153,8 +147,7 @@ def _prompt(folder: Path) -> tuple[str, str]:
     prompts = read_json(path, {}).get("prompts") or {}
     if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
         raise UserError(f"{path}: prompts: found {str(prompts)[:40]!r}; expected texts by name")
-    name = next((name for name in DOCUMENTS if prompts.get(name)), "")
-    return name, prompts[name] or "" if name else ""
+    return next(((name, prompts[name]) for name in DOCUMENTS if prompts.get(name)), ("", ""))
 
 
 def _pooling(settings: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gnnrec.encoders.fitted.folder import read_facts
-from gnnrec.encoders.pretrained import PRETRAINED, locate, require
+from gnnrec.encoders.pretrained import locate, require
 from gnnrec.errors import UserError
 
 
@@ -14,8 +14,3 @@ def base_folder(name: str) -> Path:
     if read_facts(source) is not None:
         raise UserError(f"encoder.base: found {name}, which was made here; allowed: a model of Hugging Face")
     return source
-
-
-def prefix_of(name: str) -> str | None:
-    """What a text has to begin with for this base; None: as its folder says."""
-    return PRETRAINED[name].prefix or None if name in PRETRAINED else None

@@ -12,7 +12,7 @@ import torch
 from gnnrec.encoders.classes import ENCODERS, HANDMADE, HUGGING_FACE
 from gnnrec.encoders.efficientnet import EfficientNetEncoder
 from gnnrec.encoders.features import TrainableEncoder
-from gnnrec.encoders.fitted.bases import base_folder, prefix_of
+from gnnrec.encoders.fitted.bases import base_folder
 from gnnrec.encoders.fitted.corpus import Corpus
 from gnnrec.encoders.fitted.folder import facts_of, read_facts
 from gnnrec.encoders.fitted.log_training import LearningConfig, LogTraining, check_learning
@@ -25,6 +25,7 @@ from gnnrec.encoders.huggingface import (
 )
 from gnnrec.encoders.lora import add_adapters, merge_adapters, pointwise_layers
 from gnnrec.encoders.musicnn import MusicnnEncoder
+from gnnrec.encoders.pretrained import prefix_of
 from gnnrec.encoders.resemblyzer import ResemblyzerEncoder
 from gnnrec.encoders.sentence_transformer import POOLINGS
 from gnnrec.encoders.torchvision_models import PREFIX
