@@ -308,7 +308,8 @@ def report(options: argparse.Namespace) -> None:
 
 
 def models(options: argparse.Namespace) -> None:
-    from gnnrec.encoders.pretrained import PRETRAINED, get, listed
+    from gnnrec.encoders.known_models import PRETRAINED
+    from gnnrec.encoders.pretrained import get, listed
     from gnnrec.tables import models_table
 
     if options.action == "get":

@@ -17,16 +17,24 @@ from gnnrec.run_folder import Run
 from gnnrec.successor import begin, recipe_of
 
 
-def refit(old: Run, out: Path, *, data: Path | None = None, say: Callable[[str], None] = lambda line: None) -> Run:
+def refit(
+    old: Run,
+    out: Path,
+    *,
+    data: Path | None = None,
+    seed: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Run:
     """A new run in `out` of all that `old` knew; a stopped call goes on.
 
-    data: the dataset's folder, where it has moved. Raises UserError for a run without validation rows or one that is
-    private, where the data changed, and as `pipeline.train`.
+    data: the dataset's folder, where it has moved. seed: of the new training, by default the old one's. Raises
+    UserError for a run without validation rows or one that is private, where the data changed, and as `pipeline.train`.
     """
     if not len(old.val):
         raise UserError(f"{old.folder}: has no validation rows that could be learnt; allowed: gnnrec train")
     dataset = begin(old, out, data, "refit")
     epochs = max(old.provenance["best_epoch"], 1)
-    recipe = recipe_of(old, [f"train.epochs={epochs}"])
+    seed = old.recipe.train.seed if seed is None else seed
+    recipe = recipe_of(old, [f"train.epochs={epochs}", f"train.seed={seed}"])
     say(f"{len(old.train):,} and {len(old.val):,} rows, {epochs} epochs")
     return train(dataset, out, recipe, like=old, earlier=steps_of(old), say=say)

@@ -39,6 +39,7 @@ def add_commands(add: Add) -> None:
     again.add_argument("run", type=folder)
     again.add_argument("--out", type=Path, required=True, help="new run folder; an interrupted one is resumed")
     again.add_argument("--data", type=folder, help="the dataset folder, where it has moved")
+    again.add_argument("--seed", type=int, help="random seed of the new training (default: the run's)")
     encode = add(
         "encode",
         content_commands.encode,
@@ -101,7 +102,7 @@ def refit(options: argparse.Namespace) -> None:
     from gnnrec.refit import refit as refit_run
     from gnnrec.run_folder import Run
 
-    run = refit_run(Run.load(options.run), options.out, data=options.data, say=remarks(options))
+    run = refit_run(Run.load(options.run), options.out, data=options.data, seed=options.seed, say=remarks(options))
     document = {"run": str(run.folder), "of": run.provenance["refit_of"], "rows": len(run.train)}
     show(options, document, lambda: f"run: {run.folder}")
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import gnnrec.refit
+from gnnrec.cli import main
 from gnnrec.datasets import Dataset, Split, join_logs
 from gnnrec.encoders import encode_dataset
 from gnnrec.errors import UserError
@@ -39,6 +40,14 @@ def old(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
+def other(old: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """By the command, under a seed of its own."""
+    out = tmp_path_factory.mktemp("refit") / "other"
+    assert main(["refit", str(old.folder), "--out", str(out), "--seed", "7"]) == 0
+    return Run.load(out)
+
+
+@pytest.fixture(scope="module")
 def new(old: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run.load(refit(old, tmp_path_factory.mktemp("refit") / "new").folder)
 
@@ -51,17 +60,20 @@ def test_it_learns_train_and_validation_rows_and_no_test_row(old: Run, new: Run)
     assert evaluate(new).num_users == evaluate(old).num_users
 
 
-def test_its_weights_are_those_of_the_best_number_of_epochs_on_both_parts(old: Run, new: Run, tiny_data: Path) -> None:
+def test_its_weights_are_those_of_the_best_number_of_epochs_on_both_parts(
+    old: Run, new: Run, other: Run, tiny_data: Path
+) -> None:
     dataset, epochs = Dataset.load(tiny_data), old.provenance["best_epoch"]
     assert 1 <= epochs <= 6
     both = Split(join_logs(old.train, old.val), old.val.rows(np.zeros(0, dtype=np.int64)), held_out(old).test)
-    recipe = with_overrides(old.recipe, [f"train.epochs={epochs}"])
-    graph = training_graph(dataset, both, *encode_dataset(dataset, recipe.encoders), recipe)
-    expected, _ = fit_model(graph, both.val, recipe)
-    found = dict(new.model.named_parameters())
-    for name, value in expected.named_parameters():
-        assert torch.equal(found[name], value), name
-    assert new.provenance["epochs"] == epochs
+    for run, seed in ((new, 0), (other, 7)):
+        recipe = with_overrides(old.recipe, [f"train.epochs={epochs}", f"train.seed={seed}"])
+        graph = training_graph(dataset, both, *encode_dataset(dataset, recipe.encoders), recipe)
+        expected, _ = fit_model(graph, both.val, recipe)
+        found = dict(run.model.named_parameters())
+        for name, value in expected.named_parameters():
+            assert torch.equal(found[name], value), name
+        assert run.provenance["epochs"] == epochs
 
 
 def test_what_was_chosen_on_validation_is_taken_and_fitted_to_all_rows(old: Run, new: Run) -> None:

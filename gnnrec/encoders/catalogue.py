@@ -11,7 +11,8 @@ from gnnrec.encoders.features import Encoder
 from gnnrec.encoders.fitted.folder import FILE, read_facts
 from gnnrec.encoders.fitted.kinds import KINDS
 from gnnrec.encoders.huggingface import AUTO, HuggingFaceTextEncoder, revision
-from gnnrec.encoders.pretrained import PRETRAINED, locate, prefix_of, require
+from gnnrec.encoders.known_models import PRETRAINED
+from gnnrec.encoders.pretrained import locate, prefix_of, require
 from gnnrec.encoders.torchvision_models import PREFIX, TorchvisionEncoder
 from gnnrec.errors import UserError
 from gnnrec.untrusted import refusing

@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from gnnrec.encoders.pretrained import PRETRAINED, hashes_of, locate
+from gnnrec.encoders.known_models import PRETRAINED
+from gnnrec.encoders.pretrained import hashes_of, locate
 from gnnrec.errors import UserError
 from gnnrec.files import sha256_of_file
 

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gnnrec.encoders.pretrained import PRETRAINED, locate, require
+from gnnrec.encoders.known_models import PRETRAINED
+from gnnrec.encoders.pretrained import locate, require
 from gnnrec.errors import UserError
 from gnnrec.language.settings import ModelConfig
 

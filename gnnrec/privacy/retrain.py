@@ -88,7 +88,7 @@ def retrain(history: History, work: Path, dataset: Dataset, say: Callable[[str],
             continue
         before = Run.load(places[number - 1])
         if step.verb == "refit":
-            refit(before, place, say=say)
+            refit(before, place, seed=recipe.train.seed, say=say)
         else:
             take_in(
                 before, begin(before, place, None, step.verb), run.partitions[: step.partitions], place, recipe, say=say

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gnnrec.encoders.pretrained import PRETRAINED
+from gnnrec.encoders.known_models import PRETRAINED
 from gnnrec.private_runs import private_line
 from gnnrec.report.data import ModelRow, ReportData
 from gnnrec.report.html import metric_name, number

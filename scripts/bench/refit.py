@@ -1,8 +1,10 @@
 """What it brings to learn the validation rows too, once they have chosen: `gnnrec refit` beside the run it comes from.
 
     python scripts/bench/refit.py data/movies --recipes default,ease --seeds 0 1 2 --keep kept
-    python scripts/bench/refit.py ../shared/data/gowalla --keep kept
+    python scripts/bench/refit.py ../shared/data/gowalla --refit-seeds 0 1 2 3 4 --keep kept
     python scripts/bench/refit.py data/movies --set model.sequence=64 --seeds 0 1 2 --keep kept
+
+--refit-seeds: the first run alone chooses (a large log takes hours), and is refitted under each of these seeds.
 
 Of a published split without validation (gowalla's) a tenth of each user's train rows chooses; the refit learns all of
 its train rows, as those did whose figures were published.
@@ -15,7 +17,6 @@ per-user means over the seeds are compared by paired tests.
 import argparse
 import os
 import statistics
-import time
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,6 @@ import torch
 from rows import row, save, tested
 
 from gnnrec.datasets import Dataset
-from gnnrec.evaluation import Evaluation
 from gnnrec.pipeline import evaluate, train
 from gnnrec.recipe import load_recipe
 from gnnrec.refit import refit
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--recipes", default="default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--refit-seeds", type=int, nargs="+", help="of one run, that of the first of --seeds")
     parser.add_argument("--set", nargs="*", default=[], help="settings laid over every recipe; named in the rows")
     parser.add_argument("--keep", type=Path, required=True, help="a folder for the runs; finished ones there are taken")
     parser.add_argument("--threads", type=int, default=1)
@@ -48,24 +49,21 @@ def main() -> None:
     for name in options.recipes.split(","):
         recipe = " ".join([name, *options.set])
         seeds = [0] if name in SEEDLESS else options.seeds
-        found: dict[str, list[Evaluation]] = {"once": [], "refitted": []}
-        seconds: dict[str, list[float]] = {"once": [], "refitted": []}
-        epochs = []
-        for seed in seeds:
+        runs: dict[str, dict[int, Run]] = {"once": {}, "refitted": {}}  # of each seed
+        for seed in seeds[: 1 if options.refit_seeds else None]:
             folder = options.keep / f"{options.data.name} {recipe} {seed}"
-            began = time.monotonic()
-            if (folder / "run.json").exists():
-                old = Run.load(folder)
-            else:
-                old = train(dataset, folder, load_recipe(name, [*options.set, f"train.seed={seed}"]))
-            between = time.monotonic()
-            again = folder.with_name(f"{folder.name} refitted")
-            new = Run.load(again) if (again / "run.json").exists() else refit(old, again, data=options.data)
-            seconds["once"].append(between - began)
-            seconds["refitted"].append(time.monotonic() - between)
-            epochs.append(float(old.provenance["best_epoch"]))
-            for which, run in (("once", old), ("refitted", new)):
-                found[which].append(evaluate(run, dataset=dataset, mask="train+val"))
+            if not (folder / "run.json").exists():
+                train(dataset, folder, load_recipe(name, [*options.set, f"train.seed={seed}"]))
+            old = runs["once"][seed] = Run.load(folder)
+            for again in options.refit_seeds or [seed]:
+                new = folder.with_name(f"{options.data.name} {recipe} {again} refitted")
+                if not (new / "run.json").exists():
+                    refit(old, new, data=options.data, seed=again)
+                runs["refitted"][again] = Run.load(new)
+        found = {
+            which: [evaluate(run, dataset=dataset, mask="train+val") for run in ones.values()]
+            for which, ones in runs.items()
+        }
         mean = {
             which: {m: np.mean([one.per_user[m] for one in ones], axis=0) for m in METRICS}
             for which, ones in found.items()
@@ -77,11 +75,11 @@ def main() -> None:
         }
         rows = []
         for which, ones in found.items():
-            values = [{m: one.metrics[m] for m in METRICS} | {"epochs": n} for one, n in zip(ones, epochs)]
+            told = [run.provenance for run in runs[which].values()]
+            values = [{m: one.metrics[m] for m in METRICS} | {"epochs": t["best_epoch"]} for one, t in zip(ones, told)]
+            seconds = statistics.fmean(one["total_seconds"] for one in told)
             more = {"load": os.getloadavg()[0]} | ({"against once": tests} if which == "refitted" else {})
-            rows.append(
-                row(dataset.name, f"{recipe}, {which}", seeds, values, statistics.fmean(seconds[which]), **more)
-            )
+            rows.append(row(dataset.name, f"{recipe}, {which}", [*runs[which]], values, seconds, **more))
             print(rows[-1]["dataset"], rows[-1]["variant"], rows[-1]["metrics"], more.get("against once"), flush=True)
         save("refit", rows)
 

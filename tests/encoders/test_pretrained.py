@@ -14,7 +14,8 @@ from safetensors.numpy import load_file, save_file
 from gnnrec.encoders import pretrained, verify
 from gnnrec.encoders.catalogue import open_encoder
 from gnnrec.encoders.classes import ENCODERS
-from gnnrec.encoders.pretrained import PRETRAINED, PretrainedModel, cache_root, get, locate, require
+from gnnrec.encoders.known_models import PRETRAINED, PretrainedModel
+from gnnrec.encoders.pretrained import cache_root, get, locate, require
 from gnnrec.errors import UserError
 
 

@@ -20,7 +20,8 @@ from gnnrec.encoders.fitted.compact_ways import CompactConfig, smaller
 from gnnrec.encoders.fitted.corpus import Corpus
 from gnnrec.encoders.fitted.folder import read_facts
 from gnnrec.encoders.huggingface import HuggingFaceTextEncoder, copy_text_files, load_config, save_model
-from gnnrec.encoders.pretrained import PRETRAINED, prefix_of
+from gnnrec.encoders.known_models import PRETRAINED
+from gnnrec.encoders.pretrained import prefix_of
 from gnnrec.errors import UserError
 
 AT_ONCE = 8  # texts of like length: little padding, and activations whose one scale fits them all

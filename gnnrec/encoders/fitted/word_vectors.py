@@ -20,7 +20,8 @@ from gnnrec.encoders.fitted.folder import read_facts
 from gnnrec.encoders.fitted.tokens import check_tokens, resolve, tokenizer_of
 from gnnrec.encoders.fitted.vector_files import read_vectors
 from gnnrec.encoders.fitted.word_table import TERMS, WEIGHTS, WordTable, save_word_vectors
-from gnnrec.encoders.pretrained import PRETRAINED, require
+from gnnrec.encoders.known_models import PRETRAINED
+from gnnrec.encoders.pretrained import require
 from gnnrec.errors import UserError, missing_extra
 
 WEIGHTINGS = ("mean", "sif")
