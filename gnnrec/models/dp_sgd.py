@@ -113,8 +113,19 @@ def train_privately(
                     loss(network, rows.index_select(0, part).to_dense()).sum().backward()
                     optimizer.signal_skip_step(do_skip=number < len(pieces))
                     optimizer.step()
-        epsilon = engine.get_epsilon(config.delta) if multiplier else math.inf
+        steps = tuple(engine.accountant.history)  # what was done, not what was meant to be
+        epsilon = _epsilon(steps, config.delta) if multiplier else math.inf
     return torch.tensor([epsilon, multiplier])
+
+
+@cache  # as below
+def _epsilon(steps: tuple[tuple[float, float, int], ...], delta: float) -> float:
+    """What steps (noise multiplier, sample rate, number of steps) spend together, by Opacus' accountant."""
+    from opacus.accountants import PRVAccountant
+
+    accountant = PRVAccountant()
+    accountant.history = list(steps)
+    return float(accountant.get_epsilon(delta))
 
 
 def noise_multiplier(config: DPSGDConfig) -> float:

@@ -6,6 +6,8 @@ import numpy as np
 from speed_tables import own_entries, shown, times
 from tables import against, value
 
+from gnnrec.errors import count
+
 
 class Goal(NamedTuple):
     what: str
@@ -87,11 +89,14 @@ def _accuracy(entries: list[dict[str, Any]], refits: list[dict[str, Any]]) -> li
     return rows
 
 
+def _seeds(entry: dict[str, Any]) -> str:
+    return count(len(entry["seeds"]), "seed")
+
+
 def _of_seeds(what: str, metric: str, goal: float, entry: dict[str, Any] | None, beside: str) -> Goal:
     if entry is None:
         return at_least(what, goal, None, "", beside)
-    seeds = len(entry["seeds"])
-    shown = f"{value(entry, metric)} ({seeds} seed{'s' * (seeds > 1)})"
+    shown = f"{value(entry, metric)} ({_seeds(entry)})"
     return at_least(what, goal, entry["metrics"][metric], shown, beside)
 
 
@@ -106,7 +111,7 @@ def _baby(entries: list[dict[str, Any]]) -> list[Goal]:
     left = [name for name in INTERACTIONS_ONLY if not _entry(entries, "baby", name)]
     beside = f"best so far: {best['variant']} {best['metrics'][metric]:.4f}"
     beside += f"; not trained yet: {', '.join(left)}" if left else ""
-    shown = f"{ratio:.3f} ({own['metrics'][metric]:.4f}, {len(own['seeds'])} seed)"
+    shown = f"{ratio:.3f} ({own['metrics'][metric]:.4f}, {_seeds(own)})"
     return [at_least("baby, Recall@20 on validation over the best of interactions alone", 1.05, ratio, shown, beside)]
 
 
@@ -197,7 +202,7 @@ def _missing(entries: list[dict[str, Any]]) -> list[Goal]:
             gone = e["variant"].removesuffix(", propagate")
             what = f"{e['dataset']}, cold items: gain of content kept with {gone} missing"
             share = e["kept"]["cold items"]["share"]
-            rows.append(at_least(what, 0.5, share, f"{share:.0%}", f"{len(e['seeds'])} seed(s)"))
+            rows.append(at_least(what, 0.5, share, f"{share:.0%}", _seeds(e)))
     return rows
 
 
@@ -271,21 +276,19 @@ def _language(rerank: list[dict[str, Any]], speed: list[dict[str, Any]], explain
     rows = []
     for dataset in ("movies", "lfm2k", "beauty"):
         default, tuned = (_entry(rerank, dataset, name) for name in ("default", "tuned"))
-        seeds = "" if default is None else f"{len(default['seeds'])} seed(s)"
+        seeds = "" if default is None else _seeds(default)
         found = None if default is None else default["gain"]
         shown = "" if found is None else f"{found:+.4f}"
         rows.append(at_least(f"{dataset}, --rerank as shipped over the graph's order, NDCG@10", 0, found, shown, seeds))
         gain = None if tuned is None else tuned["gain"] / (tuned["metrics"]["ndcg@10"] - tuned["gain"])
         shown, p = (
-            ("", "")
-            if tuned is None or gain is None
-            else (f"{gain:+.1%}", f"p {tuned['p']:.4f}, {len(tuned['seeds'])} seed(s)")
+            ("", "") if tuned is None or gain is None else (f"{gain:+.1%}", f"p {tuned['p']:.4f}, {_seeds(tuned)}")
         )
         rows.append(at_least(f"{dataset}, tuned reranker over the graph's order, NDCG@10", 0.03, gain, shown, p))
     if with_words := _entry(rerank, "movies", "default"):
         found = with_words["metrics"]["ndcg@10"]
-        seeds = f"{len(with_words['seeds'])} seed(s)"
-        rows.append(at_least("movies, NDCG@10 with --rerank", 0.1, found, value(with_words, "ndcg@10"), seeds))
+        shown = value(with_words, "ndcg@10")
+        rows.append(at_least("movies, NDCG@10 with --rerank", 0.1, found, shown, _seeds(with_words)))
     for e in speed:
         found = e["metrics"]["one by one, median"]
         ratio = e["metrics"]["one by one"] / e["metrics"]["together"]
@@ -311,9 +314,9 @@ def _sampling(sample: list[dict[str, Any]], large: list[dict[str, Any]]) -> list
         whole, pieces = (by_name.get(f"{model}, {name}", {}).get("ndcg@20") for name in ("whole", PIECES))
         ratio = pieces / whole if whole and pieces else None
         what = f"movies, NDCG@20 on sampled pieces over whole graphs, {model}"
-        seeds = next((len(entry["seeds"]) for entry in sample if entry["variant"] == f"{model}, {PIECES}"), 0)
+        seeds = next((_seeds(entry) for entry in sample if entry["variant"] == f"{model}, {PIECES}"), "")
         shown = "" if ratio is None else f"{ratio:.3f}"
-        goals.append(at_least(what, 0.98, ratio, shown, f"{seeds} seeds"))
+        goals.append(at_least(what, 0.98, ratio, shown, seeds))
     found = next((entry for entry in large if "200,000,000" in entry["variant"]), None)
     memory = found and found["peak_mb"] / 1024
     shown = "" if memory is None else f"{memory:.1f} GB"
