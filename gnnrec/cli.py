@@ -35,7 +35,7 @@ from gnnrec.arguments import (
     port,
     recipe,
 )
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, printable
 from gnnrec.progress import without_progress
 
 SPLITS = ("val", "test")
@@ -76,13 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(status: int, message: str) -> int:
-    print(f"gnnrec: {' '.join(message.split())}", file=sys.stderr)
+    print(f"gnnrec: {printable(' '.join(message.split()))}", file=sys.stderr)
     return status
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {printable(message)} (see {self.prog} --help)\n")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gnnrec.errors import UserError, count
+from gnnrec.errors import UserError, count, printable
 
 SOFT_OFF = "off, since what they say is not shown to matter"
 
@@ -31,7 +31,7 @@ def remarks(options: argparse.Namespace) -> Callable[[str], None]:
     """Remarks go to stderr, and nowhere with --json."""
     if getattr(options, "json", False):
         return lambda line: None
-    return lambda line: print(line, file=sys.stderr)
+    return lambda line: print(printable(line), file=sys.stderr)
 
 
 def demo(options: argparse.Namespace) -> None:
@@ -200,7 +200,7 @@ def recommend_in_words(options: argparse.Namespace) -> None:
     from gnnrec.progress import progress
     from gnnrec.recipe import load_settings
     from gnnrec.recommend import Recommender
-    from gnnrec.tables import generated_table, recommendations_table, reranked_table
+    from gnnrec.tables import generated_table, known_as, recommendations_table, reranked_table
 
     (config,) = load_settings({"llm": LLMConfig}, options.set)
     recommender, say = Recommender.load(options.run), remarks(options)
@@ -245,7 +245,7 @@ def recommend_in_words(options: argparse.Namespace) -> None:
         for row, place in zip(items, progress(found, text="looking for reasons", unit="item")):
             row |= explainer.reasons(options.user, place.id)
             said = " ".join(sentence["text"] for sentence in row["explanation"])
-            why.append(f"{place.rank}. {place.title or place.id}: {said or 'no reason found.'}")
+            why.append(printable(f"{place.rank}. {known_as(place)}: {said or 'no reason found.'}"))
         if explainer.phraser:
             document["phrasings_refused"] = explainer.phraser.refused
             say(f"{count(explainer.phraser.refused, 'phrasing')} refused; the templates stand there")

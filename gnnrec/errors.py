@@ -21,6 +21,11 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else repr(error)
 
 
+def printable(text: str) -> str:
+    """One line without what steers a terminal: ids, titles and values of files come from strangers."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
 def count(number: int, noun: str) -> str:
     """1 row, 2 rows, 90,274 rows."""
     return f"{number:,} {noun}" + "s" * (number != 1)

@@ -9,7 +9,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from gnnrec.errors import count
+from gnnrec.errors import count, printable
+from gnnrec.language.sanitize import visible
 
 SHOWN = ("recall@10", "recall@20", "ndcg@10", "ndcg@20", "mrr", "coverage@10")  # of several models side by side
 WIDTH_OF_A_FILE = 120
@@ -49,7 +50,7 @@ def text(shown: Any) -> str:
 
 def plain(value: Any) -> Text:
     """The value of a cell. Titles come from strangers: control characters in them must not reach the terminal."""
-    return Text("".join(sign if sign.isprintable() else " " for sign in shown(value)))
+    return Text(printable(shown(value)))
 
 
 def shown(value: Any) -> str:
@@ -118,10 +119,15 @@ def comparison_table(comparison: Mapping[str, Mapping[str, Any]], first: str, se
     return table(columns, rows, f"{first} minus {second}, paired over users", numbers=columns[1:])
 
 
+def known_as(place: Any) -> str:
+    """The title of a `recommend.Recommendation` as people know it, without what hides in it; else its id."""
+    return visible(place.title or "") or place.id
+
+
 def recommendations_table(found: Sequence[Any], title: str) -> str:
     """Lists of `recommend.Recommendation`."""
     if any(place.title for place in found):
-        rows: list[tuple[Any, ...]] = [(place.rank, place.title, place.id, f"{place.score:.4f}") for place in found]
+        rows: list[tuple[Any, ...]] = [(place.rank, known_as(place), place.id, f"{place.score:.4f}") for place in found]
         return table(("rank", "title", "id", "score"), rows, title, numbers=("rank", "score"))
     rows = [(place.rank, place.id, f"{place.score:.4f}") for place in found]
     return table(("rank", "id", "score"), rows, title, numbers=("rank", "score"))
@@ -130,14 +136,14 @@ def recommendations_table(found: Sequence[Any], title: str) -> str:
 def reranked_table(found: Sequence[Any], title: str) -> str:
     """Lists of `llm.rerank.Reranked`; "before" is the rank by the graph alone."""
     columns = ("rank", "before", "title", "id", "score", "llm score")
-    rows = [(place.rank, place.base_rank, place.title, place.id, place.score, place.llm_score) for place in found]
+    rows = [(place.rank, place.base_rank, known_as(place), place.id, place.score, place.llm_score) for place in found]
     return table(columns, rows, title, numbers=("rank", "before", "score", "llm score"))
 
 
 def generated_table(found: Sequence[Any], title: str) -> str:
     """Lists of `llm.list_writer.Written`; "by the graph" is the rank there."""
     columns = ("rank", "title", "id", "from", "score", "by the graph")
-    rows = [(place.rank, place.title, place.id, place.source, place.score, place.base_rank) for place in found]
+    rows = [(place.rank, known_as(place), place.id, place.source, place.score, place.base_rank) for place in found]
     return table(columns, rows, title, numbers=("rank", "score", "by the graph"))
 
 

@@ -1,3 +1,9 @@
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from gnnrec.cli import main
 from gnnrec.errors import count, first_line
 
 
@@ -8,3 +14,18 @@ def test_one_is_singular_and_the_rest_are_many() -> None:
 def test_the_reason_of_a_library_is_its_first_line_as_it_is() -> None:
     assert first_line(ValueError("\n no such 'key'\nand more")) == "no such 'key'"
     assert first_line(ValueError()) == "ValueError()"  # nothing was said: at least what it is
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_strangers_wrote_cannot_command_the_terminal(
+    there: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In an error of the arguments, and in one of a command."""
+    place = tmp_path / "odd\x1b[31m\x07"
+    if there:
+        place.mkdir()
+    with nullcontext() if there else pytest.raises(SystemExit):
+        assert main(["train", str(place), "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert "\x1b" not in error and "\x07" not in error
+    assert "odd [31m" in error

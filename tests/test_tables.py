@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from gnnrec.content_tables import study_tables
@@ -5,6 +7,7 @@ from gnnrec.recommend import Recommendation
 from gnnrec.tables import (
     comparison_table,
     facts_tables,
+    known_as,
     metrics_table,
     recommendations_table,
     shown,
@@ -61,6 +64,13 @@ def test_a_title_cannot_command_the_terminal():
     assert "\x07" not in text
     assert "[bold]not bold[/bold]" in text
     assert "书籍" in text
+
+
+def test_a_title_stands_as_people_know_it():
+    place = Recommendation(rank=1, id="7", score=0.5, title="Soap &ndash; &amp;\u202e cream")
+    assert "Soap – & cream" in recommendations_table([place], "")
+    assert known_as(place) == "Soap – & cream"
+    assert known_as(replace(place, title=None)) == "7"
 
 
 def test_a_narrow_terminal_loses_no_sign(monkeypatch):

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gnnrec.errors import UserError
+from gnnrec.errors import UserError, printable
 from gnnrec.llm.block_scorer import BlockScorer
 from gnnrec.llm.list_scorers import ListScorer
 from gnnrec.llm.past import Told
@@ -176,4 +176,4 @@ def _call_all(asks: list[Callable[[], Judged]]) -> list[Judged]:
 
 
 def _say(line: str) -> None:
-    print(f"gnnrec: {line}", file=sys.stderr)
+    print(printable(f"gnnrec: {line}"), file=sys.stderr)
