@@ -140,7 +140,7 @@ def scale() -> str:
 
 
 def rerank() -> str:
-    """Set by set, the tuned ones at the end. Rows measured before intervals and times of tuning were kept are without."""
+    """Set by set, tuned ones at the end. Rows measured before intervals and times of tuning were kept are without."""
     rows = []
     for entry in sorted(load("rerank"), key=lambda one: (one["dataset"], one["variant"].startswith("tuned"))):
         minutes, gain, p = entry.get("tuning_cpu_minutes"), f"{entry['gain']:+.4f}", f"{entry['p']:.3f}"
