@@ -50,18 +50,18 @@ class Recipe:
     def from_dict(cls, document: Mapping[str, Any], where: str) -> "Recipe":
         _check_keys(document, ["model", "split", *SECTIONS], where)
         settings: dict[str, Any] = {
-            name: _parse(kind, document[name], f"{where}: {name}")
+            name: parse_table(kind, document[name], f"{where}: {name}")
             for name, kind in SECTIONS.items()
             if name in document
         }
         if "split" in document:
-            whole: SplitConfig = _parse(SplitConfig, document["split"], f"{where}: split")
+            whole: SplitConfig = parse_table(SplitConfig, document["split"], f"{where}: split")
             settings["split"] = {key: getattr(whole, key) for key in document["split"]}
         model = dict(_table(document.get("model", {}), f"{where}: model"))
         name = model.pop("name", "modality_gnn")
         if name not in MODELS:
             raise UserError(f"{where}: model.name: found {name!r}; allowed: {', '.join(MODELS)}")
-        return cls(model_name=name, model=_parse(MODELS[name][1], model, f"{where}: model"), **settings)
+        return cls(model_name=name, model=parse_table(MODELS[name][1], model, f"{where}: model"), **settings)
 
     def to_dict(self) -> dict[str, Any]:
         document: dict[str, Any] = {name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS}
@@ -122,7 +122,7 @@ def load_settings(kinds: Mapping[str, Any], overrides: Sequence[str]) -> list[An
     for override in overrides:
         _override(document, override)
     _check_keys(document, list(kinds), "--set")
-    return [_parse(kind, document.get(section, {}), f"--set: {section}") for section, kind in kinds.items()]
+    return [parse_table(kind, document.get(section, {}), f"--set: {section}") for section, kind in kinds.items()]
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
@@ -146,8 +146,8 @@ def _override(document: dict[str, Any], override: str) -> None:
     _table(document.setdefault(section, {}), section)[name] = parsed
 
 
-def _parse(kind: Any, table: Any, where: str) -> Any:
-    """A dataclass from a TOML table: known keys only, of the annotated types; an int passes for a float."""
+def parse_table(kind: Any, table: Any, where: str) -> Any:
+    """A dataclass from a table of TOML or JSON: known keys only, of the annotated types; an int passes for a float."""
     allowed = typing.get_type_hints(kind)
     _check_keys(_table(table, where), list(allowed), where)
     values = {}
@@ -165,7 +165,7 @@ def _parse(kind: Any, table: Any, where: str) -> Any:
 def _fits(value: Any, expected: Any) -> bool:
     if isinstance(expected, types.UnionType):
         return any(_fits(value, option) for option in typing.get_args(expected))
-    return type(value) is expected  # bool is an int, but not a count
+    return type(value) is (typing.get_origin(expected) or expected)  # bool is an int, but not a count
 
 
 def _table(value: Any, where: str) -> Any:

@@ -54,6 +54,8 @@ class TunedModel(nn.Module):
         own = self.tensors()
         if set(own) != set(tensors) or any(own[name].shape != tensors[name].shape for name in own):
             raise UserError("the weights do not fit the language model or the run")
+        if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+            raise UserError("weights that are no finite numbers")
         with torch.no_grad():
             for name, weight in self.adapters().items():
                 weight.copy_(tensors[f"adapter.{name}"])

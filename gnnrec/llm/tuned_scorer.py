@@ -24,9 +24,11 @@ from gnnrec.llm.cards import CARD_VERSION, CardConfig, Cards, card_config
 from gnnrec.llm.items import readable_items
 from gnnrec.llm.passes import Pair, Passes, Tokens
 from gnnrec.llm.past import Past
+from gnnrec.llm.settings import LLMConfig
 from gnnrec.llm.soft_tokens import SoftTokens, Vectors
 from gnnrec.llm.tuned_model import TunedModel
 from gnnrec.ranking import fast_arithmetic
+from gnnrec.recipe import parse_table
 from gnnrec.tensor_files import open_tensors, save_tensors
 from gnnrec.vault import sha256_of
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from gnnrec.run_folder import Run
 
 FILE = "tuned.safetensors"
+DOWN = ".lora_A."  # in the names of the halves of adapters that have a row for each rank
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,9 +152,12 @@ def read_tuned(run: "Run") -> Tuned:
         raise UserError(f"{run.folder}: no tuned language model; make one: gnnrec tune {run.folder}")
     try:
         with open_tensors(path) as file:
-            facts = Tuned(**json.loads((file.metadata() or {})["tuned"]))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+            facts: Tuned = parse_table(Tuned, json.loads((file.metadata() or {})["tuned"]), str(path))
+            # Before layers of this size are made: no larger than the file.
+            ranks = {file.get_slice(name).get_shape()[0] for name in file.keys() if DOWN in name}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise damaged(path, error) from error
+    _check(facts, ranks, path)
     if facts.weights != sha256_of(run.folder / "weights.safetensors"):
         raise UserError(f"{path}: was tuned for other weights than this run's; make it anew: gnnrec tune {run.folder}")
     if facts.wording != CARD_VERSION:
@@ -162,6 +168,17 @@ def read_tuned(run: "Run") -> Tuned:
     return facts
 
 
+def _check(facts: Tuned, ranks: set[int], path: Path) -> None:
+    """Raises UserError for what no tuning writes."""
+    sizes = {name: getattr(facts, name) for name in ("history", "user_tokens", "field_tokens")}
+    try:
+        LLMConfig(noun=facts.noun, **sizes)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    if ranks != {facts.rank}:
+        raise UserError(f"{path}: rank: found {facts.rank}, and adapters of {sorted(ranks)}")
+
+
 def open_tuned(run: "Run", facts: Tuned, lm: "LocalLM", folder: Path | None) -> TunedScorer:
     """With the train rows as what the graph knows, as validation asks for; see `TunedScorer.reading`. lm: trainable,
     and this scorer's own."""
@@ -170,8 +187,11 @@ def open_tuned(run: "Run", facts: Tuned, lm: "LocalLM", folder: Path | None) -> 
         raise UserError(f"{path}: was tuned from {facts.revision}, found {lm.name}")
     vectors = graph_vectors(run, run.graph) if facts.projectors else None
     model = TunedModel(lm, facts.rank, vectors, Generator().manual_seed(0))
-    with open_tensors(path, "pt") as file:
-        model.load({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a dict)
+    try:
+        with open_tensors(path, "pt") as file:
+            model.load({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a dict)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     model.only_to_read()
     cards = Cards(readable_items(run, facts.cards.fields), lm.tokens, facts.cards)
     prompts = Prompts(lm, cards, facts.noun)

@@ -1,5 +1,7 @@
 """A tiny language model with random weights and a vocabulary of bytes: real code paths, no download."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from tiny_model import KINDS, save_tiny
 
 from gnnrec.language.local import LocalLM
 from gnnrec.language.server import open_model
+from gnnrec.run_folder import Run
 
 
 @pytest.fixture(scope="session", params=KINDS)
@@ -42,3 +45,15 @@ def smollm2() -> LocalLM:
 @pytest.fixture(scope="session")
 def tiny_lm(tiny_folder: Path) -> LocalLM:
     return LocalLM(tiny_folder, f"{tiny_folder.name}@1", torch.device("cpu"))
+
+
+@pytest.fixture
+def llama(llama_folder: Path) -> Callable[[], LocalLM]:
+    """A new one at each call: tuning changes a model."""
+    return lambda: LocalLM(llama_folder, "tiny@1", torch.device("cpu"), trainable=True)
+
+
+@pytest.fixture
+def own_run(planted_run: Run, tmp_path: Path) -> Run:
+    """A copy to write into."""
+    return Run.load(shutil.copytree(planted_run.folder, tmp_path / "run"))

@@ -1,9 +1,7 @@
 """Tuning learns what the log says and goes on where it stopped; soft tokens count only where they say something."""
 
-import json
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from gnnrec.errors import UserError
 from gnnrec.language.local import LocalLM
 from gnnrec.llm import tune as tuning
 from gnnrec.llm.block_scorer import Prompts
-from gnnrec.llm.cards import CARD_VERSION, CardConfig, Cards
+from gnnrec.llm.cards import CardConfig, Cards
 from gnnrec.llm.controls import CONTROLS, held_against_controls, matters
 from gnnrec.llm.past import NOBODY, Past
 from gnnrec.llm.settings import LLMConfig
@@ -29,23 +27,10 @@ from gnnrec.llm.tuned_model import TunedModel
 from gnnrec.llm.tuned_scorer import FILE, TunedScorer, open_tuned, read_tuned
 from gnnrec.llm.windows import TrainingWindow, nearest_in_order, training_windows
 from gnnrec.run_folder import Run
-from gnnrec.tensor_files import open_tensors, save_tensors
 from gnnrec.vault import encrypt_folder, write_bytes
 
 LLM = LLMConfig(model="tiny", noun="films", history=4, window=8)
 CONFIG = TuneConfig(windows=12, soft_windows=8, negatives=3, batch=2, val_users=10)
-
-
-@pytest.fixture
-def llama(llama_folder: Path) -> Callable[[], LocalLM]:
-    """A new one at each call: tuning changes a model."""
-    return lambda: LocalLM(llama_folder, "tiny@1", torch.device("cpu"), trainable=True)
-
-
-@pytest.fixture
-def own_run(planted_run: Run, tmp_path: Path) -> Run:
-    """A copy to write into."""
-    return Run.load(shutil.copytree(planted_run.folder, tmp_path / "run"))
 
 
 @pytest.fixture
@@ -324,27 +309,6 @@ def test_soft_tokens_move_the_scores_of_a_kept_model(own_run: Run, llama) -> Non
         open_tuned(own_run, replace(facts, soft=soft), llama(), None).score(*asked)[0] for soft in (True, False)
     )
     assert with_soft != pytest.approx(without, abs=1e-6)
-
-
-def test_what_is_damaged_or_of_another_run_is_one_clear_line(own_run: Run, llama) -> None:
-    with pytest.raises(UserError, match="no tuned language model; make one: gnnrec tune"):
-        read_tuned(own_run)
-    tune(own_run, llama(), LLM, replace(CONFIG, soft_windows=0))
-    path = own_run.folder / FILE
-    content = path.read_bytes()
-    path.write_bytes(content[:100])
-    with pytest.raises(UserError, match=f"{FILE}: damaged or missing: "):
-        read_tuned(own_run)
-    path.write_bytes(content)
-    with open_tensors(path, "pt") as file:
-        learnt = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    save_tensors(path, learnt, {"tuned": json.dumps(asdict(replace(read_tuned(own_run), wording=CARD_VERSION - 1)))})
-    with pytest.raises(UserError, match="on cards of version 2, found 3 in this release; make it anew: gnnrec tune"):
-        read_tuned(own_run)
-    path.write_bytes(content)
-    (own_run.folder / "weights.safetensors").write_bytes(b"other")
-    with pytest.raises(UserError, match="was tuned for other weights than this run's"):
-        read_tuned(own_run)
 
 
 @pytest.mark.parametrize(
