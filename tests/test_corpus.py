@@ -56,6 +56,7 @@ def test_what_was_found_stays_mended(target: Callable[[str], Any], path: Path) -
         "picture",
         "sound",
         "run/lists.safetensors",
+        "run/tuned.safetensors",
         "service",
     ],
 )

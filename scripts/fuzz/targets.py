@@ -36,6 +36,7 @@ from gnnrec.privacy.exports import read_export
 from gnnrec.recipe import Recipe, load_recipe, parse_toml
 from gnnrec.run_folder import Run
 from gnnrec.serve.security import Keys
+from gnnrec.tensor_files import save_tensors
 from gnnrec.tracking import read_log
 
 LOG = b"user,item,rating,timestamp\na,x,5,10\nb,y,4,20\na,y,3,30\n"
@@ -155,6 +156,26 @@ class Workshop:
 
         return Target(read, (path.read_bytes(),))
 
+    def tuned(self) -> Target:
+        """What is read of a tuned language model before the model itself is opened."""
+        from gnnrec.llm.cards import CARD_VERSION
+        from gnnrec.llm.tuned_scorer import DOWN, FILE, Tuned, read_tuned
+
+        run = Run.load(self.broken_run)
+        told = Tuned(
+            **{"weights": sha256_of_file(run.folder / "weights.safetensors"), "model": "tiny", "revision": "tiny@1"},
+            **{"noun": "films", "history": 4, "fields": "title", "rank": 2, "projectors": True, "soft": True},
+            **{"controls": {"real": {"ndcg@10": 0.5}}, "settings": {"rank": 2}, "wording": CARD_VERSION},
+        )
+        path = run.folder / FILE
+        save_tensors(path, {f"adapter.q_proj{DOWN}weight": torch.ones(2, 4)}, {"tuned": json.dumps(told.to_json())})
+
+        def read(data: bytes) -> object:
+            path.write_bytes(data)
+            return read_tuned(run)
+
+        return Target(read, (path.read_bytes(),))
+
     def file(self, name: str, reader: Callable[[Path], object]) -> Callable[[bytes], object]:
         path = self._folder(f"file-{name}") / name
 
@@ -214,6 +235,7 @@ def targets(place: Path) -> Iterator[tuple[str, Callable[[], Target]]]:
         yield f"run/{name}", lambda name=name: Target(shop.run_file(name), ((shop.run / name).read_bytes(),))
     yield "run/lists.safetensors", shop.lists
     yield "served/lists.safetensors", shop.served_lists
+    yield "run/tuned.safetensors", shop.tuned
     yield from encoder_targets(place)
     yield from sealed_targets(place)
     yield from vector_targets(place)
