@@ -1,8 +1,16 @@
 """What a user can do wrong. The command line prints the message as one line and exits with 2."""
 
 
+def printable(text: str) -> str:
+    """One line without what steers a terminal: ids, titles and values of files come from strangers."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
 class UserError(ValueError):
     """Something the user can mend: the message says where, what was found, and what is allowed, in one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 def missing_extra(extra: str, package: str) -> UserError:
@@ -19,11 +27,6 @@ def first_line(error: BaseException) -> str:
     """The reason that a library gives, in a line."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else repr(error)
-
-
-def printable(text: str) -> str:
-    """One line without what steers a terminal: ids, titles and values of files come from strangers."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def count(number: int, noun: str) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from gnnrec.cli import main
-from gnnrec.errors import count, first_line
+from gnnrec.errors import UserError, count, first_line
 
 
 def test_one_is_singular_and_the_rest_are_many() -> None:
@@ -14,6 +14,10 @@ def test_one_is_singular_and_the_rest_are_many() -> None:
 def test_the_reason_of_a_library_is_its_first_line_as_it_is() -> None:
     assert first_line(ValueError("\n no such 'key'\nand more")) == "no such 'key'"
     assert first_line(ValueError()) == "ValueError()"  # nothing was said: at least what it is
+
+
+def test_an_error_is_one_line_whatever_was_found() -> None:
+    assert str(UserError("no column 'id'; it has: a\nb, \x1b[31mc, d")) == "no column 'id'; it has: a b,  [31mc, d"
 
 
 @pytest.mark.parametrize("there", [False, True])

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gnnrec.errors import UserError, printable
+from gnnrec.errors import UserError
 from gnnrec.files import write_json
 
 ROLES = ("client", "admin")  # an admin may change the run too
@@ -48,7 +48,7 @@ class Keys:
             except UserError as error:
                 self._stamp = ()  # of no file: it may be mended without a change of it, as want of handles is
                 if str(error) != self._said:  # once, not at each request
-                    print(printable(f"gnnrec: {error}; nobody is let in until that is mended"), file=sys.stderr)
+                    print(f"gnnrec: {error}; nobody is let in until that is mended", file=sys.stderr)
                 self._said = str(error)
         if self._callers is None:
             raise UserError("the keys cannot be read now; come again")

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gnnrec.errors import UserError, printable
+from gnnrec.errors import UserError
 from gnnrec.serve.batching import Batcher, Busy
 from gnnrec.serve.feedback import Event, FeedbackLog
 from gnnrec.serve.maps import Maps
@@ -103,7 +103,7 @@ class Service:
             for served in filter(None, (self.served, self.compared)):
                 await asyncio.get_running_loop().run_in_executor(self._slow, served.warm_up)
         except UserError as error:  # lists for known users are answered all the same
-            print(printable(f"gnnrec: {error}"), file=sys.stderr)
+            print(f"gnnrec: {error}", file=sys.stderr)
         finally:
             # What is here by now stays. To look through a million objects for garbage again and again took up to a
             # second, in which nobody was answered.
