@@ -1,9 +1,11 @@
 """What a user can do wrong. The command line prints the message as one line and exits with 2."""
 
+NON_JOINER = "\u200c"  # zero-width, and part of how Persian is written
+
 
 def printable(text: str) -> str:
     """One line without what steers a terminal: ids, titles and values of files come from strangers."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)
+    return "".join(sign if sign.isprintable() or sign == NON_JOINER else " " for sign in text)
 
 
 class UserError(ValueError):

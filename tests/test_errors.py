@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from gnnrec.cli import main
-from gnnrec.errors import UserError, count, first_line
+from gnnrec.errors import UserError, count, first_line, printable
 
 
 def test_one_is_singular_and_the_rest_are_many() -> None:
@@ -18,6 +18,10 @@ def test_the_reason_of_a_library_is_its_first_line_as_it_is() -> None:
 
 def test_an_error_is_one_line_whatever_was_found() -> None:
     assert str(UserError("no column 'id'; it has: a\nb, \x1b[31mc, d")) == "no column 'id'; it has: a b,  [31mc, d"
+
+
+def test_words_of_persian_stay_as_they_are_written() -> None:
+    assert printable("می\u200cخواهم\u202e\x9b") == "می\u200cخواهم  "
 
 
 @pytest.mark.parametrize("there", [False, True])

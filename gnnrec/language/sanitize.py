@@ -8,6 +8,8 @@ import html
 import re
 import unicodedata
 
+from gnnrec.errors import NON_JOINER
+
 TAG = re.compile(r"<{1,2}/?[A-Za-z][^<>]{0,200}>{1,2}")
 # <|im_start|>, <s>, <start_of_turn>, [INST], <<SYS>> and their like; full-width look-alikes are folded before.
 CONTROL = re.compile(
@@ -32,5 +34,5 @@ def clean_text(text: str) -> str:
 def visible(text: str) -> str:
     """The letters of a title that can be seen, on one line: as people know it, and nothing that hides in it."""
     text = "".join(" " if letter.isspace() else letter for letter in html.unescape(text))
-    kept = (letter for letter in text if letter in " \u200c" or unicodedata.category(letter) not in UNSEEN)
+    kept = (letter for letter in text if letter in (" ", NON_JOINER) or unicodedata.category(letter) not in UNSEEN)
     return " ".join("".join(kept).split())
