@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import Generator
 from torch_geometric.data import HeteroData
 
-from gnnrec.errors import UserError, damaged
+from gnnrec.errors import UserError
 from gnnrec.llm.block_scorer import Prompts
 from gnnrec.llm.cards import CARD_VERSION, CardConfig, Cards, card_config
 from gnnrec.llm.items import readable_items
@@ -30,6 +29,7 @@ from gnnrec.llm.tuned_model import TunedModel
 from gnnrec.ranking import fast_arithmetic
 from gnnrec.recipe import parse_table
 from gnnrec.tensor_files import open_tensors, save_tensors
+from gnnrec.untrusted import refusing
 from gnnrec.vault import sha256_of
 
 if TYPE_CHECKING:
@@ -150,13 +150,10 @@ def read_tuned(run: "Run") -> Tuned:
     path = run.folder / FILE
     if not path.exists():
         raise UserError(f"{run.folder}: no tuned language model; make one: gnnrec tune {run.folder}")
-    try:
-        with open_tensors(path) as file:
-            facts: Tuned = parse_table(Tuned, json.loads((file.metadata() or {})["tuned"]), str(path))
-            # Before layers of this size are made: no larger than the file.
-            ranks = {file.get_slice(name).get_shape()[0] for name in file.keys() if DOWN in name}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-        raise damaged(path, error) from error
+    with refusing(path), open_tensors(path) as file:
+        facts: Tuned = parse_table(Tuned, json.loads((file.metadata() or {})["tuned"]), str(path))
+        # Before layers of this size are made: no larger than the file.
+        ranks = {file.get_slice(name).get_shape()[0] for name in file.keys() if DOWN in name}  # noqa: SIM118
     _check(facts, ranks, path)
     if facts.weights != sha256_of(run.folder / "weights.safetensors"):
         raise UserError(f"{path}: was tuned for other weights than this run's; make it anew: gnnrec tune {run.folder}")
