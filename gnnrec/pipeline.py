@@ -32,7 +32,7 @@ from gnnrec.machine import machine, versions
 from gnnrec.models import MODELS, ClosedFormModel, EmbeddingModel, Model, embeddings_of, has_embeddings, model_scorer
 from gnnrec.parallel.fit import fit_in_workers
 from gnnrec.parallel.settings import ALONE, ParallelConfig
-from gnnrec.private_runs import check_private, privacy_of
+from gnnrec.private_runs import check_private, has_validation, privacy_of
 from gnnrec.recipe import Recipe
 from gnnrec.run_folder import FILES, Run, save_rejected, save_run
 from gnnrec.tracking import Tracker
@@ -42,7 +42,6 @@ from gnnrec.warm_start import WarmStart
 from gnnrec.weights.choose import TABLES_FOLDER, draw_for
 from gnnrec.words.content import Written, write_content
 
-OWN_SPLITS = ("leave_last", "user_time", "global_time", "random")  # made here: test lists may know train and val
 Say = Callable[[str], None]
 OnEpoch = Callable[[list[dict[str, float]]], None]
 MASKS = ("train+val", "train")
@@ -187,7 +186,8 @@ def origin(
             "rating_scale": dataset.rating_scale,
             "pseudonyms": dataset.pseudonyms,
         },
-        "split": {"method": split_method(dataset, recipe), "train": len(parts.train), "val": len(parts.val)},
+        "split": {"method": split_method(dataset, recipe), "published": published_whole(dataset, recipe)}
+        | {"train": len(parts.train), "val": len(parts.val)},
         "encoders": {
             owner: {modality: features.encoder for modality, features in content.items()} for owner, content in contents
         },
@@ -307,9 +307,10 @@ def evaluate(
 
     left_out: of whom nothing is measured, by default those whom the run is due to forget. [U]
 
-    `mask`: which interactions count as known, that is, are histories and cannot be recommended. "train+val" for
-    splits along each user's own log, as in serving; "train" for published splits, as their published figures are.
-    For val it is always train. The test rows come from the dataset's folder, whose fingerprint has to fit the run.
+    `mask`: which interactions count as known, that is, are histories and cannot be recommended. "train" for published
+    splits with validation rows, as their published figures are, else "train+val", as in serving; the rows that were
+    drawn for validation from a published train belong to what its figures know. For val it is always train. The test
+    rows come from the dataset's folder, whose fingerprint has to fit the run.
     """
     run = run if isinstance(run, Run) else Run.load(run)
     if split_name not in ("val", "test"):
@@ -328,11 +329,13 @@ def evaluate(
 
 def known_at_test(dataset: Dataset, recipe: Recipe, parts: Split) -> Interactions:
     """What counts as known at test by default, as `default_mask` says of a run."""
-    return join_logs(parts.train, parts.val) if split_method(dataset, recipe) in OWN_SPLITS else parts.train
+    return parts.train if published_whole(dataset, recipe) else join_logs(parts.train, parts.val)
 
 
 def default_mask(run: Run) -> str:
-    return "train+val" if run.provenance["split"]["method"] in OWN_SPLITS else "train"
+    told = run.provenance["split"]
+    # Runs from before the key said nothing of who chose the validation rows.
+    return "train" if told.get("published", told["method"] == "published") is True else "train+val"
 
 
 def held_out(run: Run, dataset: Dataset | None = None) -> Split:
@@ -390,3 +393,8 @@ def split_method(dataset: Dataset, recipe: Recipe) -> str:
     if dataset.published_split is not None:
         return "published"
     return "random" if dataset.interactions.timestamp is None else "leave_last"
+
+
+def published_whole(dataset: Dataset, recipe: Recipe) -> bool:
+    """Whether the split is a published one, its validation rows too, and not drawn here from its train rows."""
+    return split_method(dataset, recipe) == "published" and has_validation(dataset)

@@ -27,14 +27,15 @@ def refit(
 ) -> Run:
     """A new run in `out` of all that `old` knew; a stopped call goes on.
 
-    data: the dataset's folder, where it has moved. seed: of the new training, by default the old one's. Raises
-    UserError for a run without validation rows or one that is private, where the data changed, and as `pipeline.train`.
+    data: the dataset's folder, where it has moved. seed: of the new training, by default the old one's. The old run's
+    train.minutes does not end it. Raises UserError for a run without validation rows or one that is private, where the
+    data changed, and as `pipeline.train`.
     """
     if not len(old.val):
         raise UserError(f"{old.folder}: has no validation rows that could be learnt; allowed: gnnrec train")
     dataset = begin(old, out, data, "refit")
     epochs = max(old.provenance["best_epoch"], 1)
     seed = old.recipe.train.seed if seed is None else seed
-    recipe = recipe_of(old, [f"train.epochs={epochs}", f"train.seed={seed}"])
+    recipe = recipe_of(old, [f"train.epochs={epochs}", f"train.seed={seed}", "train.minutes=0"])
     say(f"{len(old.train):,} and {len(old.val):,} rows, {epochs} epochs")
     return train(dataset, out, recipe, like=old, earlier=steps_of(old), say=say)

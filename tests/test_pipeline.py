@@ -129,6 +129,21 @@ def test_evaluate_ranks_the_test_rows_of_the_split(planted_folder: Path, planted
     assert other.metrics != found.metrics
 
 
+def test_rows_drawn_for_validation_from_a_published_train_are_known_at_test(
+    planted_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(planted_folder, tmp_path / "data")
+    log = pl.read_csv(folder / "interactions.csv").filter(pl.col("split") != "val")
+    log.write_csv(folder / "interactions.csv")
+    run = train(Dataset.load(folder), tmp_path / "run", load_recipe("ease"))
+    both = (log["split"] == "train").sum()
+    assert len(run.val) > 0 and len(run.train) + len(run.val) == both
+    assert (
+        evaluate(run).per_user["recall@10"].tolist() == evaluate(run, mask="train+val").per_user["recall@10"].tolist()
+    )
+    assert evaluate(run).metrics != evaluate(run, mask="train").metrics
+
+
 def test_evaluate_says_what_is_wrong_in_one_line(planted_folder: Path, planted_run: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--split: found 'train'; allowed: val, test"):
         evaluate(planted_run, split_name="train")

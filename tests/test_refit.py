@@ -27,7 +27,7 @@ from gnnrec.refit import refit
 from gnnrec.run_folder import Run
 from gnnrec.training import Interrupted
 
-PLAIN = ("train.epochs=6", "model.dim=8", "train.batch_size=128")
+PLAIN = ("train.epochs=6", "model.dim=8", "train.batch_size=128", "train.minutes=60")
 
 
 def trained(tiny_data: Path, out: Path, *settings: str, recipe: str = "default") -> Run:
@@ -74,6 +74,7 @@ def test_its_weights_are_those_of_the_best_number_of_epochs_on_both_parts(
         for name, value in expected.named_parameters():
             assert torch.equal(found[name], value), name
         assert run.provenance["epochs"] == epochs
+        assert run.recipe.train.minutes == 0  # so many epochs were chosen, however long they take
 
 
 def test_what_was_chosen_on_validation_is_taken_and_fitted_to_all_rows(old: Run, new: Run) -> None:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rows import RESULTS, SHARED, row, save, save_tests, tested
+from rows import RESULTS, SHARED, drop_tests, row, save, save_tests, tested
 from torch_geometric.data import HeteroData
 
 from gnnrec.datasets import Dataset, Interactions, Split, join_logs, split
@@ -184,6 +184,7 @@ def main() -> None:
     save("accuracy", rows)
     main_variant = "modality_gnn"
     if main_variant not in per_user:
+        drop_tests(options.dataset, per_user)
         return
     own_users, own = per_user[main_variant]
     tests = {

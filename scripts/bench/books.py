@@ -71,7 +71,7 @@ READING = (
     ("I like to read books about {}.", "Can you recommend a good {} book?"),
 )
 EXAMPLE = READING[0][0].format("科技")
-Vectors = NDArray[np.float32]
+Vectors = NDArray[np.floating]
 
 
 def share(found: Sequence[bool], there: int, k: int = 10) -> float:
@@ -86,7 +86,9 @@ def ask(folders: Sequence[Path]) -> None:
     sizes = dict(items["kind"].value_counts().iter_rows())
     cover, talk = (DATA / "books/query" / name for name in ("cover.jpg", "talk.ogg"))
     ways = {"text": {}, "text, cover": {"image": cover}, "text, cover, speech": {"image": cover, "audio": talk}}
-    began, subjects, example = monotonic(), {kind: [] for kind in ASKED}, {way: [] for way in ways}
+    began = monotonic()
+    subjects: dict[str, list[dict[str, float]]] = {kind: [] for kind in ASKED}
+    example: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     seeds = []
     for folder in folders:
         recommender = Recommender.load(folder)

@@ -88,7 +88,7 @@ def main() -> None:
     dataset = Dataset.load(FOLDERS[options.dataset])
     log, parts = dataset.interactions, split(dataset)
     folds, used = folds_of(log.num_items, options.folds), range(options.use_folds or options.folds)
-    variants, users = options.variants.split(","), np.zeros(0)
+    variants, users = options.variants.split(","), np.zeros(0, np.int64)
     values: dict[str, np.ndarray] = {}  # [seeds, users]
     seconds = dict.fromkeys(variants, 0.0)
     for variant in variants:
@@ -96,10 +96,10 @@ def main() -> None:
         for seed in options.seeds:
             began = time.monotonic()
             make = partial(scorer_of, variant, dataset, seed=seed, overrides=options.set)
-            users, found = cold_values(log, parts, make, folds=folds, used=used)
+            users, by_user = cold_values(log, parts, make, folds=folds, used=used)
             seconds[variant] += time.monotonic() - began
-            by_seed.append(found[METRIC])
-            print(variant, seed, f"{found[METRIC].mean():.4f} over {len(users)} users", flush=True)
+            by_seed.append(by_user[METRIC])
+            print(variant, seed, f"{by_user[METRIC].mean():.4f} over {len(users)} users", flush=True)
         values[variant] = np.stack(by_seed)
     name = f"{options.dataset}, cold items"
     if options.use_folds:

@@ -36,6 +36,7 @@ from rows import row, save
 from gnnrec.datasets import Dataset, split
 from gnnrec.encoders.catalogue import open_encoder
 from gnnrec.encoders.encode import from_array
+from gnnrec.encoders.features import StagedEncoder
 from gnnrec.encoders.fitted.compact_ways import WAYS, CompactConfig
 from gnnrec.encoders.fitted.corpus import Corpus, content_ndcg
 from gnnrec.encoders.fitted.distilled import DistilledConfig
@@ -132,8 +133,9 @@ def pictures(data: Path, keep: Path, most: int) -> None:
             )
         folders[way], seconds[way] = folder, time.process_time() - began
     opened = {name: open_encoder("image", base if name == "fp32" else str(folders[name])) for name in folders}
-    squares = opened["fp32"].prepare(posters)
-    found, spent = compared({name: one.forward for name, one in opened.items()}, squares)
+    staged = {name: one for name, one in opened.items() if isinstance(one, StagedEncoder)}
+    squares = staged["fp32"].prepare(posters)
+    found, spent = compared({name: one.forward for name, one in staged.items()}, squares)
     whole, rows = nearest(found["fp32"]), []
     for name in opened:
         values = {

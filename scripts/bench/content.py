@@ -13,6 +13,7 @@ import argparse
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,17 +88,20 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     name, dataset = options.dataset, Dataset.load(FOLDERS[options.dataset])
-    found, seconds = defaultdict(list), defaultdict(float)
+    found: dict[str, list[Values]] = defaultdict(list)
+    seconds: dict[str, float] = defaultdict(float)
     for seed in options.seeds:
         trial = prepare(dataset, split(dataset), {}, encode_dataset(dataset, load_recipe().encoders)[1], seed)
         folder = options.keep / f"{name}-{seed}"
         folder.mkdir(parents=True, exist_ok=True)
         for label, encoders, fusion in variants(name, options.fusions):
             recipe, began = load_recipe(None, [*SETTINGS, f"model.fusion={fusion}"]), time.monotonic()
-            trial.items.clear()  # of this variant alone
-            for modality, encoder in encoders.items():
-                trial.items[modality] = features_of(dataset, trial, modality, encoder, recipe, folder)
-            found[label].append(measured(trial, recipe, tuple(sorted(encoders)), seed, folder))
+            items = {
+                modality: features_of(dataset, trial, modality, encoder, recipe, folder)
+                for modality, encoder in encoders.items()
+            }
+            own = replace(trial, items=items)
+            found[label].append(measured(own, recipe, tuple(sorted(encoders)), seed, folder))
             seconds[label] += time.monotonic() - began
             print(seed, label, {key: f"{part[1].mean():.4f}" for key, part in found[label][-1].items()}, flush=True)
     save("content", [entry(name, label, runs, options.seeds, seconds[label]) for label, runs in found.items()])

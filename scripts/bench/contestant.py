@@ -30,7 +30,7 @@ def gnnrec(train: np.ndarray, folder: Path, threads: int, start: str) -> Callabl
 
     from gnnrec.datasets import Interactions
     from gnnrec.graph import build_graph
-    from gnnrec.pipeline import MODELS
+    from gnnrec.models import MODELS
     from gnnrec.recipe import load_recipe
     from gnnrec.training import Trainer
 
@@ -45,7 +45,7 @@ def gnnrec(train: np.ndarray, folder: Path, threads: int, start: str) -> Callabl
         kind, _ = MODELS[recipe.model_name]
         model = kind(recipe.model, graph, torch.Generator().manual_seed(0))
         model.begin(graph)
-        trainer = Trainer(model, graph, log.rows(slice(0, 0)), recipe.train)
+        trainer = Trainer(model, graph, log.rows(np.arange(0)), recipe.train)
 
         def embeddings() -> tuple[Any, Any]:
             with torch.no_grad(), trainer.weights.averaged(trainer.state.updates):

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def folders(plain: Path, encrypted: Path, rounds: int) -> list[dict[str, Any]]:
     asks: dict[str, list[tuple[float, ...]]] = {name: [] for name in both}
     for number in range(rounds + 1):  # the first round fills the page cache and imports what is imported late
         for name, folder in both.items():
-            load = timed(lambda folder=folder: load_all(folder))
+            load = timed(partial(load_all, folder))
             ask = measure([*command, str(folder), "--user", run.user_ids[0]])
             if number:
                 loads[name].append(load)

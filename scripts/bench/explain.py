@@ -67,13 +67,14 @@ class Truth:
         """Each thing that a sentence states, and whether it is so."""
         log = self.run.known
         if sentence.startswith("Because you had "):
-            found = []
+            found: list[bool] = []
             for title, notes in THING.findall(sentence):
                 things = [
                     thing for thing in self.by_title.get(title, ()) if ((log.user == user) & (log.item == thing)).any()
                 ]
                 found.append(bool(things))
                 if rating := re.search(r"you gave it ([\d.]+)", notes):
+                    assert log.rating is not None
                     given = [log.rating[(log.user == user) & (log.item == thing)] for thing in things]
                     found.append(any(np.isclose(float(rating[1]), values).any() for values in given))
                 if both := re.search(r"(\d+) users? had both", notes):
@@ -85,8 +86,8 @@ class Truth:
             return found
         if close := re.fullmatch(r"Its (.+) (?:is close to that|are close to those) of “(.+)”\.", sentence):
             modalities = [self.words.get(word) for word in re.split(r", | and ", close[1])]
-            things = self.by_title.get(close[2], set())
-            return [any(self.near(m or "", thing, item) for thing in things) for m in modalities]
+            others = self.by_title.get(close[2], set())
+            return [any(self.near(m or "", other, item) for other in others) for m in modalities]
         if own := re.fullmatch(r"Its own (.+) (?:speaks|speak) for it\.", sentence):
             return [item in self.real.get(self.words.get(word) or "", ()) for word in re.split(r", | and ", own[1])]
         if friends := FRIENDS.fullmatch(sentence):

@@ -54,6 +54,7 @@ TRAINED = {  # settings of a training, by what is special about its state
     " lightgcn, temporal": ("model.name=lightgcn", "train.sampling=temporal", "graph.together=0"),
     " encrypted": ("--encrypt",),
 }
+Kind = Callable[[Path, int, random.Random], tuple[int, int]]
 COMMANDS = ("forget", "update", "rekey", "rekey --deep", "refit", "tune-settings", "export --shards")
 FORMATS = ("parquet", "npy", "safetensors", "faiss")
 KEPT = ("weights.safetensors", "embeddings.safetensors", "graph.safetensors")
@@ -184,9 +185,7 @@ def reporting(place: Path, kills: int, chance: random.Random) -> tuple[int, int]
     for name in names:
         made_data(place, name)
         data = place / f"data-{name}"
-        assert ends_well(
-            lambda name=name, data=data: train(Dataset.load(data), place / name, load_recipe("popularity"))
-        )
+        assert ends_well(partial(train, Dataset.load(data), place / name, load_recipe("popularity")))
 
     def report(name: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-W", "ignore", "-m", "gnnrec.cli", "report", str(place / name), "--out", str(out)]
@@ -292,7 +291,7 @@ def command(place: Path, kills: int, chance: random.Random, name: str) -> tuple[
     return count, wrong
 
 
-KINDS = {  # report needs the run that training leaves
+KINDS: dict[str, Kind] = {  # report needs the run that training leaves
     **{f"train{name}, resumed to the same sha256": partial(training, settings=them) for name, them in TRAINED.items()},
     "export in four formats over an older one": exporting,
     "encode": encoding,

@@ -17,6 +17,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,6 +61,7 @@ FROZEN, BASE = "frozen", "encoder.base="
 
 
 def features_of(trial: Trial, modality: str, encoder: str) -> Features:
+    assert trial.dataset.items is not None
     contents = trial.dataset.items.content(modality)
     return encode_contents(contents, modality, open_encoder(modality, encoder, default_device()), Recipe().encoders)
 
@@ -107,7 +109,8 @@ def main() -> None:
     base = bases[-1] if bases else DEFAULTS[options.modality]
     trial = prepare(dataset, parts, {}, {})
     frozen = replace(trial, items={options.modality: features_of(trial, options.modality, base)})
-    called, found, rows = ", ".join([options.dataset, options.modality, *bases]), {}, []
+    called, rows = ", ".join([options.dataset, options.modality, *bases]), []
+    found: dict[str, Values] = {}  # means over the seeds
     for variant in dict.fromkeys([FROZEN, *options.variants]):
         runs, seconds = [], 0.0
         for seed in options.seeds:
@@ -122,7 +125,7 @@ def main() -> None:
                     by_graph = measured(own_trial, recipe, (options.modality,), seed)
                     values |= {f"graph, {measure}": by_graph[measure] for measure in MEASURES}
                 kept = {name: {"users": who.tolist(), METRIC: own.tolist()} for name, (who, own) in values.items()}
-                document = {"seconds": time.monotonic() - began, "values": kept}
+                document: dict[str, Any] = {"seconds": time.monotonic() - began, "values": kept}
                 if path:
                     write_json(path, document)
             else:

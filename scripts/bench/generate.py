@@ -46,8 +46,8 @@ def measured(
     popularity, found, shares = np.bincount(run.train.item, minlength=len(run.item_ids)), [], []
     began = time.process_time()
     for number, user in enumerate(users.tolist(), 1):
-        items, share = lists(user)
-        found.append(items)
+        listed, share = lists(user)
+        found.append(listed)
         shares.append(share)
         if number % 10 == 0:
             print(f"{number} users, {(time.process_time() - began) / number:.1f} s each", flush=True)

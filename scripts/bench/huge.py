@@ -162,13 +162,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    sizes = tuple(round(size * options.scale) for size in (USERS, ITEMS, INTERACTIONS))
+    users, items, interactions = (round(size * options.scale) for size in (USERS, ITEMS, INTERACTIONS))
     folder = Path(tempfile.mkdtemp(prefix="huge-", dir=options.folder))
     try:
-        points, values = train(folder, sizes, options.minutes)  # type: ignore[arg-type]
+        points, values = train(folder, (users, items, interactions), options.minutes)
     finally:
         shutil.rmtree(folder)
-    variant = f"{sizes[0]:,} users, {sizes[1]:,} items, {sizes[2]:,} interactions"
+    variant = f"{users:,} users, {items:,} items, {interactions:,} interactions"
     made = row(
         "synthetic power law", variant, [0], [values], 60 * options.minutes, curve=points, threads=options.threads
     )

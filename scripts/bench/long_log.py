@@ -41,7 +41,10 @@ def main() -> None:
                 stream.MARKED = TOLD.format(LARGE[name]) + marked
                 out = folder / f"{size} {name}"
                 typed = ["train", str(data), "--out", str(out), "--set", *SETTINGS]
-                stages[name].append(stream.measured(stream.ROOT, "train", typed, None))
+                by_stage, status = stream.measured(stream.ROOT, "train", typed, None)
+                if status:
+                    raise SystemExit(f"{size} {name}: ended with {status}")
+                stages[name].append(by_stage)
                 shutil.rmtree(out)
             shutil.rmtree(data)
     finally:

@@ -62,7 +62,7 @@ def measure(path: Path, steps: int, parts: list[str]) -> dict[str, Any]:
     batches = torch.randperm(len(log), generator=torch.Generator().manual_seed(0)).split(trainer.batch_size)
     trainer.step(batches[0])  # makes the operators
     graph_seconds = time.process_time() - began
-    spent = []
+    spent: list[float] = []
     for batch in itertools.cycle(batch for batch in batches if len(batch) == trainer.batch_size):
         if len(spent) >= steps and sum(spent) > 1:  # short steps are noisy
             break
@@ -103,12 +103,10 @@ def run(*arguments: str) -> str:
 
 
 def rates_of(document: dict[str, Any]) -> Rates:
-    curves = {
-        name: Curve(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in document[name].items()}
-        )
-        for name in ("gather", "dense", "build", "rank")
-    }
+    curves = {}
+    for name in ("gather", "dense", "build", "rank"):
+        told: dict[str, Any] = document[name]
+        curves[name] = Curve(**told | {key: tuple(told[key]) for key in ("sizes", "seconds")})
     return Rates(**document | curves)
 
 

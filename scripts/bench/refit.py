@@ -2,9 +2,11 @@
 
     python scripts/bench/refit.py data/movies --recipes default,ease --seeds 0 1 2 --keep kept
     python scripts/bench/refit.py ../shared/data/gowalla --refit-seeds 0 1 2 3 4 --keep kept
-    python scripts/bench/refit.py data/movies --set model.sequence=64 --seeds 0 1 2 --keep kept
+    python scripts/bench/refit.py data/movies --set model.sequence=64 --seeds 0 1 2 --keep kept --shuffle-ties
 
 --refit-seeds: the first run alone chooses (a large log takes hours), and is refitted under each of these seeds.
+--shuffle-ties: rows of one second stand in the order of the file, that of the item ids in movies; here each tie is
+dealt anew.
 
 Of a published split without validation (gowalla's) a tenth of each user's train rows chooses; the refit learns all of
 its train rows, as those did whose figures were published.
@@ -15,15 +17,20 @@ per-user means over the seeds are compared by paired tests.
 """
 
 import argparse
+import gzip
 import os
+import shutil
 import statistics
+import tomllib
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from rows import row, save, tested
 
 from gnnrec.datasets import Dataset
+from gnnrec.files import new_folder
 from gnnrec.pipeline import evaluate, train
 from gnnrec.recipe import load_recipe
 from gnnrec.refit import refit
@@ -42,9 +49,12 @@ def main() -> None:
     parser.add_argument("--refit-seeds", type=int, nargs="+", help="of one run, that of the first of --seeds")
     parser.add_argument("--set", nargs="*", default=[], help="settings laid over every recipe; named in the rows")
     parser.add_argument("--keep", type=Path, required=True, help="a folder for the runs; finished ones there are taken")
+    parser.add_argument("--shuffle-ties", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.shuffle_ties:
+        options.data = ties_shuffled(options.data, options.keep)
     dataset = Dataset.load(options.data)
     for name in options.recipes.split(","):
         recipe = " ".join([name, *options.set])
@@ -82,6 +92,22 @@ def main() -> None:
             rows.append(row(dataset.name, f"{recipe}, {which}", [*runs[which]], values, seconds, **more))
             print(rows[-1]["dataset"], rows[-1]["variant"], rows[-1]["metrics"], more.get("against once"), flush=True)
         save("refit", rows)
+
+
+def ties_shuffled(source: Path, keep: Path) -> Path:
+    """The dataset with its log in random order, of which reading keeps what times do not decide."""
+    folder = keep / f"{source.name}, ties shuffled"
+    if not folder.exists():
+        described = (source / "dataset.toml").read_text(encoding="utf-8")
+        told = tomllib.loads(described)
+        log = told["interactions"]["path"]
+        with new_folder(folder) as made:
+            shutil.copytree(source, made, dirs_exist_ok=True)
+            name = f'name = "{told["name"]}'
+            (made / "dataset.toml").write_text(described.replace(name, f"{name}, ties shuffled"), encoding="utf-8")
+            rows = pl.read_csv(source / log, infer_schema=False).sample(fraction=1, shuffle=True, seed=0)
+            (made / log).write_bytes(gzip.compress(rows.write_csv().encode()))
+    return folder
 
 
 if __name__ == "__main__":

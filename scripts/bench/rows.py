@@ -5,7 +5,7 @@ import resource
 import shlex
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,14 @@ def tested(found: Comparison) -> dict[str, Any]:
         "p": found.p_randomisation,
         "users": found.num_users,
     }
+
+
+def drop_tests(dataset: str, variants: Iterable[str]) -> None:
+    """Take the tests of variants out of results/significance.json, whose figures are new and were not tested."""
+    path = RESULTS / "significance.json"
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    left = {name: test for name, test in kept.get(dataset, {}).items() if name not in set(variants)}
+    write_json(path, kept | {dataset: left})
 
 
 def save_tests(dataset: str, tests: Mapping[str, Any]) -> None:

@@ -70,14 +70,12 @@ class Asking:
             user, item = chance.choice(self.users), f"i{chance.randrange(400)}"
             told = {"user": user, "item": item, "timestamp": int(time.time())}
             what = chance.choices(("list", "like", "tell"), (6, 3, 0 if self.silent.is_set() else 1))[0]
-            status = self.send(
-                connection,
-                *{
-                    "list": ("GET", f"/recommend?user={user}&k=10"),
-                    "like": ("GET", f"/similar?item={item}&k=10"),
-                    "tell": ("POST", "/feedback", told),
-                }[what],
-            )
+            method, path, body = {
+                "list": ("GET", f"/recommend?user={user}&k=10", None),
+                "like": ("GET", f"/similar?item={item}&k=10", None),
+                "tell": ("POST", "/feedback", told),
+            }[what]
+            status = self.send(connection, method, path, body)
             self.requests += 1
             self.told += what == "tell" and status == 201
             if status not in (200, 201, 404):
@@ -85,7 +83,7 @@ class Asking:
             self.faults += status not in (200, 201, 404)  # 404: an item that no training row has
         connection.close()
 
-    def send(self, connection: http.client.HTTPConnection, method: str, path: str, body: object = None) -> int:
+    def send(self, connection: http.client.HTTPConnection, method: str, path: str, body: object) -> int:
         content = None if body is None else json.dumps(body)
         try:
             connection.request(method, path, content, self.headers)
@@ -119,7 +117,7 @@ def soak(place: Path, minutes: float, every: float) -> dict[str, float]:
     asking, swaps, points, told = Asking(address.group(1), made.stdout.strip(), users), 0, [], 0
     try:
         waiting = http.client.HTTPConnection(asking.address, timeout=60)
-        while asking.send(waiting, "GET", "/ready") != 200:
+        while asking.send(waiting, "GET", "/ready", None) != 200:
             time.sleep(0.5)
         waiting.close()
         for thread in asking.threads:

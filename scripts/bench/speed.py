@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accuracy import FOLDERS, with_validation
+from accuracy import FOLDERS
 from numpy.typing import NDArray
 from rows import row, save
 
@@ -121,7 +121,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     dataset = Dataset.load(FOLDERS[options.dataset])
-    parts, content = with_validation(split(dataset, dataset.split)), content_of(dataset)
+    parts, content = split(dataset, dataset.split), content_of(dataset)
     train, val = parts.train, parts.val
     rows: list[dict[str, Any]] = []
     for peer in ("gnnrec", *options.peers.split(",")):

@@ -20,12 +20,13 @@ import statistics
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from rows import row, save
 from torch import Tensor
 from torch_geometric.nn.models import LightGCN as PyGLightGCN
 
-from gnnrec.datasets import powerlaw
+from gnnrec.datasets import Interactions, powerlaw
 from gnnrec.graph import build_graph
 from gnnrec.losses import BLOCK_SCORES, catalogue_softmax
 from gnnrec.models.lightgcn import LightGCN, LightGCNConfig, light_propagation
@@ -35,18 +36,18 @@ from gnnrec.training import TrainConfig, Trainer
 DIM, LAYERS, BATCH = 64, 3, 2048
 
 
-def ours(log: object) -> Callable[[Tensor], None]:
-    graph = build_graph(log, {})  # type: ignore[arg-type]
+def ours(log: Interactions) -> Callable[[Tensor], object]:
+    graph = build_graph(log, {})
     config = LightGCNConfig(dim=DIM, layers=LAYERS, similarity="dot", init_scale=0.1)
     model = LightGCN(config, graph, torch.Generator().manual_seed(0))
     settings = TrainConfig(loss="bpr", negatives=1, temperature=1.0, learning_rate=1e-3, batch_size=BATCH)
-    trainer = Trainer(model, graph, log.rows(slice(0, 0)), settings)  # type: ignore[attr-defined]
+    trainer = Trainer(model, graph, log.rows(np.arange(0)), settings)
     return trainer.step
 
 
-def torch_geometric(log: object, csr: bool) -> Callable[[Tensor], None]:
-    users, items = torch.from_numpy(log.user).long(), torch.from_numpy(log.item).long()  # type: ignore[attr-defined]
-    num_users, num_items = log.num_users, log.num_items  # type: ignore[attr-defined]
+def torch_geometric(log: Interactions, csr: bool) -> Callable[[Tensor], object]:
+    users, items = torch.from_numpy(log.user).long(), torch.from_numpy(log.item).long()
+    num_users, num_items = log.num_users, log.num_items
     edge_index = torch.stack([users, items + num_users])
     edge_index = torch.cat([edge_index, edge_index.flip(0)], dim=1)
     size = num_users + num_items
@@ -78,10 +79,10 @@ def best_time(action: Callable[[], object], times: int = 9) -> float:
     return statistics.median(spent[1:])
 
 
-def account(log: object, threads: int) -> None:
-    graph = build_graph(log, {})  # type: ignore[arg-type]
+def account(log: Interactions, threads: int) -> None:
+    graph = build_graph(log, {})
     model = LightGCN(LightGCNConfig(dim=DIM, layers=LAYERS), graph, torch.Generator().manual_seed(0))
-    trainer = Trainer(model, graph, log.rows(slice(0, 0)), TrainConfig(batch_size=BATCH))  # type: ignore[attr-defined]
+    trainer = Trainer(model, graph, log.rows(np.arange(0)), TrainConfig(batch_size=BATCH))
     batch = torch.randperm(len(trainer.items), generator=torch.Generator().manual_seed(0))[:BATCH]
     num_nodes = len(model.user) + len(model.item)
     table = torch.randn(num_nodes, DIM)  # as large as all embeddings
@@ -119,7 +120,7 @@ def account(log: object, threads: int) -> None:
         ),
         "softmax": (best_time(softmax), 3 * 2 * BATCH * len(item) * DIM / rate),
         "optimizer": (best_time(trainer.optimizer.step), 7 * one / bandwidth),
-        "moving average": (best_time(trainer._update_average), 3 * one / bandwidth),
+        "moving average": (best_time(lambda: trainer.weights.update(1)), 3 * one / bandwidth),
     }
     step = best_time(lambda: trainer.step(batch))
     measured["other"] = (step - sum(spent for spent, _ in measured.values()), 0.0)

@@ -171,7 +171,7 @@ def main() -> None:
     try:
         data = options.keep or folder / "data"
         if not data.exists():
-            write_data(data, *sizes)  # type: ignore[arg-type]
+            write_data(data, *sizes)
         run = folder / "run"
         began = time.perf_counter()
         commands: dict[str, list[str]] = {

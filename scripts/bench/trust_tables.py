@@ -79,7 +79,8 @@ def private(rows: Rows) -> list[list[str]]:
             leaks,
         ],
         [
-            "1 % false profiles raise an item's exposure by a stated factor at most; `graph.robust` at least halves it",
+            "1 % false profiles raise an item's exposure by a stated factor at most; `graph.robust` at least halves it "
+            "for item_knn and EASE",
             "scripts/bench/privacy.py on made dense data, item_knn, EASE and modality_gnn, three kinds of fillers",
             f"at most {max(plain.values()):.1f} times the lists, with graph.robust {max(robust.values()):.1f} times",
         ],

@@ -37,6 +37,7 @@ def divide(source: Path, old: Path, new: Path, share: float) -> None:
     raw = read_raw(source)
     told: dict[str, Any] = tomllib.loads((source / "dataset.toml").read_text(encoding="utf-8"))
     log = raw.log.table.frame.select(raw.log.table.columns)
+    assert raw.log.timestamp is not None
     seconds = log[raw.log.timestamp].cast(pl.Float64)
     late = (seconds > seconds.quantile(1 - share)).to_numpy()
     old.mkdir(parents=True)
@@ -87,10 +88,8 @@ def main() -> None:
             for name, run in (("updated", made.run), ("from scratch", scratch))
         }
     before = made.document["newest"]["all"]["before"]
-    difference = difference_of(
-        *(found[name].per_user["ndcg@10"] for name in ("updated", "from scratch")),
-        *(found[name].users for name in ("updated", "from scratch")),
-    )
+    updated, whole = found["updated"], found["from scratch"]
+    difference = difference_of(updated.per_user["ndcg@10"], whole.per_user["ndcg@10"], updated.users, whole.users)
     steps = {"before": 0, "updated": made.run.provenance["updates"], "from scratch": scratch.provenance["updates"]}
     rows = []
     for name, updates in steps.items():

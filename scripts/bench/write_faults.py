@@ -24,7 +24,8 @@ import numpy as np  # noqa: E402
 import pyarrow.parquet  # noqa: E402, F401
 import tensorboard.summary.writer.record_writer  # noqa: E402, F401
 from rows import row, save  # noqa: E402
-from write_works import WORKS, Work  # noqa: E402
+from works import Work  # noqa: E402
+from write_works import WORKS  # noqa: E402
 
 import gnnrec.privacy.forget  # noqa: E402
 import gnnrec.update  # noqa: E402, F401
