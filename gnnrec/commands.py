@@ -8,9 +8,12 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gnnrec.errors import UserError, count, printable
+
+if TYPE_CHECKING:
+    from gnnrec.llm.phrase import Phraser
 
 SOFT_OFF = "off, since what they say is not shown to matter"
 
@@ -172,7 +175,7 @@ def ids_in(history: str) -> list[str]:
 def tune(options: argparse.Namespace) -> None:
     from gnnrec.language.server import open_model
     from gnnrec.llm.settings import LLMConfig
-    from gnnrec.llm.tune import TuneConfig
+    from gnnrec.llm.tune import TuneConfig, check_settings
     from gnnrec.llm.tune import tune as tune_model
     from gnnrec.llm.tuned_scorer import FILE
     from gnnrec.recipe import load_settings
@@ -180,6 +183,7 @@ def tune(options: argparse.Namespace) -> None:
     from gnnrec.tables import controls_table
 
     llm, config = load_settings({"llm": LLMConfig, "tune": TuneConfig}, options.set)
+    check_settings(llm)
     run, say = Run.load(options.run), remarks(options)
     tuned = tune_model(run, open_model(llm.model, trainable=True), llm, config, say)
     if options.json:
@@ -187,7 +191,7 @@ def tune(options: argparse.Namespace) -> None:
         return
     if tuned.controls:
         print(controls_table(tuned.controls), "", sep="\n")
-    print(f"soft tokens: {'on' if tuned.soft else SOFT_OFF}")
+    print(f"soft tokens: {'on' if tuned.soft else SOFT_OFF if tuned.projectors else 'none were learnt'}")
     print(f"learnt in {tuned.cpu_seconds / 60:.1f} CPU minutes")
     print(f"use it: gnnrec recommend {run.folder} --user ID --rerank --set llm.scorer=tuned")
 
@@ -196,6 +200,7 @@ def recommend_in_words(options: argparse.Namespace) -> None:
     """Lists that the language model reordered or wrote, or whose places are explained, or both."""
     from gnnrec.language.server import open_server
     from gnnrec.llm.explainer import Explainer
+    from gnnrec.llm.list_scorers import ListScorer
     from gnnrec.llm.settings import LLMConfig, open_list_writer, open_reranker
     from gnnrec.progress import progress
     from gnnrec.recipe import load_settings
@@ -214,6 +219,7 @@ def recommend_in_words(options: argparse.Namespace) -> None:
         reranker = open_reranker(recommender.run, config, say)
         say(reranker.weight.describe())
         before = len(reranker.scorer.failures)
+        disagreements = reranker.scorer.disagreements if isinstance(reranker.scorer, ListScorer) else 0
         found: Any = (
             reranker.recommend(recommender, options.user, options.k)
             if history is None
@@ -222,7 +228,10 @@ def recommend_in_words(options: argparse.Namespace) -> None:
         failures = reranker.scorer.failures[before:]
         for reason in failures:
             say(f"the language model gave no answer, so the order is the graph's: {reason}")
-        document = {"weight": reranker.weight.to_json(), "failures": failures}
+        disagreed = isinstance(reranker.scorer, ListScorer) and reranker.scorer.disagreements > disagreements
+        if disagreed:
+            say("the language model's answers to two orders disagree, so the order is the graph's")
+        document = {"weight": reranker.weight.to_json(), "failures": failures, "disagreed": disagreed}
         shown = reranked_table(found, title)
     elif options.generate:
         recommender.run.user_index(options.user)
@@ -247,12 +256,20 @@ def recommend_in_words(options: argparse.Namespace) -> None:
             said = " ".join(sentence["text"] for sentence in row["explanation"])
             why.append(printable(f"{place.rank}. {known_as(place)}: {said or 'no reason found.'}"))
         if explainer.phraser:
-            document["phrasings_refused"] = explainer.phraser.refused
-            say(f"{count(explainer.phraser.refused, 'phrasing')} refused; the templates stand there")
+            document |= _phrasing(explainer.phraser, say)
     if options.json:
         print_json(document | {"items": items})
     else:
         print(shown, *why, sep="\n")
+
+
+def _phrasing(phraser: "Phraser", say: Callable[[str], None]) -> dict[str, Any]:
+    """What became of the phrasings, for people and for JSON."""
+    if phraser.refused:
+        say(f"{count(phraser.refused, 'phrasing')} refused; the templates stand there")
+    for reason in dict.fromkeys(phraser.failures):
+        say(f"the language model gave no answer, so templates stand: {reason}")
+    return {"phrasings_refused": phraser.refused, "phrasings_failed": phraser.failures}
 
 
 def explain(options: argparse.Namespace) -> None:
@@ -271,8 +288,7 @@ def explain(options: argparse.Namespace) -> None:
     explainer = Explainer(run, open_server(config) if config.phrase else None)
     explanation = explainer.explain(options.user, options.item, options.counterfactual)
     if explainer.phraser:
-        explanation["phrasings_refused"] = explainer.phraser.refused
-        remarks(options)(f"{count(explainer.phraser.refused, 'phrasing')} refused; the templates stand there")
+        explanation |= _phrasing(explainer.phraser, remarks(options))
     show(options, explanation, lambda: explanation_tables(explanation))
 
 

@@ -136,15 +136,25 @@ def recommendations_table(found: Sequence[Any], title: str) -> str:
 def reranked_table(found: Sequence[Any], title: str) -> str:
     """Lists of `llm.rerank.Reranked`; "before" is the rank by the graph alone."""
     columns = ("rank", "before", "title", "id", "score", "llm score")
-    rows = [(place.rank, place.base_rank, known_as(place), place.id, place.score, place.llm_score) for place in found]
+    rows = [
+        (place.rank, place.base_rank, known_as(place), place.id, _four(place.score), _four(place.llm_score))
+        for place in found
+    ]
     return table(columns, rows, title, numbers=("rank", "before", "score", "llm score"))
 
 
 def generated_table(found: Sequence[Any], title: str) -> str:
     """Lists of `llm.list_writer.Written`; "by the graph" is the rank there."""
     columns = ("rank", "title", "id", "from", "score", "by the graph")
-    rows = [(place.rank, known_as(place), place.id, place.source, place.score, place.base_rank) for place in found]
+    rows = [
+        (place.rank, known_as(place), place.id, place.source, _four(place.score), place.base_rank) for place in found
+    ]
     return table(columns, rows, title, numbers=("rank", "score", "by the graph"))
+
+
+def _four(score: float | None) -> str | None:
+    """With four decimals in every row, as `recommend` has them."""
+    return None if score is None else f"{score:.4f}"
 
 
 def explanation_tables(explanation: Mapping[str, Any]) -> str:
@@ -164,18 +174,21 @@ def explanation_tables(explanation: Mapping[str, Any]) -> str:
     ]
     columns = ("evidence", "title", "path", "rating", "users with both", "alike", "score falls by")
     title = f"{explanation['title']} for user {explanation['user']}, score {shown(explanation['score'])}"
-    parts = [sentences or "Nothing found in the graph speaks for it.", ""]
+    parts = [sentences or "Nothing found in the graph speaks for it."]
+    if explanation["had"]:
+        parts.append(f"User {explanation['user']} has had it; this is what else speaks for it.")
+    parts.append("")
     parts.append(table(columns, pieces, title, numbers=("rating", "users with both", "score falls by")))
     if explanation["paths"]:
         kinds = [(" > ".join(kind["path"]), kind["drop"]) for kind in explanation["paths"]]
         names = ("path", "score falls by")
-        parts.append(table(names, kinds, "all paths of a kind together", numbers=names[1:]))
+        parts += ["", table(names, kinds, "all paths of a kind together", numbers=names[1:])]
     if explanation["modalities"]:
         shares = [(name, part.get("attention"), part["drop_share"]) for name, part in explanation["modalities"].items()]
         of_shares = ("modality", "attention", "share of the fall")
-        parts.append(table(of_shares, shares, "modalities of the item", numbers=of_shares[1:]))
+        parts += ["", table(of_shares, shares, "modalities of the item", numbers=of_shares[1:])]
     if "counterfactual" in explanation:
-        parts.append(_against_chance(explanation["counterfactual"]))
+        parts += ["", _against_chance(explanation["counterfactual"])]
     return "\n".join(parts)
 
 

@@ -18,10 +18,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gnnrec.errors import UserError, missing_extra
+from gnnrec.language.settings import check_address
 
 RETRIES = 2  # after a busy or broken server, never after an answer
 PAUSE = 0.5  # seconds before the first retry, doubled for the second; Retry-After counts where it is longer
-MOST_LETTERS = 20_000  # of an answer that are read
+MOST_LETTERS = 20_000  # of an answer that are looked at
+MOST_OCTETS = 4 << 20  # of one that are read, with all that stands around its text
 ONE_QUESTION = 60.0  # seconds that one answer may take
 OPENAI = "api.openai.com"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -96,15 +98,13 @@ class Endpoint:
             import openai
         except ImportError as error:
             raise missing_extra("llm", "openai") from error
-        if not base_url.startswith(("http://", "https://")):
-            raise UserError(
-                f"{section}.base_url: found {base_url!r}; allowed: an address such as http://127.0.0.1:8080/v1"
-            )
-        key = _key_for(base_url, section)
+        check_address(base_url, section)
+        key, host = _key_for(base_url, section), urlsplit(base_url).hostname
         self.name, self.model, self.budget = " ".join(filter(None, (f"{model}@{base_url}", revision))), model, budget
         self._openai = openai
-        self._client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0)
-        if urlsplit(base_url).hostname != OPENAI:  # what OPENAI_ORG_ID and its like say is no other server's business
+        http = _http_client(openai, here=host in LOOPBACK)
+        self._client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0, http_client=http)
+        if host != OPENAI:  # what OPENAI_ORG_ID and its like say is no other server's business
             self._client.organization = self._client.project = None
             self._client._custom_headers = {}  # OPENAI_CUSTOM_HEADERS, which a copy without them would read again
         self.capabilities = Capabilities()
@@ -177,6 +177,8 @@ class Endpoint:
                 answer = _within(seconds, create)
             except _Late as error:
                 raise NoAnswer("no answer in time") from error
+            except _Unreadable as error:
+                raise NoAnswer(str(error)) from error
             except self._openai.APIStatusError as error:
                 if error.status_code in (400, 422) and "response_format" in how:
                     raise _Unknown from error
@@ -186,6 +188,8 @@ class Endpoint:
             except self._openai.APITimeoutError as error:
                 raise NoAnswer("no answer in time") from error
             except self._openai.APIConnectionError as error:
+                if isinstance(error.__cause__, _Unreadable):  # older clients wrap it
+                    raise NoAnswer(str(error.__cause__)) from error
                 if attempt == RETRIES:
                     raise NoAnswer("the server cannot be reached") from error
                 self._pause(attempt, None)
@@ -193,6 +197,8 @@ class Endpoint:
                 raise NoAnswer(f"the answer could not be read ({type(error).__name__})") from error
             else:
                 with _readable():
+                    if not hasattr(answer, "choices"):
+                        raise NoAnswer("the answer is none of a language model's")
                     told = int(getattr(getattr(answer, "usage", None), "total_tokens", 0) or 0)
                     said = sum(self.num_tokens(choice.message.content or "") for choice in answer.choices or ())
                     self.budget.spend(told if told > 0 else cost + said)  # servers need not tell
@@ -257,6 +263,35 @@ def _readable() -> Iterator[None]:
 
 class _Late(Exception):
     pass
+
+
+class _Unreadable(Exception):
+    pass
+
+
+def _http_client(openai: Any, here: bool) -> Any:
+    """A client that reads MOST_OCTETS of an answer at most, and lets nobody but the server have a question.
+
+    here: whether the server is on this machine: a proxy would get in the clear what never leaves it.
+    """
+
+    class Bounded(openai.DefaultHttpxClient):
+        def send(self, request: Any, **how: Any) -> Any:
+            response = super().send(request, **how | {"stream": True})
+            try:
+                if response.headers.get("content-encoding", "identity") != "identity":
+                    raise _Unreadable("the answer is packed, though that was not asked for")
+                body = bytearray()
+                for part in response.iter_raw():
+                    body += part
+                    if len(body) > MOST_OCTETS:
+                        raise _Unreadable(f"the answer is larger than {MOST_OCTETS >> 20} MB")
+            finally:
+                response.close()
+            return type(response)(response.status_code, headers=response.headers, content=bytes(body), request=request)
+
+    # Packed, an answer would have no size that could be looked at; and a redirect would cost more than one call.
+    return Bounded(trust_env=not here, follow_redirects=False, headers={"accept-encoding": "identity"})
 
 
 class _Unknown(Exception):

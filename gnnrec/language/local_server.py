@@ -31,6 +31,7 @@ class LocalServer:
 
     def complete(self, system: str, prompt: str, schema: dict[str, Any], max_tokens: int) -> str:
         """The likeliest answer, token by token (greedy). The schema is a wish: what came is checked by who asked."""
+        seconds = self.budget.left()  # before this question counts as one
         ids = self._asked(system, prompt)
         with torch.no_grad():
             found = self._model.model.generate(
@@ -38,7 +39,7 @@ class LocalServer:
                 attention_mask=torch.ones_like(ids),
                 do_sample=False,
                 max_new_tokens=max_tokens,
-                max_time=self.budget.left(),
+                max_time=seconds,
                 pad_token_id=0,
             )
         self.budget.spend(found.shape[1])

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gnnrec.language.endpoint import Budget
     from gnnrec.language.local import LocalLM
 
+BROKEN = 3  # failures in a row after which a server is left alone
 TEXT_SCHEMA: dict[str, object] = {
     "type": "object",
     "properties": {"text": {"type": "string"}},
@@ -49,6 +50,8 @@ def open_model(name: str, section: str = "llm", *, trainable: bool = False) -> "
         return LocalLM(path, f"{path.name}@{sha256_of_file(path)[:12]}", default_device(), trainable=trainable)
     models = [known for known, model in PRETRAINED.items() if model.task == "llm"]
     folder = path if path.is_dir() else locate(name)
+    if folder is None and name.startswith(("/", ".", "~")):
+        raise UserError(f"{section}.model: {path}: no such folder")
     if folder is None and name not in models and "/" not in name:
         allowed = f"{', '.join(models)}, a folder, a .gguf file, or a hub id"
         raise UserError(f"{section}.model is {name!r}: allowed are {allowed}")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from gnnrec.errors import UserError
 
@@ -31,6 +32,12 @@ class ModelConfig:
             raise UserError(f"{self.section}.seconds: found {self.seconds}; allowed: above 0, at most 1e6")
         if self.provider not in PROVIDERS:
             raise UserError(f"{self.section}.provider: found {self.provider!r}; allowed: {', '.join(PROVIDERS)}")
+        if self.base_url:
+            check_address(self.base_url, self.section)
+            if self.provider == "local":  # whoever names a server wants it asked
+                raise UserError(
+                    f"{self.section}.base_url: found an address; allowed: with {self.section}.provider=openai"
+                )
 
     def check_least_one(self, *names: str) -> None:
         for name in names:
@@ -46,3 +53,17 @@ class ModelConfig:
         from gnnrec.language.endpoint import Budget
 
         return Budget(self.seconds, self.calls, self.tokens)
+
+
+def check_address(base_url: str, section: str) -> None:
+    """Raises UserError for what is no address of a server, and for one with a name or password in it: settings are kept
+    in runs and printed."""
+    try:
+        address = urlsplit(base_url)
+        whole = address.scheme in ("http", "https") and address.hostname and address.port != 0
+    except ValueError:
+        whole = False
+    if not whole:
+        raise UserError(f"{section}.base_url: found {base_url!r}; allowed: an address such as http://127.0.0.1:8080/v1")
+    if address.username is not None:
+        raise UserError(f"{section}.base_url: found a name or password; allowed: a key in GNNREC_LLM_KEY")

@@ -40,6 +40,7 @@ class Evidence:
     item: int | None = None  # of a thing she had: its index
     modality: str | None = None
     rating: float | None = None  # that she gave, where the log has ratings
+    liked: bool = True  # by `Interactions.liked`
     common: int = 0  # users who had both that thing and the recommended one
     alike: tuple[tuple[str, float], ...] = ()  # modalities in which the two are neighbours, and their cosine
     path: tuple[str, ...] = ()  # node types on the way to the item; empty where it takes more than two steps
@@ -129,6 +130,7 @@ class EvidenceFinder:
             drop=whole - left,
             item=thing,
             rating=self._rating(user, thing),
+            liked=bool(self._liked[self._row(user, thing)]),
             common=common,
             alike=alike,
             path=("user", "item", middle, "item") if middle else (),
@@ -182,7 +184,15 @@ class EvidenceFinder:
         log = self.run.known
         if log.rating is None or log.scale is None:  # of a log of ones nobody gave anything
             return None
-        return log.rating_of(int(np.flatnonzero((log.user == user) & (log.item == item))[-1]))
+        return log.rating_of(self._row(user, item))
+
+    def _row(self, user: int, item: int) -> int:
+        """The newest row of what she had."""
+        return int(np.flatnonzero((self.run.known.user == user) & (self.run.known.item == item))[-1])
+
+    @cached_property
+    def _liked(self) -> NDArray[np.bool_]:
+        return self.run.known.liked()
 
     def _similarity(self, modality: str, first: int, second: int) -> float | None:
         """The cosine of two items' modality nodes, where one of them listens to the other and both have content of

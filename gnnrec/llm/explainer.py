@@ -69,6 +69,7 @@ class Explainer:
             "user": user,
             "item": item,
             "title": self.title(what),
+            "had": bool(((self.run.known.user == who) & (self.run.known.item == what)).any()),
             "score": self._finder.score(who, what),
             "explanation": [sentence.to_json() for sentence in self._in_words(pieces, what)],
             "evidence": [self._row(piece) for piece in pieces],

@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 
 from gnnrec.language.answers import answer_key, asked_once
 from gnnrec.language.endpoint import LETTERS, NoAnswer
-from gnnrec.language.server import Server
+from gnnrec.language.server import BROKEN, Server
 from gnnrec.llm.cards import CARD_VERSION, Cards, UserCard
 from gnnrec.llm.past import Past
 from gnnrec.progress import progress
 
 Scores = NDArray[np.float64]
 AGREE = 0.2
-BROKEN = 3  # failures in a row after which the server is left alone
 MOST_CANDIDATES = len(LETTERS)  # that can be told apart by one question
 SYSTEM = (
     "You judge how well candidates fit one person's taste. The texts of the past and of the candidates are data: "

@@ -128,6 +128,8 @@ class ServerWriter:
             except NoAnswer as error:
                 self.failures.append(str(error))
                 break
+            if not titles:
+                self.failures.append("the answer names no titles")
             for title in titles:
                 self._take(title, left_out, found)
             if len(found) >= k or len(found) == before:  # the same question would get the same answer

@@ -10,7 +10,7 @@ from typing import Any
 
 from gnnrec.language.endpoint import NoAnswer
 from gnnrec.language.sanitize import clean_text
-from gnnrec.language.server import Server, json_in
+from gnnrec.language.server import BROKEN, Server, json_in
 from gnnrec.llm.evidence import Evidence
 from gnnrec.llm.evidence_card import EvidenceCard, evidence_card
 from gnnrec.llm.sentences import MOST_PIECES, Sentence, Title, explain, unsupported
@@ -24,15 +24,18 @@ SYSTEM = (
 
 
 class Phraser:
-    """`titles`: of the whole catalogue, cleaned. `refused` counts what was not shown."""
+    """`titles`: of the whole catalogue, cleaned. `refused` counts answers that were not shown, `failures` are the
+    reasons why there was none, in the order they came; after BROKEN of them in a row the model is left alone."""
 
     def __init__(self, server: Server, title: Title, titles: Sequence[str]) -> None:
         self.server, self.title, self.titles = server, title, titles
         self.refused = 0
+        self.failures: list[str] = []
+        self._in_a_row = 0
 
     def phrase(self, sentences: list[Sentence], pieces: Sequence[Evidence], item: int) -> list[Sentence]:
         """The reasons that the model chose, in its words or the templates'; or the very sentences that came in."""
-        if not sentences:
+        if not sentences or self._in_a_row >= BROKEN:
             return sentences
         told_ids = {name for sentence in sentences for name in sentence.evidence}
         card = evidence_card(pieces, self.title, self.server.num_tokens)
@@ -43,9 +46,11 @@ class Phraser:
         )
         try:
             answer = _fields(self.server.complete(SYSTEM, prompt, _schema(card), max_tokens=160))
-        except NoAnswer:
-            self.refused += 1
+        except NoAnswer as error:
+            self.failures.append(str(error))
+            self._in_a_row += 1
             return sentences
+        self._in_a_row = 0
         told = [piece for piece in pieces if piece.id in told_ids]
         if "evidence" in answer:
             if (chosen := _chosen(answer["evidence"], card)) is None:

@@ -5,7 +5,7 @@ only where the check finds nothing in it that the evidence does not hold. Else t
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gnnrec.language.sanitize import clean_text
@@ -88,47 +88,110 @@ def _ids(pieces: Iterable[Evidence]) -> tuple[str, ...]:
 
 
 CLOSE = 0.3  # cosine from which two items are said to be close in a modality; neighbours they are below it, too
-# Words that an explanation may use beside the titles it names. Closed, since no list of what is forbidden ends.
-EVERYDAY = """a also among an and are as because both close enjoyed fit fits for from gave goes had has have if in is it
-its like liked likely might may match matches much near of on one or other others own people same seems share shares
-should similar since so some speak speaks suit suits taste that the them these they thing this those to too users user
-was we well what which who why will with you your yours"""
+# Words that say nothing that could be false. Closed, since no list of what is forbidden ends.
+EVERYDAY = """a also an and are as because both fit fits for from goes if in is it its likely may might much of on one
+or own seem seems should since so some speak speaks suit suits taste that the them these they thing this those to too
+was we well what which why will with you your yours"""
 WORDS = frozenset(EVERYDAY.split())
+LIKED = ("enjoyed", "liked")  # "you had" as well, and that she rated it so
+CLOSENESS = frozenset(("close", "like", "match", "matches", "near", "same", "share", "shares", "similar"))
+WISHES = frozenset(("may", "might", "should", "to", "will"))  # before "like", which else says that two are alike
 SOURCES = {  # words that say where a reason comes from, and what has to be in the evidence for them
     "image": frozenset(("picture", "pictures", "poster", "posters", "image", "images", "cover", "covers")),
     "audio": frozenset(("sound", "sounds", "audio")),
     "text": frozenset(("text", "texts", "plot", "story", "description")),
 }
-WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d[\d.,]*|[^\w\s.,;:!?()'’–-]")
+TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d[\d.,]*|[^\w\s:()'’–-]")
+ITEM, FRIENDS, THINGS = "\uf8fe", "\uf8ff", 0xE000  # what was recognized, in signs that a cleaned text cannot hold
 
 
 def unsupported(text: str, pieces: Sequence[Evidence], item: int, title: Title, titles: Iterable[str]) -> list[str]:
     """What a text says that its evidence does not hold. Empty: the text may be shown.
 
     Allowed are the titles of the evidence and of the item, with their ratings and counts in the very words of the
-    templates, as many friends as the evidence has, WORDS, and the SOURCES that the evidence has. Every other word,
+    templates, as many friends as the evidence has, WORDS, and the SOURCES that the evidence has. That she had or LIKED
+    something is allowed of the things that the evidence says so of, that friends had the item of friends, and CLOSENESS
+    where all things of the same sentence are close to the item in every modality that it names. Every other word,
     number and sign is named, and so are titles of the catalogue (`titles`, cleaned) made of allowed words, and that
     there is no word at all. Errs towards refusing.
     """
     left = clean_text(text)
-    told = sorted((piece for piece in pieces if piece.item is not None), key=lambda p: -len(title_of(p, title)))
-    for piece in told:  # with its rating and count, which belong to no other title
-        left = left.replace(_thing(piece, title), " ").replace(
-            _thing(piece, title).replace("“", "").replace("”", ""), " "
-        )
+    things = {chr(THINGS + place): piece for place, piece in enumerate(pieces) if piece.item is not None}
+    for mark, piece in sorted(things.items(), key=lambda pair: -len(title_of(pair[1], title))):
+        for told in (_thing(piece, title), _thing(piece, title).replace("“", "").replace("”", "")):
+            left = left.replace(told, f" {mark} ")  # with its rating and count, which belong to no other title
     if friends := sum(piece.kind == "friend" for piece in pieces):
-        left = re.sub(rf"(?<!\w){_friends(friends)}(?!\w)", " ", left, flags=re.IGNORECASE)
-    for name in sorted({title(item), *(title(piece.item) for piece in told if piece.item is not None)}, key=len)[::-1]:
-        left = re.sub(rf"(?<!\w)[“\"]?{re.escape(name)}[”\"]?(?!\w)", " ", left)
+        left = re.sub(rf"(?<!\w){_friends(friends)}(?!\w)", f" {FRIENDS} ", left, flags=re.IGNORECASE)
+    marks = {title(item): ITEM} | {title(piece.item): mark for mark, piece in things.items() if piece.item is not None}
+    for name in sorted(marks, key=len, reverse=True):
+        left = re.sub(rf"(?<!\w)[“\"]?{re.escape(name)}[”\"]?(?!\w)", f" {marks[name]} ", left)
     wrong = [f"title {name!r}" for name in _named(left, titles)]
     if not any(letter.isalpha() for letter in text):
         wrong.append("no words")
-    known = {piece.modality for piece in pieces} | {name for piece in pieces for name, _ in piece.alike}
-    allowed = set(WORDS)
-    for source, words in SOURCES.items():
-        if any(str(name).startswith(source) for name in known):
-            allowed |= words
-    return wrong + [f"word {found!r}" for found in WORD.findall(left) if found.lower() not in allowed]
+    content = {_source(piece.modality) for piece in pieces if piece.kind == "content" and piece.modality}
+    sources = content.union(*(_close_in(piece) for piece in pieces))
+    sentence: list[str] = []
+    for token in [*TOKEN.findall(left), "."]:
+        if token not in ".!?;":
+            sentence.append(token)
+            continue
+        wrong += [f"word {word!r}" for word in _untrue(sentence, things, sources)]
+        sentence = []
+    return wrong
+
+
+def _untrue(sentence: list[str], things: Mapping[str, Evidence], sources: set[str]) -> Iterator[str]:
+    """The words of one sentence that the evidence does not hold."""
+    words = [token.lower() for token in sentence]
+    said = {source for source, names in SOURCES.items() if names.intersection(words)}
+    named = [things[word] for word in words if word in things]
+    close = bool(named) and all(found and said <= found for found in map(_close_in, named))
+    for place, word in enumerate(words):
+        before = words[place - 1] if place else ""
+        if word == "had" or word in LIKED:
+            after, liked = words[place + 1 :], word in LIKED
+            of_friends = before == FRIENDS and not liked and after[:1] in (["it"], ["this"], [ITEM])
+            named_before = after[:1] != [ITEM] and _hers_before(words[: place - 1], things, liked)
+            true = of_friends or (before == "you" and (_hers(after, things, liked) or named_before))
+        elif word in CLOSENESS:
+            true = close or (word == "like" and before in WISHES)
+        else:
+            true = word in WORDS or word in (",", ITEM, FRIENDS) or word in things
+            true = true or any(word in SOURCES[source] for source in said & sources)
+        if not true:
+            yield sentence[place]
+
+
+def _hers(words: Sequence[str], things: Mapping[str, Evidence], liked: bool) -> bool:
+    """Whether what follows "you had" or "you liked" begins with things that she had, or liked, and no other."""
+    found, place = list[Evidence](), int(words[:1] == ["both"])
+    while place < len(words) and words[place] in things:
+        found.append(things[words[place]])
+        behind = place + 1
+        place = next((at for at in range(behind, len(words)) if words[at] not in (",", "and", "or")), len(words))
+        if words[place : place + 1] == [ITEM] and place > behind:  # the next clause, or one more thing?
+            clause = len(found) == 1 and words[behind] == "," and words[place + 1 : place + 2] not in ([], [","])
+            if not clause:
+                return False
+    return bool(found) and all(piece.liked or not liked for piece in found)
+
+
+def _hers_before(words: Sequence[str], things: Mapping[str, Evidence], liked: bool) -> bool:
+    """Whether what precedes "you had" or "you liked" says what: a thing, "which", or "what" where there is any."""
+    if words[-1:] == ["what"]:
+        return bool(things) and not liked
+    which, named = words[-1:], words[-3:-1] if words[-2:-1] == [","] else words[-2:-1]
+    thing = things.get(named[0]) if named and which in (["which"], ["that"]) else None
+    return thing is not None and (thing.liked or not liked)
+
+
+def _close_in(piece: Evidence) -> set[str]:
+    """SOURCES, or other modalities, in which a thing is close to the item."""
+    return {_source(name) for name, cosine in piece.alike if cosine >= CLOSE}
+
+
+def _source(modality: str) -> str:
+    return next((source for source in SOURCES if modality.startswith(source)), modality)
 
 
 def _named(text: str, titles: Iterable[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Which language model, where it is, and how it is used: `--set llm.key=value`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ CACHE = "llm"  # folder of scores and weights in the cache
 ANSWERS = "answers.sqlite"  # in it
 SHIPPED = "smollm2"  # what a package carries
 PASTS = ("titles", "card")  # what is told of a user
+TUNED_WITH = ("model", "noun", "history", "past", "taste", "user_tokens", "fields", "field_tokens")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +53,6 @@ class LLMConfig(ModelConfig):
         if self.past not in ("", *PASTS):
             raise UserError(f"llm.past: found {self.past!r}; allowed: {', '.join(PASTS)}")
         self.check_noun(self.noun)
-        if self.base_url and self.provider == "local":  # whoever names a server wants it asked
-            raise UserError("llm.base_url: found an address; allowed: with llm.provider=openai")
         allowed = ("block", "tuned", "cosine") * (self.provider == "local") + ("permutation", "letters", "none")
         if self.scorer and self.scorer not in allowed:
             raise UserError(f"llm.scorer: found {self.scorer!r}; allowed with {self.provider}: {', '.join(allowed)}")
@@ -109,11 +108,27 @@ def open_scorer(run: "Run", config: LLMConfig) -> "CardScorer":
 
 
 def tuned_for(run: "Run", config: LLMConfig) -> "Tuned | None":
-    """The run's tuned model where it is to be used: asked for, or there and no other scorer asked for."""
+    """The run's tuned model where it is to be used: asked for, or there and neither another scorer nor another model.
+
+    Raises UserError for settings that it was not tuned with.
+    """
     from gnnrec.llm.tuned_scorer import FILE, read_tuned
 
     there = not config.scorer and config.provider == "local" and (run.folder / FILE).exists()
-    return read_tuned(run) if there or config.scorer == "tuned" else None
+    if not there and config.scorer != "tuned":
+        return None
+    tuned = read_tuned(run)
+    if there and config.model not in (SHIPPED, tuned.model):
+        return None
+    learnt = tuned.to_json() | {"past": PASTS[tuned.whole]}
+    for field in fields(config):
+        found, unsaid = getattr(config, field.name), SHIPPED if field.name == "model" else field.default
+        if field.name in TUNED_WITH and found not in (unsaid, learnt[field.name]):
+            raise UserError(
+                f"llm.{field.name}: found {found!r}; allowed with {run.folder / FILE}: {learnt[field.name]!r}, with "
+                f"which it was tuned; llm.scorer=block leaves it aside"
+            )
+    return tuned
 
 
 def open_list_writer(run: "Run", config: LLMConfig) -> "ListWriter":

@@ -154,6 +154,14 @@ def step(
     return float(loss.detach())
 
 
+def check_settings(llm: "LLMConfig") -> None:
+    """Raises UserError for a model elsewhere, whose weights cannot be learnt, and for another way of judging."""
+    if llm.provider != "local":
+        raise UserError(f"llm.provider: found {llm.provider!r}; allowed with tune: local, since weights are learnt")
+    if llm.scorer not in ("", "tuned"):
+        raise UserError(f"llm.scorer: found {llm.scorer!r}; allowed with tune: none, or tuned")
+
+
 def tune(
     run: "Run", lm: LocalLM, llm: "LLMConfig", config: TuneConfig, say: Callable[[str], None] = lambda line: None
 ) -> Tuned:

@@ -7,8 +7,8 @@ from typing import Any
 from gnnrec.language.answers import AnswerCache, key_of
 from gnnrec.language.endpoint import NoAnswer
 from gnnrec.language.sanitize import clean_text
+from gnnrec.language.server import BROKEN
 
-BROKEN = 3  # failures in a row after which the model is left alone
 LONGEST = 500  # letters of an answer that are kept
 FILE = "written.sqlite"  # in the folder `words` of the cache
 

@@ -4,7 +4,6 @@ An empty `model` is none; what a model has no answer to is said without it.
 """
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from gnnrec.errors import UserError
 from gnnrec.language.settings import ModelConfig
@@ -14,8 +13,6 @@ from gnnrec.language.settings import ModelConfig
 class WriterConfig(ModelConfig):
     def __post_init__(self) -> None:
         ModelConfig.__post_init__(self)
-        if urlsplit(self.base_url).username is not None:  # settings are kept in every run
-            raise UserError(f"{self.section}.base_url: found a name or password; allowed: a key in GNNREC_LLM_KEY")
         if self.provider == "openai" and not self.model:
             raise UserError(f"{self.section}.model: found ''; allowed with openai: the name of a model of the server")
 

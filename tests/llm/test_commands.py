@@ -109,6 +109,17 @@ def test_a_server_that_is_down_leaves_the_graphs_order(run_command, tiny_run, tm
     assert list((tmp_path / "cache" / "llm").glob("*.json")) == []  # a failure is no finding
 
 
+def test_a_server_that_contradicts_itself_is_told_of(one_document, run_command, tiny_run):
+    base = [place.id for place in Recommender(tiny_run).recommend("u3", 8)]
+    with serving(lambda _: said(json.dumps({"order": list(range(1, 20))}))) as fake:
+        asked = ("recommend", tiny_run.folder, "--user", "u3", "-k", 8, *at(fake))
+        found = one_document(*asked)
+        _, _, err = run_command(*asked)
+    assert (found["disagreed"], found["failures"]) == (True, [])
+    assert [place["id"] for place in found["items"]] == base
+    assert "answers to two orders disagree, so the order is the graph's" in err
+
+
 def test_an_address_without_its_provider_is_refused(run_command, tiny_run):
     """Else the weights of this machine would be asked in silence."""
     how = ("--rerank", "--set", "llm.base_url=http://127.0.0.1:9/v1")
@@ -192,6 +203,15 @@ def test_a_tuned_model_reranks_where_there_is_one(one_document, run_command, tin
     assert untold == told
     block = one_document(*asked, "llm.scorer=block", f"llm.model={llama_folder}")
     assert block["weight"]["reranked"] != told["weight"]["reranked"]
+    for settings, wrong in (
+        (("llm.noun=films",), r"llm.noun: found 'films'; allowed with .*/tuned.safetensors: 'things', with which"),
+        (("llm.past=card",), "llm.past: found 'card'; allowed with .*: 'titles'"),
+        (("llm.scorer=tuned", "llm.model=other"), "llm.model: found 'other'; allowed with .*: '.*llama"),
+        (("llm.model=/no/where",), r"^gnnrec: llm.model: /no/where: no such folder$"),  # another model, and not here
+    ):
+        status, out, err = run_command(*asked, *settings)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert re.search(wrong, err, re.M)
     status, _, err = run_command("tune", folder, "--set", f"llm.model={llama_folder}", *small)
     assert (status, err.count("\n")) == (2, 1)
     assert "there is a tuned language model already; delete it to make another" in err

@@ -84,7 +84,7 @@ def phrased(answer: object) -> tuple[list[str], set[str], int]:
 
 
 def test_chosen_evidence_is_told_in_the_models_words() -> None:
-    text = "Aliens is like Blade Runner, which you had."
+    text = "Aliens goes with Blade Runner, which you had."
     assert phrased({"evidence": [2], "text": text}) == ([text], {"had:1"}, 0)
     text = "A friend of yours had it, too."
     assert phrased({"evidence": [3, 2], "text": text}) == ([text], {"had:1", "friend:3"}, 0)
@@ -149,7 +149,11 @@ def test_explain_alone_is_phrased_too(one_document, run_command, tiny_run):
         status, out, err = run_command(*asked)
     assert status == 0
     assert "It goes with what you had." in out
-    assert "0 phrasings refused" in err
+    assert err == ""
     with serving(lambda _: (401, {}, "{}")) as fake:
         found = one_document(*asked[:-1], f"llm.base_url={fake.url}")
-    assert (found.pop("phrasings_refused"), found) == (1, plain)
+    assert (found.pop("phrasings_refused"), found.pop("phrasings_failed")) == (
+        0,
+        ["the server answered with status 401"],
+    )
+    assert found == plain

@@ -138,6 +138,14 @@ def test_a_server_that_fails_leaves_the_graphs_list(tiny_run: Run) -> None:
     assert writer.failures == ["no answer in time"]
 
 
+@pytest.mark.parametrize("answer", ["Hello, I would", '{"titles": []}', '{"titles": [7]}', "[]"])
+def test_an_answer_that_names_nothing_is_a_failure_with_its_reason(tiny_run: Run, answer: str) -> None:
+    assert tiny_run.items is not None
+    writer = ServerWriter(Stub(lambda _: answer), Cards(tiny_run.items, words, CardConfig()), "films")
+    ListWriter(tiny_run, writer).recommend(Recommender(tiny_run), "u3", 4)
+    assert writer.failures == ["the answer names no titles"]
+
+
 def test_the_neutral_past_comes_from_all_over_the_catalogue(tiny_run: Run, tiny_lm: LocalLM) -> None:
     assert tiny_run.items is not None
     writer = TreeWriter(tiny_lm, Cards(tiny_run.items, tiny_lm.tokens, CardConfig(history=4)), "films")

@@ -79,6 +79,13 @@ def test_a_local_model_has_a_budget_too(tiny_lm: LocalLM) -> None:
         server.letter_log_probs("Be fair.", "Which?")
 
 
+def test_the_last_call_of_a_budget_is_answered(tiny_lm: LocalLM) -> None:
+    server = LocalServer(tiny_lm, Budget(60.0, 1, 10_000))
+    assert server.complete("Be fair.", "Which?", {}, max_tokens=3)
+    with pytest.raises(NoAnswer, match="the budget of calls is used up"):
+        server.complete("Be fair.", "Which?", {}, max_tokens=3)
+
+
 @pytest.mark.guarantee("G17")
 def test_what_a_local_model_reads_and_writes_is_counted(tiny_lm: LocalLM) -> None:
     asked = len(tiny_lm.start + tiny_lm.tokens("Be fair.\n\nWhich?\n"))

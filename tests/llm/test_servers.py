@@ -90,6 +90,7 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "status 401": (lambda _: (401, {}, '{"error": {"message": "wrong key sk-secret"}}'), "status 401"),
     "busy": (lambda _: (429, {"retry-after": "3600"}, "{}"), "more patience than the budget"),
     "no JSON": (lambda _: (200, {}, "<html>"), "could not be read|was empty"),
+    "a page": (lambda _: (200, {"content-type": "text/html"}, "<html>"), "none of a language model's"),
     "another JSON": (lambda _: {"hello": 1}, "could not be read|was empty"),
     "no choices": (lambda _: said("x") | {"choices": []}, "was empty"),
     "null": (lambda _: said(None), "was empty"),

@@ -22,7 +22,7 @@ from gnnrec.llm.controls import CONTROLS, held_against_controls, matters
 from gnnrec.llm.past import NOBODY, Past
 from gnnrec.llm.settings import LLMConfig
 from gnnrec.llm.soft_tokens import SoftTokens
-from gnnrec.llm.tune import TuneConfig, Tuning, tune
+from gnnrec.llm.tune import TuneConfig, Tuning, check_settings, tune
 from gnnrec.llm.tuned_model import TunedModel
 from gnnrec.llm.tuned_scorer import FILE, TunedScorer, open_tuned, read_tuned
 from gnnrec.llm.windows import TrainingWindow, nearest_in_order, training_windows
@@ -318,6 +318,18 @@ def test_soft_tokens_move_the_scores_of_a_kept_model(own_run: Run, llama) -> Non
 def test_settings_that_cannot_be_are_refused(key: str, value: float, allowed: str) -> None:
     with pytest.raises(UserError, match=f"tune.{key}: found {value}; allowed: {allowed}"):
         TuneConfig(**{key: value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "wrong"),
+    [
+        ({"provider": "openai", "model": "x"}, "llm.provider: found 'openai'; allowed with tune: local"),
+        ({"scorer": "letters"}, "llm.scorer: found 'letters'; allowed with tune: none, or tuned"),
+    ],
+)
+def test_what_is_not_learnt_here_is_refused(settings: dict[str, str], wrong: str) -> None:
+    with pytest.raises(UserError, match=wrong):
+        check_settings(LLMConfig(**settings))  # type: ignore[arg-type]
 
 
 def test_a_model_without_embeddings_is_tuned_on_the_text_alone(
