@@ -217,7 +217,8 @@ def recommend_in_words(options: argparse.Namespace) -> None:
         else:
             recommender.history_of(history)
         reranker = open_reranker(recommender.run, config, say)
-        say(reranker.weight.describe())
+        nobody = config.chosen_scorer == "none"
+        say("llm.scorer=none: nobody judges, so the order stays" if nobody else reranker.weight.describe())
         before = len(reranker.scorer.failures)
         disagreements = reranker.scorer.disagreements if isinstance(reranker.scorer, ListScorer) else 0
         found: Any = (

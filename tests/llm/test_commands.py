@@ -143,7 +143,7 @@ def test_no_scorer_is_the_graph_alone(one_document, run_command, tiny_run):
     found = one_document(*how)["items"]
     assert [place["id"] for place in found] == base
     assert {place["llm_score"] for place in found} == {None}
-    assert "chosen on validation" not in run_command(*how)[2]
+    assert run_command(*how)[2] == "llm.scorer=none: nobody judges, so the order stays\n"
 
 
 def test_scores_are_told_also_where_the_order_stays(one_document, tiny_run, llama_folder):
