@@ -213,6 +213,7 @@ class Explanation(BaseModel):
     user: str
     item: str
     title: str
+    had: bool = Field(description="whether the user has had the item")
     score: float
     explanation: list[dict[str, Any]] = Field(description="sentences, and the pieces of evidence that each names")
     evidence: list[dict[str, Any]] = Field(description="the pieces, and how far the score falls without each")
@@ -223,7 +224,7 @@ class Explanation(BaseModel):
     run: str
     model_config = shown(
         {
-            **{"user": "1", "item": "318", "title": TITLE, "score": 2.18, "run": "movies"},
+            **{"user": "1", "item": "318", "title": TITLE, "had": False, "score": 2.18, "run": "movies"},
             "explanation": [{"text": "Because you had “Seven” (20 users had both).", "evidence": ["had:47"]}],
             "evidence": [
                 {

@@ -60,6 +60,14 @@ def test_explain_in_a_list_and_alone_say_the_same(one_document, run_command, tin
     assert status == 0
     assert found[0]["explanation"][0]["text"].split(" (")[0] in out
     assert "drawn at random" in out
+    assert not alone["had"] and "has had it" not in out
+
+
+def test_of_what_she_has_had_it_is_said(one_document, run_command, tiny_run):
+    item = tiny_run.item_ids[tiny_run.known.item[tiny_run.known.user == tiny_run.user_index("u3")][0]]
+    asked = ("explain", tiny_run.folder, "--user", "u3", "--item", item)
+    assert one_document(*asked)["had"]
+    assert "User u3 has had it; this is what else speaks for it." in run_command(*asked)[1]
 
 
 @pytest.mark.parametrize("name", ["popularity", "item_knn"])

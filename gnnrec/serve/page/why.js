@@ -37,6 +37,7 @@ async function fill(reasons, id, user, by) {
     const pieces = found.evidence.filter((piece) => piece.drop > 0).slice(0, PATHS);
     reasons.replaceChildren(
       h("h3", {}, `Why user ${user} gets it${named(by)}`),
+      found.had ? notice("This user has had it; here is what else speaks for it.") : "",
       found.explanation.length
         ? h("ul", { class: "sentences" }, found.explanation.map(({ text }) => h("li", {}, text)))
         : notice("Nothing that can be shown in the graph speaks for it."),
