@@ -220,7 +220,8 @@ def recommend_in_words(options: argparse.Namespace) -> None:
         nobody = config.chosen_scorer == "none"
         say("llm.scorer=none: nobody judges, so the order stays" if nobody else reranker.weight.describe())
         before = len(reranker.scorer.failures)
-        disagreements = reranker.scorer.disagreements if isinstance(reranker.scorer, ListScorer) else 0
+        talker = reranker.scorer if isinstance(reranker.scorer, ListScorer) else None
+        disagreements = talker.disagreements if talker else 0
         found: Any = (
             reranker.recommend(recommender, options.user, options.k)
             if history is None
@@ -229,7 +230,7 @@ def recommend_in_words(options: argparse.Namespace) -> None:
         failures = reranker.scorer.failures[before:]
         for reason in failures:
             say(f"the language model gave no answer, so the order is the graph's: {reason}")
-        disagreed = isinstance(reranker.scorer, ListScorer) and reranker.scorer.disagreements > disagreements
+        disagreed = talker is not None and talker.disagreements > disagreements
         if disagreed:
             say("the language model's answers to two orders disagree, so the order is the graph's")
         document = {"weight": reranker.weight.to_json(), "failures": failures, "disagreed": disagreed}

@@ -127,9 +127,9 @@ def known_as(place: Any) -> str:
 def recommendations_table(found: Sequence[Any], title: str) -> str:
     """Lists of `recommend.Recommendation`."""
     if any(place.title for place in found):
-        rows: list[tuple[Any, ...]] = [(place.rank, known_as(place), place.id, f"{place.score:.4f}") for place in found]
+        rows: list[tuple[Any, ...]] = [(place.rank, known_as(place), place.id, _four(place.score)) for place in found]
         return table(("rank", "title", "id", "score"), rows, title, numbers=("rank", "score"))
-    rows = [(place.rank, place.id, f"{place.score:.4f}") for place in found]
+    rows = [(place.rank, place.id, _four(place.score)) for place in found]
     return table(("rank", "id", "score"), rows, title, numbers=("rank", "score"))
 
 

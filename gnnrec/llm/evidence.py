@@ -122,15 +122,15 @@ class EvidenceFinder:
             for modality in item_modalities(self.graph)
             if (cosine := self._similarity(modality, thing, item)) is not None
         )
-        common = self.common(thing, item)
+        common, row = self.common(thing, item), self._row(user, thing)
         middle = "user" if common else alike[0][0] if alike else None
         return Evidence(
             id=f"had:{self.run.item_ids[thing]}",
             kind="had",
             drop=whole - left,
             item=thing,
-            rating=self._rating(user, thing),
-            liked=bool(self._liked[self._row(user, thing)]),
+            rating=self._rating(row),
+            liked=bool(self._liked[row]),
             common=common,
             alike=alike,
             path=("user", "item", middle, "item") if middle else (),
@@ -180,11 +180,11 @@ class EvidenceFinder:
             for modality in item_modalities(self.graph)
         }
 
-    def _rating(self, user: int, item: int) -> float | None:
+    def _rating(self, row: int) -> float | None:
         log = self.run.known
         if log.rating is None or log.scale is None:  # of a log of ones nobody gave anything
             return None
-        return log.rating_of(self._row(user, item))
+        return log.rating_of(row)
 
     def _row(self, user: int, item: int) -> int:
         """The newest row of what she had."""

@@ -56,7 +56,7 @@ def test_ratings_are_told_where_people_gave_some(
     log = Interactions(user=user, item=item, rating=values, num_users=80, num_items=60)
     finder = EvidenceFinder(planted_run)
     finder.run = cast(Run, SimpleNamespace(known=log))
-    assert finder._rating(1, 5) == told
+    assert finder._rating(finder._row(1, 5)) == told
 
 
 @pytest.mark.guarantee("G13")
